@@ -1,0 +1,60 @@
+# A front for the CMake presets: every target is one or two cmake commands.
+PRESET ?= release
+BUILD_DIR_release := build
+BUILD_DIR_debug := build/debug
+BUILD_DIR_sanitize := build/sanitize
+BUILD_DIR_bench := build/bench
+BUILD := $(BUILD_DIR_$(PRESET))
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+
+.PHONY: help deps configure build test study bench format format-check lint docs install clean
+
+help:
+	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints the verdicts"
+	@echo "make test     build and run all tests"
+	@echo "make build    build both programs into build/bin"
+	@echo "make deps     install what the build needs from Debian's packages (done by the above where missing)"
+	@echo "make bench    build and run the benchmarks"
+	@echo "make format   format the sources; make format-check only looks"
+	@echo "make lint     clang-tidy over the sources"
+	@echo "make docs     write docs/cli.md anew from the help texts"
+	@echo "make install  install programs, headers and the CMake package under PREFIX ($(PREFIX))"
+	@echo "make clean    remove build/ (results/ stays)"
+
+deps:
+	@tools/install-dependencies
+
+configure: deps
+	@test -f $(BUILD)/build.ninja || cmake --preset $(PRESET)
+
+build: configure
+	@cmake --build --preset $(PRESET) --parallel $(JOBS)
+
+test: build
+	@ctest --preset $(PRESET) --parallel $(JOBS)
+
+study: build
+	@build/bin/steadfast study studies/quick.yaml
+
+bench: PRESET = bench
+bench: build
+	@tools/run-benchmarks $(BUILD)
+
+format:
+	@git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+format-check:
+	@git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run --Werror
+
+lint: configure
+	@git ls-files 'steadfast/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+docs: build
+	@build/bin/steadfast help --markdown > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
+
+install: build
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	@rm -rf build

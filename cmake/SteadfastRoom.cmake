@@ -1,0 +1,36 @@
+# One library target a room, with its tests and benchmarks beside it.
+#
+#   steadfast_room(memory
+#     HEADERS fault_map.h            public headers, installed and verified to compile on their own
+#     SOURCES fault_map.cpp
+#     USES base model                rooms it may include (docs/architecture.md has the table)
+#     LIBRARIES / PRIVATE_LIBRARIES  libraries from outside
+#     TESTS fault_map_test.cpp       one executable a room: steadfast_memory_test
+#     TEST_USES engine               further rooms the tests need
+#     BENCHMARKS fault_map_bench.cpp)
+function(steadfast_room name)
+  cmake_parse_arguments(room "" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
+  set(target steadfast_${name})
+  add_library(${target} STATIC)
+  add_library(Steadfast::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
+  target_sources(${target}
+    PRIVATE ${room_SOURCES}
+    PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${room_HEADERS})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  list(TRANSFORM room_USES PREPEND steadfast_)
+  target_link_libraries(${target} PUBLIC ${room_USES} ${room_LIBRARIES} PRIVATE ${room_PRIVATE_LIBRARIES} steadfast_flags)
+  install(TARGETS ${target} EXPORT SteadfastTargets FILE_SET HEADERS)
+
+  list(TRANSFORM room_TEST_USES PREPEND steadfast_)
+  if(STEADFAST_TESTS AND room_TESTS)
+    add_executable(${target}_test ${room_TESTS})
+    target_link_libraries(${target}_test PRIVATE ${target} ${room_TEST_USES} steadfast_flags
+      GTest::gtest_main rapidcheck)
+    gtest_discover_tests(${target}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+  endif()
+  if(STEADFAST_BENCHMARKS AND room_BENCHMARKS)
+    add_executable(${target}_bench ${room_BENCHMARKS})
+    target_link_libraries(${target}_bench PRIVATE ${target} ${room_TEST_USES} steadfast_flags benchmark::benchmark_main)
+  endif()
+endfunction()

@@ -1,0 +1,40 @@
+#include "steadfast/base/file.h"
+
+#include <gtest/gtest.h>
+
+#include "steadfast/base/error.h"
+
+namespace steadfast {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(WriteFileWhole, ReplacesAndLeavesNothingElseBehind) {
+  const fs::path folder = fs::path(testing::TempDir()) / "steadfast_file_test" / "deep";
+  fs::remove_all(folder.parent_path());
+  WriteFileWhole(folder / "a.txt", "first");
+  WriteFileWhole(folder / "a.txt", "second");
+  EXPECT_EQ(ReadTextFile(folder / "a.txt"), "second");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 1);
+  fs::remove_all(folder.parent_path());
+}
+
+TEST(ReadFile, NamesTheFileItCannotRead) {
+  try {
+    ReadFile("/nonexistent/steadfast");
+    FAIL();
+  } catch (const IoError& error) {
+    EXPECT_NE(std::string(error.what()).find("/nonexistent/steadfast"), std::string::npos);
+  }
+}
+
+TEST(ReadFile, RefusesMoreThanItsLimit) {
+  const fs::path path = fs::path(testing::TempDir()) / "steadfast_limit";
+  WriteFileWhole(path, "12345");
+  EXPECT_THROW(ReadFile(path, 4), InputError);
+  EXPECT_EQ(ReadFile(path, 5).size(), 5u);
+  fs::remove(path);
+}
+
+}  // namespace
+}  // namespace steadfast

@@ -1,0 +1,24 @@
+// Parsing what users type, strictly, and printing numbers so that they read back the same.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace steadfast {
+
+// The whole text as a number; throws UsageError that names `what`, the text, and the range.
+double ParseDouble(std::string_view text, std::string_view what, double low, double high);
+int64_t ParseInt(std::string_view text, std::string_view what, int64_t low, int64_t high);
+
+// The pieces between separators; "" gives one empty piece.
+std::vector<std::string> Split(std::string_view text, char separator);
+
+// Shortest decimal text that reads back as the same double: 0.001, 1e-05.
+std::string FormatShortest(double value);
+
+// The candidate nearest to `text` by edit distance, as " (did you mean X?)", or "" if none is near.
+std::string DidYouMean(std::string_view text, const std::vector<std::string>& candidates);
+
+}  // namespace steadfast

@@ -1,0 +1,58 @@
+#include "steadfast/data/cifar.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/data/dataset.h"
+
+namespace steadfast::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path Write(const std::string& bytes) {
+  const fs::path path = fs::path(testing::TempDir()) / "steadfast_cifar.bin";
+  WriteFileWhole(path, bytes);
+  return path;
+}
+
+TEST(ReadCifar, TakesTheFineLabelOfTwo) {
+  std::string bytes;
+  bytes += std::string("\x7\x63", 2) + std::string(kCifarPixels, 'p');
+  const CifarRecords records = ReadCifar(Write(bytes), 2, 100);
+  EXPECT_EQ(records.labels, std::vector<uint8_t>{0x63});
+  EXPECT_EQ(records.images.size(), size_t{kCifarPixels});
+  EXPECT_EQ(records.images[0], 'p');
+}
+
+TEST(ReadCifar, NamesOffsetAndExpectation) {
+  const std::string record = '\x9' + std::string(kCifarPixels, 'p');
+  try {
+    ReadCifar(Write(record + record.substr(0, 100)), 1, 10);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("offset 3073: file ends inside a record"), std::string::npos);
+  }
+  try {
+    ReadCifar(Write(record + '\xa' + record.substr(1)), 1, 10);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("offset 3073: label 10 of record 1, expected less than 10"),
+              std::string::npos);
+  }
+}
+
+TEST(Cifar10, ReadsTheOfficialFiles) {
+  if (std::getenv("STEADFAST_DATA") == nullptr || !FindDataset("cifar10", {})) {
+    GTEST_SKIP() << "no CIFAR-10 under $STEADFAST_DATA";
+  }
+  const ImageSet test = LoadDataset("cifar10", {}, Split::kTest);
+  EXPECT_EQ(test.shape, (ImageShape{3, 32, 32}));
+  EXPECT_EQ(test.size() % 1000, 0);
+}
+
+}  // namespace
+}  // namespace steadfast::data

@@ -1,0 +1,214 @@
+#include "steadfast/data/dataset.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/hash.h"
+#include "steadfast/base/philox.h"
+#include "steadfast/base/text.h"   // DidYouMean
+#include "steadfast/data/cifar.h"  // ReadCifar
+#include "steadfast/data/idx.h"    // ReadIdx
+
+namespace steadfast::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The files of a split, each found in `folder` plain or with .gz, or nothing.
+std::optional<fs::path> FindFile(const fs::path& folder, const std::string& name) {
+  std::error_code ignored;
+  for (const char* ending : {"", ".gz"}) {
+    const fs::path path = folder / (name + ending);
+    if (fs::is_regular_file(path, ignored)) return path;
+  }
+  return std::nullopt;
+}
+
+struct IdxNames {
+  std::string images;
+  std::string labels;
+};
+
+IdxNames IdxFiles(Split split) {
+  const std::string stem = split == Split::kTrain ? "train" : "t10k";
+  return {stem + "-images-idx3-ubyte", stem + "-labels-idx1-ubyte"};
+}
+
+std::vector<std::string> CifarFiles(const std::string& name, Split split) {
+  if (name == "cifar100") return {split == Split::kTrain ? "train.bin" : "test.bin"};
+  if (split == Split::kTest) return {"test_batch.bin"};
+  std::vector<std::string> files;
+  for (int batch = 1; batch <= 5; ++batch) files.push_back(fmt::format("data_batch_{}.bin", batch));
+  return files;
+}
+
+bool IsCifar(const std::string& name) {
+  return name.starts_with("cifar");
+}
+
+std::vector<std::string> AllFiles(const std::string& name) {
+  std::vector<std::string> files;
+  for (Split split : {Split::kTrain, Split::kTest}) {
+    if (IsCifar(name)) {
+      for (const auto& file : CifarFiles(name, split)) files.push_back(file);
+    } else {
+      files.push_back(IdxFiles(split).images);
+      files.push_back(IdxFiles(split).labels);
+    }
+  }
+  return files;
+}
+
+bool HoldsAll(const fs::path& folder, const std::string& name) {
+  const auto files = AllFiles(name);
+  return std::all_of(files.begin(), files.end(), [&](const auto& file) { return FindFile(folder, file).has_value(); });
+}
+
+const DatasetInfo& InfoOf(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& info : KnownDatasets()) {
+    if (info.name == name) return info;
+    names.push_back(info.name);
+  }
+  throw UsageError(
+      fmt::format("unknown dataset '{}'{}; known are {}", name, DidYouMean(name, names), fmt::join(names, ", ")));
+}
+
+ImageSet LoadIdx(const fs::path& folder, Split split) {
+  const IdxNames names = IdxFiles(split);
+  const fs::path images_path = *FindFile(folder, names.images);
+  const fs::path labels_path = *FindFile(folder, names.labels);
+  IdxArray images = ReadIdx(images_path, 3);
+  IdxArray labels = ReadIdx(labels_path, 1);
+  if (images.shape[0] != labels.shape[0]) {
+    throw InputError(fmt::format("{}: offset 4: {} labels, expected one for each of the {} images of {}",
+                                 labels_path.string(), labels.shape[0], images.shape[0], images_path.string()));
+  }
+  ImageSet set;
+  set.shape = {1, static_cast<int>(images.shape[1]), static_cast<int>(images.shape[2])};
+  set.images = std::move(images.values);
+  set.labels = std::move(labels.values);
+  set.classes = std::max(10, *std::max_element(set.labels.begin(), set.labels.end()) + 1);
+  return set;
+}
+
+ImageSet LoadCifar(const fs::path& folder, const std::string& name, Split split) {
+  ImageSet set;
+  set.shape = {3, 32, 32};
+  set.classes = name == "cifar100" ? 100 : 10;
+  for (const auto& file : CifarFiles(name, split)) {
+    CifarRecords records = ReadCifar(*FindFile(folder, file), name == "cifar100" ? 2 : 1, set.classes);
+    set.images.insert(set.images.end(), records.images.begin(), records.images.end());
+    set.labels.insert(set.labels.end(), records.labels.begin(), records.labels.end());
+  }
+  return set;
+}
+
+}  // namespace
+
+const std::vector<DatasetInfo>& KnownDatasets() {
+  static const std::string idx_layout =
+      "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (each plain or "
+      ".gz)";
+  static const std::vector<DatasetInfo> known = {
+      {"fashion-mnist", "28 x 28 grey images of clothes, 10 classes", idx_layout,
+       "apt-get install dataset-fashion-mnist", "/usr/share/datasets/fashion-mnist"},
+      {"mnist", "28 x 28 grey images of digits, 10 classes", idx_layout,
+       "download the four files of the MNIST database into a folder, and name it with --data", ""},
+      {"idx", "any dataset in the IDX format, under MNIST's file names", idx_layout,
+       "put the four files into a folder, and name it with --data", ""},
+      {"cifar10", "32 x 32 colour images, 10 classes", "data_batch_1.bin to data_batch_5.bin, test_batch.bin",
+       "unpack the 'binary version' of CIFAR-10, and name its folder cifar-10-batches-bin with --data", ""},
+      {"cifar100", "32 x 32 colour images, 100 classes", "train.bin, test.bin",
+       "unpack the 'binary version' of CIFAR-100, and name its folder cifar-100-binary with --data", ""},
+  };
+  return known;
+}
+
+std::optional<fs::path> FindDataset(const std::string& name, const DataLocation& location) {
+  const DatasetInfo& info = InfoOf(name);
+  const std::string official = name == "cifar10"    ? "cifar-10-batches-bin"
+                               : name == "cifar100" ? "cifar-100-binary"
+                                                    : name;
+  std::vector<fs::path> places;
+  if (!location.folder.empty()) {
+    places = {location.folder / name, location.folder / official, location.folder};
+  } else {
+    // Not $STEADFAST_DATA itself: MNIST and its relatives share file names, and one would be taken for another.
+    if (const char* root = std::getenv("STEADFAST_DATA"); root != nullptr && *root != '\0') {
+      places = {fs::path(root) / name, fs::path(root) / official};
+    }
+    if (!info.default_folder.empty()) places.push_back(info.default_folder);
+  }
+  for (const auto& place : places) {
+    if (HoldsAll(place, name)) return place;
+  }
+  return std::nullopt;
+}
+
+ImageSet LoadDataset(const std::string& name, const DataLocation& location, Split split) {
+  const DatasetInfo& info = InfoOf(name);
+  const auto folder = FindDataset(name, location);
+  if (!folder) {
+    const std::string where =
+        !location.folder.empty()       ? fmt::format("in {} or its subfolder {}", location.folder.string(), name)
+        : !info.default_folder.empty() ? fmt::format("in $STEADFAST_DATA/{} or {}", name, info.default_folder.string())
+                                       : fmt::format("in $STEADFAST_DATA/{}", name);
+    throw IoError(
+        fmt::format("dataset {} not found {}: expected {}.\nTo get it: {}", name, where, info.layout, info.how_to_get));
+  }
+  return IsCifar(name) ? LoadCifar(*folder, name, split) : LoadIdx(*folder, split);
+}
+
+std::string HashOf(const ImageSet& set) {
+  const std::string shape =
+      fmt::format("{}x{}x{}x{}/{}", set.size(), set.shape.channels, set.shape.height, set.shape.width, set.classes);
+  return Sha256(shape + Sha256(set.images) + Sha256(set.labels));
+}
+
+InputScale InputScaleOf(const ImageSet& set) {
+  std::array<int64_t, 256> counts = {};
+  for (uint8_t pixel : set.images) ++counts[pixel];
+  double sum = 0, squares = 0;
+  for (int value = 0; value < 256; ++value) {
+    sum += static_cast<double>(counts[static_cast<size_t>(value)]) * value;
+    squares += static_cast<double>(counts[static_cast<size_t>(value)]) * value * value;
+  }
+  const auto n = static_cast<double>(set.images.size());
+  const double mean = sum / n;
+  const double deviation = std::sqrt(std::max(squares / n - mean * mean, 1.0));
+  return {static_cast<float>(1.0 / deviation), static_cast<int>(std::lround(mean))};
+}
+
+std::vector<int64_t> Permutation(int64_t count, uint64_t seed, uint32_t stream) {
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  for (int64_t i = count - 1; i > 0; --i) {  // Fisher-Yates
+    const auto draw =
+        Philox4x32({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), stream, 0x7065726d}, KeyOfSeed(seed));
+    const auto j = static_cast<int64_t>(OpenUnit(draw[0], draw[1]) * static_cast<double>(i + 1));
+    std::swap(order[static_cast<size_t>(i)], order[static_cast<size_t>(std::min(i, j))]);
+  }
+  return order;
+}
+
+ValidationSplit HoldOutValidation(int64_t images, int64_t held_out) {
+  if (held_out < 0 || held_out >= images) {
+    throw UsageError(fmt::format("cannot hold {} of {} training images out for validation", held_out, images));
+  }
+  constexpr uint64_t kFixedSeed = 20240614;  // of no meaning; one choice for everyone
+  std::vector<int64_t> order = Permutation(images, kFixedSeed, 0);
+  ValidationSplit split;
+  split.validation.assign(order.begin(), order.begin() + held_out);
+  split.training.assign(order.begin() + held_out, order.end());
+  std::sort(split.validation.begin(), split.validation.end());
+  std::sort(split.training.begin(), split.training.end());
+  return split;
+}
+
+}  // namespace steadfast::data

@@ -1,0 +1,84 @@
+// Image classification datasets as raw bytes and labels, found by name.
+//
+// Networks take raw bytes with one scale and one zero point: the training set's mean pixel, rounded, is the zero point,
+// and 1/(255 sigma) the scale, so normalization loses nothing and zero padding is exact.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace steadfast::data {
+
+struct ImageShape {
+  int channels;
+  int height;
+  int width;
+  int64_t pixels() const { return int64_t{channels} * height * width; }
+  bool operator==(const ImageShape&) const = default;
+};
+
+struct ImageSet {
+  ImageShape shape;
+  int classes;
+  std::vector<uint8_t> images;  // [n, channels, height, width]
+  std::vector<uint8_t> labels;  // [n], each below classes
+
+  int64_t size() const { return static_cast<int64_t>(labels.size()); }
+  std::span<const uint8_t> image(int64_t i) const {
+    return std::span(images).subspan(static_cast<size_t>(i * shape.pixels()), static_cast<size_t>(shape.pixels()));
+  }
+};
+
+// SHA-256 of shape, images and labels: the same for the same content, however it was stored.
+std::string HashOf(const ImageSet& set);
+
+// How raw bytes become numbers: value = scale * (byte - zero_point).
+struct InputScale {
+  float scale;
+  int zero_point;
+};
+InputScale InputScaleOf(const ImageSet& training_set);
+
+enum class Split { kTrain, kTest };
+
+struct DatasetInfo {
+  std::string name;                      // "fashion-mnist"
+  std::string description;               // "28 x 28 grey images of clothes, 10 classes"
+  std::string layout;                    // the files that belong to it
+  std::string how_to_get;                // what to do where it is missing
+  std::filesystem::path default_folder;  // looked at last; empty: none
+};
+
+// All datasets known by name, in the order in which `steadfast data` shows them.
+const std::vector<DatasetInfo>& KnownDatasets();
+
+// Where to look for datasets: `folder` (--data; it or its subfolder NAME), else $STEADFAST_DATA/NAME, else the
+// dataset's default folder.
+struct DataLocation {
+  std::filesystem::path folder;  // empty: not given
+};
+
+// The folder where the dataset's files are, or nothing.
+std::optional<std::filesystem::path> FindDataset(const std::string& name, const DataLocation& location);
+
+// Reads one split. Throws UsageError for an unknown name, IoError where the files are not found (with what to do), and
+// InputError for damaged ones.
+ImageSet LoadDataset(const std::string& name, const DataLocation& location, Split split);
+
+// Which training images are held out for validation: a fixed pseudo-random choice, the same for every training seed.
+struct ValidationSplit {
+  std::vector<int64_t> training;    // ascending
+  std::vector<int64_t> validation;  // ascending
+};
+inline constexpr int64_t kValidationImages = 5000;
+ValidationSplit HoldOutValidation(int64_t images, int64_t held_out = kValidationImages);
+
+// A pseudo-random order of 0 … count-1 that depends on (seed, stream) alone.
+std::vector<int64_t> Permutation(int64_t count, uint64_t seed, uint32_t stream);
+
+}  // namespace steadfast::data

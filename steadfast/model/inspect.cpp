@@ -1,0 +1,55 @@
+#include "steadfast/model/inspect.h"
+
+namespace steadfast::model {
+
+nlohmann::json MetadataJson(const QuantizedModel& model, const std::string& key) {
+  const auto found = model.metadata.find(key);
+  if (found == model.metadata.end()) return {};
+  auto json = nlohmann::json::parse(found->second, nullptr, false);
+  return json.is_discarded() ? nlohmann::json() : json;
+}
+
+std::vector<LayerSummary> Summarize(const QuantizedModel& model) {
+  const nlohmann::json sparsity = MetadataJson(model, "steadfast.sparsity");
+  std::vector<LayerSummary> layers;
+  for (const Node& node : model.nodes) {
+    const Value& output = model.values[static_cast<size_t>(node.output)];
+    LayerSummary layer;
+    layer.name = node.name;
+    layer.kind = KindOf(node);
+    layer.output = output.shape;
+    if (output.coding) {
+      layer.activation_bits = output.coding->bits;
+      layer.activation_scale = output.coding->scale;
+      layer.zero_below = output.coding->zero_below;
+    }
+    if (const auto index = WeightOf(node)) {
+      const WeightTensor& weight = model.weights[static_cast<size_t>(*index)];
+      layer.weight_shape = weight.shape;
+      layer.weight_bits = weight.format.bits;
+      layer.weight_scale = weight.scale;
+      layer.memory_bits = static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+      layer.macs = ProductsPerOutput(model, node) * output.shape.elements();
+      if (sparsity.is_object() && sparsity.contains("layers") && sparsity["layers"].is_object()) {
+        const auto share = sparsity["layers"].find(output.name);
+        if (share != sparsity["layers"].end() && share->is_number()) layer.zero_share = share->get<double>();
+      }
+    }
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+int64_t MemoryBits(const QuantizedModel& model) {
+  int64_t bits = 0;
+  for (const auto& weight : model.weights) bits += static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+  return bits;
+}
+
+int64_t Macs(const QuantizedModel& model) {
+  int64_t macs = 0;
+  for (const auto& layer : Summarize(model)) macs += layer.macs;
+  return macs;
+}
+
+}  // namespace steadfast::model

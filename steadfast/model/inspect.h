@@ -1,0 +1,38 @@
+// What a model consists of, layer by layer, for people and for records.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "steadfast/model/quantized_model.h"  // QuantizedModel
+
+namespace steadfast::model {
+
+struct LayerSummary {
+  std::string name;
+  std::string kind;
+  ValueShape output;
+  std::vector<int64_t> weight_shape;  // empty: no weights
+  int weight_bits = 0;                // 0: no weights
+  int activation_bits = 0;            // of the output; 0: real numbers
+  float activation_scale = 0;
+  int zero_below = 0;
+  std::vector<float> weight_scale;
+  int64_t macs = 0;                  // multiply-accumulates for one image
+  int64_t memory_bits = 0;           // of the weight codes
+  std::optional<double> zero_share;  // of the output's codes on the test set, where the metadata knows it
+};
+
+std::vector<LayerSummary> Summarize(const QuantizedModel& model);
+
+// Bits of all weight codes: the cells that can fail.
+int64_t MemoryBits(const QuantizedModel& model);
+int64_t Macs(const QuantizedModel& model);
+
+// A metadata entry parsed as JSON, or null where it is absent or no JSON.
+nlohmann::json MetadataJson(const QuantizedModel& model, const std::string& key);
+
+}  // namespace steadfast::model

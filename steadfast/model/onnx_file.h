@@ -1,0 +1,35 @@
+// The one door between QuantizedModel and ONNX files (docs/formats.md describes the form).
+//
+// Written: opset 17, QuantizeLinear/DequantizeLinear, codes narrower than 8 bits in int8/uint8 tensors, a Clip before
+// QuantizeLinear for narrow activations, true widths in the metadata. Read: the same, and beside it BatchNormalization,
+// biases inside Conv/Gemm (float, or int32 through DequantizeLinear), and native INT4/UINT4 weights.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "steadfast/model/quantized_model.h"  // QuantizedModel
+
+namespace steadfast::model {
+
+// The bytes of an ONNX file. The model must be valid (see Validate).
+std::string ToOnnx(const QuantizedModel& model);
+
+// Parses and validates. `name` stands in errors. Throws InputError, naming node or tensor, for anything that is not a
+// quantized network of the operators Steadfast knows; never allocates more than the bytes justify.
+QuantizedModel FromOnnx(std::span<const uint8_t> bytes, const std::string& name);
+
+void WriteModel(const QuantizedModel& model, const std::filesystem::path& path);
+QuantizedModel ReadModel(const std::filesystem::path& path);
+
+// A model as it lies on disk, with the hash of the file.
+struct ModelFile {
+  std::filesystem::path path;
+  std::string sha256;  // of the file's bytes
+  QuantizedModel model;
+};
+ModelFile ReadModelFile(const std::filesystem::path& path);
+
+}  // namespace steadfast::model
