@@ -15,6 +15,14 @@ constexpr double kLog2E = 1.44269504088896338700e+00;
 constexpr int kExponentBias = 1023;
 constexpr int kMantissaBits = 52;
 
+// 2 atanh(s) for |s| <= 0.1716: the odd series to s^21.
+double TwiceAtanh(double s) {
+  const double s2 = s * s;
+  double sum = 0.0;
+  for (int n = 21; n >= 3; n -= 2) sum = (sum + 1.0 / n) * s2;
+  return 2.0 * s + 2.0 * s * sum;
+}
+
 double PowerOfTwo(int exponent) {  // exponent in [-1022, 1023]
   return std::bit_cast<double>(static_cast<uint64_t>(exponent + kExponentBias) << kMantissaBits);
 }
@@ -30,8 +38,11 @@ double PortableExp(double x) {
   const int k = static_cast<int>(k_real);
   const double r = (x - k_real * kLn2High) - k_real * kLn2Low;
   // Taylor series of e^r to r^13 (next term below 2^-57), by Horner.
-  double sum = 1.0;
-  for (int n = 13; n >= 1; --n) sum = 1.0 + sum * (r / n);
+  constexpr double kInverseFactorials[] = {
+      1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+      1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
+  double sum = kInverseFactorials[13];
+  for (int n = 12; n >= 0; --n) sum = sum * r + kInverseFactorials[n];
   if (k < -1022) return sum * PowerOfTwo(k + 1000) * PowerOfTwo(-1000);
   return sum * PowerOfTwo(k);
 }
@@ -45,13 +56,13 @@ double PortableLog(double x) {
     m *= 0.5;
     ++k;
   }
-  // log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| <= 0.1716; the series to s^21.
-  const double s = (m - 1.0) / (m + 1.0);
-  const double s2 = s * s;
-  double sum = 0.0;
-  for (int n = 21; n >= 3; n -= 2) sum = (sum + 1.0 / n) * s2;
-  const double log_m = 2.0 * s + 2.0 * s * sum;
+  const double log_m = TwiceAtanh((m - 1.0) / (m + 1.0));
   return k * kLn2High + (log_m + k * kLn2Low);
+}
+
+double PortableLog1p(double x) {
+  if (x < -0.25 || x > 0.25) return PortableLog(1.0 + x);
+  return TwiceAtanh(x / (2.0 + x));
 }
 
 }  // namespace steadfast

@@ -12,4 +12,7 @@ double PortableExp(double x);
 // Natural logarithm of a positive, finite, normal x.
 double PortableLog(double x);
 
+// ln(1 + x) for x in (-1, 1], precise for tiny x too.
+double PortableLog1p(double x);
+
 }  // namespace steadfast

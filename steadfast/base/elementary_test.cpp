@@ -36,5 +36,12 @@ TEST(PortableLog, KeepsRelativePrecisionNearOne) {
   }
 }
 
+TEST(PortableLog1p, KeepsRelativePrecisionNearZero) {
+  for (double x = 1e-18; x < 1.0; x *= 1.3) {
+    ASSERT_NEAR(PortableLog1p(x) / std::log1p(x), 1.0, 1e-15) << x;
+    ASSERT_NEAR(PortableLog1p(-x) / std::log1p(-x), 1.0, 1e-15) << x;
+  }
+}
+
 }  // namespace
 }  // namespace steadfast

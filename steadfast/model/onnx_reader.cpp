@@ -305,6 +305,7 @@ class Reader {
       Fail(where, fmt::format("has {} dimensions, expected [N, C, H, W] or [N, C]", dims.size()));
     ValueShape shape;
     shape.channels = dims.Get(1).dim_value();
+    shape.flat = dims.size() == 2;
     if (dims.size() == 4) {
       shape.height = dims.Get(2).dim_value();
       shape.width = dims.Get(3).dim_value();

@@ -124,7 +124,10 @@ class Writer {
     const Value& input = ValueAt(0);
     auto* info = graph_->add_input();
     info->set_name(input.name);
-    SetShape(info, onnx::TensorProto::UINT8, {input.shape.channels, input.shape.height, input.shape.width});
+    const ValueShape& shape = input.shape;
+    SetShape(info, onnx::TensorProto::UINT8,
+             shape.flat ? std::vector<int64_t>{shape.channels}
+                        : std::vector<int64_t>{shape.channels, shape.height, shape.width});
     WriteDequantize(0, input.name);
   }
 
@@ -229,13 +232,8 @@ class Writer {
     WriteAffine(node, op.affine, node.name + ".sum", 2);
   }
   void WriteOperation(const Node& node, const Linear& op) {
-    std::string input = RealName(node.input);
-    if (ValueAt(node.input).shape.height * ValueAt(node.input).shape.width != 1 || node.input == 0) {
-      SetInt(AddNode("Flatten", {input}, node.name + ".flat"), "axis", 1);
-      input = node.name + ".flat";
-    }
     const std::string weight = WriteWeights(model_.weights[static_cast<size_t>(op.weight)]);
-    SetInt(AddNode("Gemm", {input, weight}, node.name + ".sum"), "transB", 1);
+    SetInt(AddNode("Gemm", {RealName(node.input), weight}, node.name + ".sum"), "transB", 1);
     WriteAffine(node, op.affine, node.name + ".sum", 0);
   }
   void WriteOperation(const Node& node, const MaxPool& op) {

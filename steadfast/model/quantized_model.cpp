@@ -38,6 +38,7 @@ int64_t WindowOutput(std::string_view where, int64_t input, int kernel, int stri
 }
 
 ValueShape WindowShape(std::string_view where, const ValueShape& input, const Window& window, int64_t channels) {
+  if (input.flat) Fail(where, "its input has no rows and columns");
   return {channels,
           WindowOutput(where, input.height, window.kernel_h, window.stride_h, window.pad_h, window.dilation_h),
           WindowOutput(where, input.width, window.kernel_w, window.stride_w, window.pad_w, window.dilation_w)};
@@ -184,11 +185,12 @@ ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
                  },
                  [&](const Linear& op) {
                    const WeightTensor& weight = weight_of(op.weight, 2);
+                   if (!input.flat) Fail(node.name, "its input must be flattened first");
                    if (weight.shape[1] != input.elements()) {
                      Fail(node.name, fmt::format("weight {} takes {} inputs, and {} arrive", weight.name,
                                                  weight.shape[1], input.elements()));
                    }
-                   return ValueShape{weight.outputs(), 1, 1};
+                   return ValueShape{weight.outputs(), 1, 1, true};
                  },
                  [&](const MaxPool& op) {
                    if (op.window.pad_h >= op.window.kernel_h || op.window.pad_w >= op.window.kernel_w) {
@@ -197,7 +199,7 @@ ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
                    return WindowShape(node.name, input, op.window, input.channels);
                  },
                  [&](const Flatten&) {
-                   return ValueShape{input.elements(), 1, 1};
+                   return ValueShape{input.elements(), 1, 1, true};
                  }},
       node.operation);
 }

@@ -25,7 +25,7 @@ struct CodeFormat {
   int bits = 8;  // 1 to 8
   bool is_signed = true;
   bool narrow = false;  // signed codes that leave out -2^(bits-1)
-  LevelMap levels;
+  LevelMap levels = {};
 
   int lowest_code() const { return is_signed ? -(1 << (bits - 1)) + (narrow ? 1 : 0) : 0; }
   int highest_code() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
@@ -55,6 +55,7 @@ struct ValueShape {
   int64_t channels = 0;
   int64_t height = 1;
   int64_t width = 1;
+  bool flat = false;  // behind Flatten or Linear: [channels], no rows and columns any more
   int64_t elements() const { return channels * height * width; }
   bool operator==(const ValueShape&) const = default;
 };
@@ -101,7 +102,7 @@ struct Convolution {
   bool operator==(const Convolution&) const = default;
 };
 
-// Fully connected, on the flattened input.
+// Fully connected, on a flat input.
 struct Linear {
   int weight;
   Affine affine;

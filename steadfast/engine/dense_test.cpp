@@ -1,0 +1,66 @@
+#include "steadfast/engine/dense.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+
+#include "steadfast/engine/reference.h"
+#include "steadfast/model/random_model.h"
+
+namespace steadfast::engine {
+namespace {
+
+std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
+  std::vector<uint32_t> bits;
+  for (float value : values) bits.push_back(std::bit_cast<uint32_t>(value));
+  return bits;
+}
+
+class Dense : public testing::TestWithParam<InstructionSet> {
+ protected:
+  void SetUp() override {
+    const auto supported = SupportedInstructionSets();
+    if (std::find(supported.begin(), supported.end(), GetParam()) == supported.end()) {
+      GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
+    }
+  }
+  void ExpectEqual(const model::QuantizedModel& model, int64_t images, uint64_t seed) {
+    const auto bytes = model::RandomImages(model, images, seed);
+    DenseEngine engine(model, GetParam());
+    const auto fast = engine.Run(PreparedImages(bytes, model.values[0].shape.elements()));
+    ASSERT_EQ(BitsOf(fast), BitsOf(RunReference(model, bytes))) << model.name;
+  }
+};
+
+TEST_P(Dense, EqualsTheReferenceOnRandomGraphs) {
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    const auto model = model::RandomModel(seed);
+    model::Validate(model);
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(model, 1 + static_cast<int64_t>(seed % 70), seed));
+  }
+}
+
+TEST_P(Dense, EqualsTheReferenceOnLeNet5) {
+  for (int bits : {2, 4, 8}) ASSERT_NO_FATAL_FAILURE(ExpectEqual(model::RandomLeNet5(bits, bits, 1), 100, 2));
+}
+
+TEST_P(Dense, TakesNewWeights) {
+  const auto first = model::RandomLeNet5(4, 4, 1), second = model::RandomLeNet5(4, 4, 2);
+  auto mixed = first;
+  for (size_t w = 0; w < mixed.weights.size(); ++w) mixed.weights[w].codes = second.weights[w].codes;
+  const auto bytes = model::RandomImages(first, 10, 3);
+  DenseEngine engine(first, GetParam());
+  engine.SetWeights(mixed);
+  EXPECT_EQ(BitsOf(engine.Run(PreparedImages(bytes, 784))), BitsOf(RunReference(mixed, bytes)));
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Dense,
+                         testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni),
+                         [](const auto& param_info) {
+                           std::string name(NameOf(param_info.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace steadfast::engine

@@ -1,0 +1,55 @@
+#include "steadfast/engine/evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include "steadfast/base/error.h"
+#include "steadfast/engine/reference.h"
+#include "steadfast/model/random_model.h"
+
+namespace steadfast::engine {
+namespace {
+
+struct Case {
+  model::QuantizedModel model = model::RandomLeNet5(4, 4, 5);
+  std::vector<uint8_t> images = model::RandomImages(model, 200, 6);
+  std::vector<uint8_t> labels = std::vector<uint8_t>(200);
+  Case() {
+    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<uint8_t>(i % 10);
+  }
+};
+
+TEST(Evaluator, NoChangeIsGolden) {
+  const Case c;
+  const EvaluationSet set = MakeEvaluationSet(c.model, c.images, c.labels);
+  const Golden golden = RunGolden(c.model, set, 2);
+  EXPECT_EQ(golden.scores, ScoreOf(RunReference(c.model, c.images), 10, c.labels, {}));
+  EXPECT_EQ(Evaluator(c.model, set).Evaluate({}, golden), golden.scores);
+}
+
+TEST(Evaluator, AgreesWithTheReferenceOnChangesAndForgetsThem) {
+  const Case c;
+  const EvaluationSet set = MakeEvaluationSet(c.model, c.images, c.labels);
+  const Golden golden = RunGolden(c.model, set, 1);
+  Evaluator evaluator(c.model, set);
+  for (int i = 0; i < 5; ++i) {
+    const int tensor = i;
+    const int16_t old_code = c.model.weights[static_cast<size_t>(tensor)].codes[7];
+    const model::ModelChange change{{{tensor, 7, old_code, static_cast<int16_t>(old_code > 0 ? -8 : 7)}}};
+    model::QuantizedModel changed = c.model;
+    Apply(change, changed);
+    const Scores expected = ScoreOf(RunReference(changed, c.images), 10, c.labels, golden.predictions);
+    EXPECT_EQ(evaluator.Evaluate(change, golden), expected);
+  }
+  EXPECT_EQ(evaluator.Evaluate({}, golden), golden.scores);
+}
+
+TEST(MakeEvaluationSet, RefusesDataOfAnotherShape) {
+  const Case c;
+  EXPECT_THROW(MakeEvaluationSet(c.model, std::span(c.images).subspan(1), c.labels), InputError);
+  std::vector<uint8_t> labels = c.labels;
+  labels[0] = 10;
+  EXPECT_THROW(MakeEvaluationSet(c.model, c.images, labels), InputError);
+}
+
+}  // namespace
+}  // namespace steadfast::engine

@@ -1,0 +1,72 @@
+#include "steadfast/engine/scores.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "steadfast/base/elementary.h"  // PortableExp, PortableLog
+
+namespace steadfast::engine {
+namespace {
+
+// Keeps a sum over 10^9 images inside 64 bits.
+constexpr double kLargestScore = 4096.0;
+
+int64_t Rounded(double score) {
+  return std::llrint(std::clamp(score, -kLargestScore, kLargestScore) / kScoreUnit);
+}
+
+}  // namespace
+
+Scores& Scores::operator+=(const Scores& other) {
+  images += other.images;
+  correct += other.correct;
+  changed += other.changed;
+  broken += other.broken;
+  repaired += other.repaired;
+  margin_sum += other.margin_sum;
+  loss_sum += other.loss_sum;
+  return *this;
+}
+
+int ArgMax(std::span<const float> logits) {
+  return static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+int64_t MarginOf(std::span<const float> logits, int label) {
+  float other = -std::numeric_limits<float>::infinity();
+  for (size_t c = 0; c < logits.size(); ++c) {
+    if (static_cast<int>(c) != label) other = std::max(other, logits[c]);
+  }
+  return Rounded(double{logits[static_cast<size_t>(label)]} - double{other});
+}
+
+int64_t LossOf(std::span<const float> logits, int label) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0.0;
+  for (float logit : logits) sum += PortableExp(double{logit} - largest);
+  return Rounded(PortableLog(sum) + (largest - double{logits[static_cast<size_t>(label)]}));
+}
+
+Scores ScoreOf(std::span<const float> logits, int64_t classes, std::span<const uint8_t> labels,
+               std::span<const uint16_t> golden, std::span<uint16_t> predictions) {
+  Scores scores;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto image = logits.subspan(i * static_cast<size_t>(classes), static_cast<size_t>(classes));
+    const int prediction = ArgMax(image);
+    const bool correct = prediction == labels[i];
+    ++scores.images;
+    scores.correct += correct;
+    scores.margin_sum += MarginOf(image, labels[i]);
+    scores.loss_sum += LossOf(image, labels[i]);
+    if (!predictions.empty()) predictions[i] = static_cast<uint16_t>(prediction);
+    if (golden.empty()) continue;
+    const bool was_correct = golden[i] == labels[i];
+    scores.changed += prediction != golden[i];
+    scores.broken += was_correct && !correct;
+    scores.repaired += !was_correct && correct;
+  }
+  return scores;
+}
+
+}  // namespace steadfast::engine
