@@ -13,7 +13,7 @@ function(steadfast_room name)
   set(target steadfast_${name})
   add_library(${target} STATIC)
   add_library(Steadfast::${name} ALIAS ${target})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   target_sources(${target}
     PRIVATE ${room_SOURCES}
     PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${room_HEADERS})

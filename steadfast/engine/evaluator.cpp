@@ -51,13 +51,13 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
   return golden;
 }
 
-ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images) {
+ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images, int threads) {
   std::vector<int64_t> zeros(model.values.size(), 0), totals(model.values.size(), 0);
   const auto elements = static_cast<size_t>(model.values[0].shape.elements());
   const auto count = static_cast<int64_t>(images.size() / elements);
   std::mutex mutex;
   constexpr int64_t kImagesAtOnce = 100;
-  ParallelFor(0, (count + kImagesAtOnce - 1) / kImagesAtOnce, [&](int, int64_t piece) {
+  ParallelFor(threads, (count + kImagesAtOnce - 1) / kImagesAtOnce, [&](int, int64_t piece) {
     const auto first = static_cast<size_t>(piece * kImagesAtOnce);
     const size_t piece_images = std::min<size_t>(kImagesAtOnce, static_cast<size_t>(count) - first);
     Trace trace;

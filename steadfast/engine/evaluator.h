@@ -38,7 +38,7 @@ struct ZeroShares {
   std::vector<double> values;
   double weighted;
 };
-ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images);
+ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images, int threads);
 
 // Evaluates changes of one model, one after another. One evaluator serves one thread.
 class Evaluator {

@@ -1,0 +1,59 @@
+// steadfast-train: the commands that need LibTorch. `steadfast` starts it and shows what it says; it speaks JSON lines.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "steadfast/base/cancellation.h"
+#include "steadfast/base/error.h"
+#include "steadfast/base/version.h"
+#include "steadfast/cli_train/train_command.h"
+
+namespace {
+
+using namespace steadfast;
+
+int Fail(const char* kind, const std::string& message, int exit_code) {
+  cli_train::Emit({{"event", "error"}, {"kind", kind}, {"message", message}});
+  return exit_code;
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app{
+      "The part of Steadfast that needs LibTorch. Use it through `steadfast`, for example: steadfast train --help"};
+  app.set_version_flag("--version", fmt::format("steadfast-train {}", Version()));
+  app.require_subcommand(1);
+  std::string recipe_text;
+  cli_train::TrainCommand command;
+  auto* train = app.add_subcommand("train", "Train one network; JSON lines on standard output");
+  train->add_option("--recipe", recipe_text, "The recipe as a JSON object")->required();
+  train->add_option("--data", command.data, "Folder of the dataset");
+  train->add_option("--output", command.output, "The model file to write")->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  cli_train::Emit({{"event", "hello"}, {"program", "steadfast-train"}, {"version", Version()}});
+  const auto json = nlohmann::json::parse(recipe_text, nullptr, false);
+  if (json.is_discarded()) throw UsageError("--recipe: is not JSON");
+  command.recipe = recipe::FromJson(json);
+  Cancellation cancellation;
+  const InterruptHandler handler(cancellation);
+  cli_train::RunTrain(command, cancellation);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const UsageError& error) {
+    return Fail("usage", error.what(), 2);
+  } catch (const InterruptedError& error) {
+    return Fail("interrupted", error.what(), 130);
+  } catch (const std::exception& error) {
+    return Fail("failed", error.what(), 1);
+  }
+}

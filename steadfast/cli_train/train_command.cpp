@@ -1,0 +1,183 @@
+#include "steadfast/cli_train/train_command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <numeric>
+
+#include "steadfast/analysis/one_step_sharpness.h"
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/machine.h"
+#include "steadfast/base/version.h"
+#include "steadfast/data/dataset.h"
+#include "steadfast/engine/evaluator.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/train/trainer.h"
+
+namespace steadfast::cli_train {
+namespace {
+
+using nlohmann::json;
+
+// Radii of the one-step sharpness that every model file carries (ours).
+constexpr double kRelativeRadii[] = {0.01, 0.02, 0.05};
+constexpr double kRadii[] = {0.05, 0.1};
+constexpr int64_t kSharpnessImages = 10000;
+
+json SharpnessJson(const analysis::OneStepSharpness& sharpness, int64_t images) {
+  json at = json::array();
+  for (const auto& point : sharpness.at) {
+    at.push_back({{"relative_radius", point.relative_radius}, {"radius", point.radius}, {"increase", point.increase}});
+  }
+  return {{"method", "one-step SAM in the quantized weights"},
+          {"images", images},
+          {"loss", sharpness.loss},
+          {"weight_norm", sharpness.weight_norm},
+          {"at", at}};
+}
+
+json SparsityJson(const model::QuantizedModel& model, const engine::ZeroShares& shares) {
+  json layers = json::object();
+  for (size_t v = 0; v < shares.values.size(); ++v) {
+    if (shares.values[v] >= 0) layers[model.values[v].name] = shares.values[v];
+  }
+  return {{"weighted", shares.weighted}, {"layers", layers}};
+}
+
+std::string MetricsText(const std::vector<train::EpochMetrics>& epochs) {
+  std::string text;
+  for (const auto& epoch : epochs) text += train::ToJson(epoch).dump() + "\n";
+  return text;
+}
+
+// What the model file says of its training: nothing that differs between an undisturbed and a resumed run.
+json TrainingJson(const std::vector<train::EpochMetrics>& epochs) {
+  json list = json::array();
+  for (const auto& epoch : epochs) {
+    json one = train::ToJson(epoch);
+    one.erase("seconds");
+    list.push_back(one);
+  }
+  return {{"epochs", list}, {"library", fmt::format("LibTorch {}", TORCH_VERSION)}, {"machine", MachineDescription()}};
+}
+
+class Run {
+ public:
+  Run(const TrainCommand& command, const Cancellation& cancellation)
+      : command_(command), cancellation_(cancellation), recipe_(command.recipe) {}
+
+  void Execute() {
+    const data::DataLocation location{command_.data};
+    Emit({{"event", "stage"}, {"text", fmt::format("reading {}", recipe_.dataset)}});
+    data_ = train::MakeTrainingData(data::LoadDataset(recipe_.dataset, location, data::Split::kTrain),
+                                    recipe_.train_images);
+    test_ = data::LoadDataset(recipe_.dataset, location, data::Split::kTest);
+    trained_ = train::Train(recipe_, data_, Options());
+    if (recipe_.quantizer == recipe::Quantizer::kFloat)
+      FinishFloat();
+    else
+      FinishQuantized();
+  }
+
+ private:
+  std::filesystem::path Beside(const char* ending) const { return command_.output.string() + ending; }
+
+  train::TrainingOptions Options() const {
+    train::TrainingOptions options;
+    options.checkpoint = Beside(".checkpoint");
+    options.cancellation = &cancellation_;
+    options.on_progress = [](const train::TrainingProgress& progress) {
+      Emit({{"event", "progress"},
+            {"epoch", progress.epoch},
+            {"epochs", progress.epochs},
+            {"share", progress.share},
+            {"loss", progress.loss},
+            {"images_per_second", progress.images_per_second},
+            {"seconds_left", progress.seconds_left}});
+    };
+    options.on_epoch = [](const train::EpochMetrics& metrics) {
+      json event = train::ToJson(metrics);
+      event["event"] = "epoch";
+      Emit(event);
+    };
+    return options;
+  }
+
+  train::EvaluationResult TrainingGraphOnTest() {
+    std::vector<int64_t> all(static_cast<size_t>(test_.size()));
+    std::iota(all.begin(), all.end(), int64_t{0});
+    return train::Evaluate(*trained_.network, test_, all, data_.scale);
+  }
+
+  void FinishFloat() {
+    const double accuracy = TrainingGraphOnTest().accuracy;
+    WriteFileWhole(Beside(".metrics.jsonl"),
+                   MetricsText(trained_.epochs) + json({{"test_accuracy", accuracy}}).dump() + "\n");
+    std::filesystem::remove(Beside(".checkpoint"));
+    Emit({{"event", "done"},
+          {"model", nullptr},
+          {"test_accuracy", accuracy},
+          {"validation_accuracy", trained_.validation_accuracy}});
+  }
+
+  void FinishQuantized() {
+    Emit({{"event", "stage"}, {"text", "measuring accuracy, sparsity and sharpness"}});
+    model::QuantizedModel model = train::Export(*trained_.network, recipe_.network, data_.images.shape, data_.scale);
+    const engine::EvaluationSet set = engine::MakeEvaluationSet(model, test_.images, test_.labels);
+    const engine::Golden golden = engine::RunGolden(model, set, recipe_.threads, &cancellation_);
+    const train::EvaluationResult graph = TrainingGraphOnTest();
+    int64_t differing = 0;
+    for (size_t i = 0; i < graph.predictions.size(); ++i) differing += graph.predictions[i] != golden.predictions[i];
+    const engine::ZeroShares shares = engine::MeasureZeroShares(model, test_.images, recipe_.threads);
+    const auto sharpness =
+        analysis::MeasureOneStepSharpness(*trained_.network, data_, kSharpnessImages, kRelativeRadii, kRadii);
+
+    const json accuracy = {{"test", golden.scores.accuracy()},
+                           {"validation", trained_.validation_accuracy},
+                           {"training_graph_test", graph.accuracy},
+                           {"differing_predictions", differing}};
+    auto& metadata = model.metadata;
+    metadata["steadfast.format"] = "1";
+    metadata["steadfast.version"] = Version();
+    metadata["steadfast.recipe"] = recipe::ToJson(recipe_).dump();
+    metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
+    metadata["steadfast.dataset"] =
+        json({{"name", recipe_.dataset}, {"test_sha256", data::HashOf(test_)}, {"train_sha256", data_.hash}}).dump();
+    metadata["steadfast.accuracy"] = accuracy.dump();
+    metadata["steadfast.sparsity"] = SparsityJson(model, shares).dump();
+    metadata["steadfast.sharpness"] = SharpnessJson(sharpness, kSharpnessImages).dump();
+    metadata["steadfast.training"] = TrainingJson(trained_.epochs).dump();
+    WriteFileWhole(Beside(".metrics.jsonl"), MetricsText(trained_.epochs));
+    model::WriteModel(model, command_.output);
+    std::filesystem::remove(Beside(".checkpoint"));
+    Emit({{"event", "done"},
+          {"model", command_.output.string()},
+          {"test_accuracy", golden.scores.accuracy()},
+          {"training_graph_test_accuracy", graph.accuracy},
+          {"differing_predictions", differing},
+          {"validation_accuracy", trained_.validation_accuracy},
+          {"zero_share", shares.weighted},
+          {"sharpness", SharpnessJson(sharpness, kSharpnessImages)}});
+  }
+
+  const TrainCommand& command_;
+  const Cancellation& cancellation_;
+  const recipe::Recipe& recipe_;
+  train::TrainingData data_;
+  data::ImageSet test_;
+  train::TrainedNetwork trained_;
+};
+
+}  // namespace
+
+void Emit(const json& event) {
+  fmt::print("{}\n", event.dump());
+  std::fflush(stdout);
+}
+
+void RunTrain(const TrainCommand& command, const Cancellation& cancellation) {
+  Run(command, cancellation).Execute();
+}
+
+}  // namespace steadfast::cli_train

@@ -1,0 +1,65 @@
+#include "steadfast/train/network.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/text.h"  // DidYouMean
+
+namespace steadfast::train {
+namespace {
+
+using Maker = std::unique_ptr<Network> (*)(const LayerSettings&, const NetworkShape&);
+
+const std::map<std::string, Maker>& Registry() {
+  static const std::map<std::string, Maker> registry = {{"lenet5", MakeLeNet5}};
+  return registry;
+}
+
+}  // namespace
+
+std::vector<std::string> NetworkNames() {
+  std::vector<std::string> names;
+  for (const auto& [name, maker] : Registry()) names.push_back(name);
+  return names;
+}
+
+std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape) {
+  const auto maker = Registry().find(recipe.network);
+  if (maker == Registry().end()) {
+    throw UsageError(fmt::format("unknown network '{}'{}; known are {}", recipe.network,
+                                 DidYouMean(recipe.network, NetworkNames()), fmt::join(NetworkNames(), ", ")));
+  }
+  std::vector<Parameter> parameters;
+  const LayerSettings settings{&recipe, at::detail::createCPUGenerator(recipe.seed), &parameters};
+  auto network = maker->second(settings, shape);
+  network->parameters = std::move(parameters);
+  std::vector<std::string> names;
+  for (const WeightedLayer* layer : network->layers()) names.push_back(layer->name());
+  for (const auto& [layer, bits] : recipe.layer_bits) {
+    if (std::find(names.begin(), names.end(), layer) == names.end()) {
+      throw UsageError(fmt::format("layer_bits: {} has no layer '{}'; its layers are {}", recipe.network, layer,
+                                   fmt::join(names, ", ")));
+    }
+  }
+  return network;
+}
+
+model::QuantizedModel Export(Network& network, const std::string& name, const data::ImageShape& input,
+                             data::InputScale scale) {
+  const torch::NoGradGuard no_gradients;
+  model::QuantizedModel model;
+  model.name = name;
+  model.values.push_back({"input",
+                          {input.channels, input.height, input.width},
+                          model::ActivationCoding{.bits = 8, .scale = scale.scale, .zero_point = scale.zero_point}});
+  Pass pass;
+  pass.exporting = &model;
+  const Flow logits = network.Forward(pass, {torch::zeros({1, input.channels, input.height, input.width}), 0});
+  model.output = logits.value;
+  model::Validate(model);
+  return model;
+}
+
+}  // namespace steadfast::train

@@ -1,0 +1,280 @@
+#include "steadfast/train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <sstream>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/train/optimizer_step.h"
+
+namespace steadfast::train {
+namespace {
+
+using recipe::Recipe;
+using torch::Tensor;
+
+constexpr int64_t kEvaluationBatch = 500;
+constexpr int kCheckpointVersion = 1;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Cross-entropy plus the recipe's sparsity penalty, both per image.
+Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch) {
+  Pass pass{.training = true};
+  const Flow logits = network.Forward(pass, {batch.images, 0});
+  Tensor loss = torch::nn::functional::cross_entropy(logits.tensor, batch.labels);
+  const auto images = static_cast<double>(batch.labels.size(0));
+  for (const ActivationPenaltySums& sums : pass.penalties) {
+    if (recipe.sparsity == recipe::Sparsity::kL1) {
+      loss = loss + sums.sum * (recipe.sparsity_strength / images);
+    } else if (recipe.sparsity == recipe::Sparsity::kHoyerSquare) {
+      // An all-zero layer has nothing to sparsify: the floor keeps 0/0 away.
+      loss = loss + sums.sum.square() / sums.squares.clamp_min(1e-12) * (recipe.sparsity_strength / images);
+    }
+  }
+  return loss;
+}
+
+nlohmann::json MetricsJson(const std::vector<EpochMetrics>& epochs) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const auto& epoch : epochs) json.push_back(ToJson(epoch));
+  return json;
+}
+
+EpochMetrics MetricsFromJson(const nlohmann::json& json) {
+  return {json.at("epoch"),         json.at("loss"),   json.at("validation_loss"), json.at("validation_accuracy"),
+          json.at("learning_rate"), json.at("seconds")};
+}
+
+class Training {
+ public:
+  Training(const Recipe& recipe, const TrainingData& data, const TrainingOptions& options)
+      : recipe_(recipe), data_(data), options_(options) {
+    recipe::Validate(recipe);
+    at::set_num_threads(recipe.threads);
+    network_ = MakeNetwork(recipe, {data.images.shape, data.images.classes});
+    optimizer_ = MakeOptimizer(recipe, *network_);
+    const auto images = static_cast<int64_t>(data.split.training.size());
+    steps_per_epoch_ = (images + recipe.batch_size - 1) / recipe.batch_size;
+  }
+
+  TrainedNetwork Run() {
+    LoadCheckpoint();
+    for (const auto& epoch : epochs_) Report(epoch);
+    start_ = std::chrono::steady_clock::now();
+    first_epoch_ = static_cast<int>(epochs_.size());
+    for (int epoch = first_epoch_; epoch < recipe_.epochs; ++epoch) {
+      epochs_.push_back(RunEpoch(epoch));
+      SaveCheckpoint();
+      Report(epochs_.back());
+    }
+    if (recipe_.sparsity == recipe::Sparsity::kFatRelu) SearchThresholds();
+    const double accuracy = ValidationAccuracy().accuracy;
+    return {std::move(network_), std::move(epochs_), accuracy};
+  }
+
+ private:
+  void Report(const EpochMetrics& metrics) const {
+    if (options_.on_epoch) options_.on_epoch(metrics);
+  }
+
+  EvaluationResult ValidationAccuracy() {
+    return Evaluate(*network_, data_.images, data_.split.validation, data_.scale);
+  }
+
+  EpochMetrics RunEpoch(int epoch) {
+    const auto epoch_start = std::chrono::steady_clock::now();
+    const std::vector<int64_t>& training = data_.split.training;
+    const auto order =
+        data::Permutation(static_cast<int64_t>(training.size()), recipe_.seed, static_cast<uint32_t>(epoch) + 2);
+    double loss_sum = 0.0, rate = 0.0;
+    auto last_report = epoch_start;
+    for (int64_t step = 0; step < steps_per_epoch_; ++step) {
+      if (options_.cancellation != nullptr) options_.cancellation->ThrowIfRequested();
+      const int64_t first = step * recipe_.batch_size;
+      const int64_t count = std::min<int64_t>(recipe_.batch_size, static_cast<int64_t>(training.size()) - first);
+      std::vector<int64_t> indices;
+      for (int64_t i = 0; i < count; ++i)
+        indices.push_back(training[static_cast<size_t>(order[static_cast<size_t>(first + i)])]);
+      const Batch batch = MakeBatch(data_.images, indices, data_.scale);
+      rate =
+          LearningRateAt(recipe_, epoch * steps_per_epoch_ + step, recipe_.epochs * steps_per_epoch_, steps_per_epoch_);
+      SetLearningRate(*optimizer_, rate);
+      const double loss =
+          OptimizerStep(recipe_, *network_, *optimizer_, [&](bool) { return LossOf(recipe_, *network_, batch); });
+      if (!std::isfinite(loss)) {
+        throw InputError(fmt::format("training diverged in epoch {}: the loss is {}; try a lower learning rate{}",
+                                     epoch + 1, loss, recipe_.sharpness == recipe::Sharpness::kNone ? "" : " or rho"));
+      }
+      loss_sum += loss;
+      if (options_.on_progress && SecondsSince(last_report) > 0.25) {
+        last_report = std::chrono::steady_clock::now();
+        ReportProgress(epoch, step + 1, loss_sum / static_cast<double>(step + 1));
+      }
+    }
+    const EvaluationResult validation = ValidationAccuracy();
+    return {epoch + 1,
+            loss_sum / static_cast<double>(steps_per_epoch_),
+            validation.loss,
+            validation.accuracy,
+            rate,
+            SecondsSince(epoch_start)};
+  }
+
+  void ReportProgress(int epoch, int64_t steps, double loss) const {
+    const int64_t done = (epoch - first_epoch_) * steps_per_epoch_ + steps;
+    const int64_t all = (recipe_.epochs - first_epoch_) * steps_per_epoch_;
+    const double elapsed = SecondsSince(start_);
+    options_.on_progress(
+        {epoch + 1, recipe_.epochs,
+         static_cast<double>(epoch * steps_per_epoch_ + steps) / static_cast<double>(recipe_.epochs * steps_per_epoch_),
+         loss, static_cast<double>(done * recipe_.batch_size) / elapsed,
+         elapsed * static_cast<double>(all - done) / static_cast<double>(done)});
+  }
+
+  // FATReLU (Kurtz et al., ICML 2020) over codes (ours): layer by layer from the input, the largest threshold whose
+  // validation accuracy stays within the layer's share of the budget.
+  void SearchThresholds() {
+    std::vector<WeightedLayer*> layers;
+    for (WeightedLayer* layer : network_->layers()) {
+      if (layer->has_activation()) layers.push_back(layer);
+    }
+    const double clean = ValidationAccuracy().accuracy;
+    for (size_t l = 0; l < layers.size(); ++l) {
+      const double allowed =
+          clean - recipe_.sparsity_strength / 100.0 * static_cast<double>(l + 1) / static_cast<double>(layers.size());
+      ActivationQuantizer& activation = layers[l]->activation();
+      for (int threshold = 2; threshold <= activation.highest_code(); ++threshold) {
+        if (options_.cancellation != nullptr) options_.cancellation->ThrowIfRequested();
+        const int before = activation.zero_below;
+        activation.zero_below = threshold;
+        if (ValidationAccuracy().accuracy >= allowed) continue;
+        activation.zero_below = before;
+        break;
+      }
+    }
+  }
+
+  std::string Fingerprint() const { return recipe::HashOf(recipe_) + data_.hash; }
+
+  void SaveCheckpoint() {
+    if (options_.checkpoint.empty()) return;
+    torch::serialize::OutputArchive archive;
+    archive.write("version", c10::IValue(int64_t{kCheckpointVersion}));
+    archive.write("fingerprint", c10::IValue(Fingerprint()));
+    archive.write("recipe", c10::IValue(recipe::ToJson(recipe_).dump()));
+    archive.write("epochs", c10::IValue(MetricsJson(epochs_).dump()));
+    for (size_t i = 0; i < network_->parameters.size(); ++i) {
+      archive.write(fmt::format("parameter{}", i), network_->parameters[i].tensor.detach());
+    }
+    torch::serialize::OutputArchive optimizer;
+    optimizer_->save(optimizer);
+    archive.write("optimizer", optimizer);
+    std::ostringstream bytes;
+    archive.save_to(bytes);
+    WriteFileWhole(options_.checkpoint, bytes.str());
+  }
+
+  void LoadCheckpoint() {
+    if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint)) return;
+    const std::string name = options_.checkpoint.string();
+    torch::serialize::InputArchive archive;
+    try {
+      archive.load_from(name);
+      c10::IValue version, fingerprint, recipe_text, epochs;
+      archive.read("version", version);
+      archive.read("fingerprint", fingerprint);
+      archive.read("recipe", recipe_text);
+      archive.read("epochs", epochs);
+      if (version.toInt() != kCheckpointVersion || fingerprint.toStringRef() != Fingerprint()) {
+        throw InputError(
+            fmt::format("{}: this checkpoint belongs to another training{}; delete it to start anew, or choose "
+                        "another output file",
+                        name, Difference(recipe_text.toStringRef())));
+      }
+      const torch::NoGradGuard no_gradients;
+      for (size_t i = 0; i < network_->parameters.size(); ++i) {
+        Tensor stored;
+        archive.read(fmt::format("parameter{}", i), stored);
+        network_->parameters[i].tensor.copy_(stored);
+      }
+      torch::serialize::InputArchive optimizer;
+      archive.read("optimizer", optimizer);
+      optimizer_->load(optimizer);
+      for (const auto& epoch : nlohmann::json::parse(epochs.toStringRef())) epochs_.push_back(MetricsFromJson(epoch));
+    } catch (const c10::Error& error) {
+      throw InputError(fmt::format("{}: is not a checkpoint Steadfast wrote ({}); delete it to start anew", name,
+                                   error.what_without_backtrace()));
+    }
+    for (WeightedLayer* layer : network_->layers()) layer->activation().initialized = true;
+  }
+
+  // The keys in which the checkpoint's recipe differs from ours.
+  std::string Difference(const std::string& stored_text) const {
+    const auto stored = nlohmann::json::parse(stored_text, nullptr, false);
+    const auto ours = recipe::ToJson(recipe_);
+    std::string text;
+    for (const auto& [key, value] : ours.items()) {
+      if (key == "name" || !stored.is_object()) continue;
+      if (stored.value(key, nlohmann::json()) != value)
+        text += fmt::format("; {}: {} there, {} here", key, stored.value(key, nlohmann::json()).dump(), value.dump());
+    }
+    return text.empty() ? " (other data)" : text;
+  }
+
+  const Recipe& recipe_;
+  const TrainingData& data_;
+  const TrainingOptions& options_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::vector<EpochMetrics> epochs_;
+  int64_t steps_per_epoch_ = 0;
+  int first_epoch_ = 0;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
+
+nlohmann::json ToJson(const EpochMetrics& metrics) {
+  return {{"epoch", metrics.epoch},
+          {"loss", metrics.loss},
+          {"validation_loss", metrics.validation_loss},
+          {"validation_accuracy", metrics.validation_accuracy},
+          {"learning_rate", metrics.learning_rate},
+          {"seconds", metrics.seconds}};
+}
+
+TrainedNetwork Train(const Recipe& recipe, const TrainingData& data, const TrainingOptions& options) {
+  return Training(recipe, data, options).Run();
+}
+
+EvaluationResult Evaluate(Network& network, const data::ImageSet& set, std::span<const int64_t> indices,
+                          data::InputScale scale) {
+  const torch::NoGradGuard no_gradients;
+  EvaluationResult result{0.0, 0.0, {}};
+  int64_t correct = 0;
+  for (size_t first = 0; first < indices.size(); first += kEvaluationBatch) {
+    const auto piece = indices.subspan(first, std::min<size_t>(kEvaluationBatch, indices.size() - first));
+    const Batch batch = MakeBatch(set, piece, scale);
+    Pass pass;
+    const Tensor logits = network.Forward(pass, {batch.images, 0}).tensor;
+    result.loss +=
+        torch::nn::functional::cross_entropy(logits, batch.labels).item<double>() * static_cast<double>(piece.size());
+    const Tensor predictions = logits.argmax(1).contiguous();
+    for (size_t i = 0; i < piece.size(); ++i) {
+      result.predictions.push_back(predictions.data_ptr<int64_t>()[i]);
+      correct += result.predictions.back() == set.labels[static_cast<size_t>(piece[i])];
+    }
+  }
+  result.loss /= static_cast<double>(indices.size());
+  result.accuracy = static_cast<double>(correct) / static_cast<double>(indices.size());
+  return result;
+}
+
+}  // namespace steadfast::train
