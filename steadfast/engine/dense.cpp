@@ -220,6 +220,7 @@ PreparedImages::PreparedImages(std::span<const uint8_t> images, int64_t elements
 }
 
 struct DenseEngine::Plan {
+  InstructionSet instruction_set;
   const DenseKernels* kernels;
   std::vector<Step> steps;
   std::vector<std::vector<uint8_t>> rows;  // rows[value][element * 64 + image]; empty where never stored
@@ -228,13 +229,14 @@ struct DenseEngine::Plan {
   int64_t classes;
   std::vector<std::vector<uint8_t>> constant_rows;
 
-  Plan(const QuantizedModel& model, InstructionSet set) : kernels(&KernelsOf(set)), classes(model.classes()) {
+  Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
+      : instruction_set(set), kernels(&KernelsOf(set)), classes(model.classes()) {
     rows.resize(model.values.size());
     for (size_t n = 0; n < model.nodes.size(); ++n) {
       const Node& node = model.nodes[n];
       if (model::WeightOf(node)) {
         WeightedStep step = MakeWeightedStep(model, node);
-        if (n + 1 < model.nodes.size()) {
+        if (fuse && n + 1 < model.nodes.size()) {
           const Node& next = model.nodes[n + 1];
           const auto* pool = std::get_if<MaxPool>(&next.operation);
           if (pool != nullptr && next.input == node.output && CountUses(model, node.output) == 1 &&
@@ -418,7 +420,8 @@ struct DenseEngine::Plan {
 };
 
 DenseEngine::DenseEngine(const QuantizedModel& model) : DenseEngine(model, SupportedInstructionSets().back()) {}
-DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set) : plan_(std::make_unique<Plan>(model, set)) {
+DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set)
+    : plan_(std::make_unique<Plan>(model, set, /*fuse=*/true)) {
   SetWeights(model);
 }
 DenseEngine::~DenseEngine() = default;
@@ -427,6 +430,15 @@ DenseEngine& DenseEngine::operator=(DenseEngine&&) noexcept = default;
 
 void DenseEngine::SetWeights(const QuantizedModel& model) {
   plan_->Pack(model);
+}
+
+void DenseEngine::KeepAllValues(const QuantizedModel& model) {
+  plan_ = std::make_unique<Plan>(model, plan_->instruction_set, /*fuse=*/false);
+  SetWeights(model);
+}
+
+std::span<const uint8_t> DenseEngine::CodesOf(int value) const {
+  return plan_->rows[static_cast<size_t>(value)];
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {

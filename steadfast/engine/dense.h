@@ -54,6 +54,11 @@ class DenseEngine {
   // Takes the weight codes of a model with the same structure.
   void SetWeights(const model::QuantizedModel& model);
 
+  // Keeps the codes of every value from now on (no pooling on sums), for CodesOf.
+  void KeepAllValues(const model::QuantizedModel& model);
+  // The codes of a value after the last block: [element][64], of which the first images_in(block) images count.
+  std::span<const uint8_t> CodesOf(int value) const;
+
   // Runs one block; logits: [images_in(block), classes].
   void RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits);
 

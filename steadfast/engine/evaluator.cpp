@@ -7,7 +7,6 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/parallel.h"
-#include "steadfast/engine/reference.h"
 
 namespace steadfast::engine {
 
@@ -53,21 +52,27 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
 
 ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images, int threads) {
   std::vector<int64_t> zeros(model.values.size(), 0), totals(model.values.size(), 0);
-  const auto elements = static_cast<size_t>(model.values[0].shape.elements());
-  const auto count = static_cast<int64_t>(images.size() / elements);
+  const PreparedImages prepared(images, model.values[0].shape.elements());
   std::mutex mutex;
-  constexpr int64_t kImagesAtOnce = 100;
-  ParallelFor(threads, (count + kImagesAtOnce - 1) / kImagesAtOnce, [&](int, int64_t piece) {
-    const auto first = static_cast<size_t>(piece * kImagesAtOnce);
-    const size_t piece_images = std::min<size_t>(kImagesAtOnce, static_cast<size_t>(count) - first);
-    Trace trace;
-    RunReference(model, images.subspan(first * elements, piece_images * elements), &trace);
-    const std::lock_guard lock(mutex);
-    for (const auto& node : model.nodes) {
-      const auto v = static_cast<size_t>(node.output);
-      if (!model::WeightOf(node) || !model.values[v].coding) continue;
-      zeros[v] += std::count(trace.codes[v].begin(), trace.codes[v].end(), model.values[v].coding->zero_point);
-      totals[v] += static_cast<int64_t>(trace.codes[v].size());
+  constexpr int64_t kBlocksAtOnce = 16;
+  ParallelFor(threads, (prepared.blocks() + kBlocksAtOnce - 1) / kBlocksAtOnce, [&](int, int64_t piece) {
+    DenseEngine engine(model);
+    engine.KeepAllValues(model);
+    std::vector<float> logits(static_cast<size_t>(kBlockImages * model.classes()));
+    for (int64_t b = piece * kBlocksAtOnce; b < std::min((piece + 1) * kBlocksAtOnce, prepared.blocks()); ++b) {
+      engine.RunBlock(prepared, b, logits);
+      const std::lock_guard lock(mutex);
+      for (const auto& node : model.nodes) {
+        const auto v = static_cast<size_t>(node.output);
+        if (!model::WeightOf(node) || !model.values[v].coding) continue;
+        const auto codes = engine.CodesOf(node.output);
+        for (size_t row = 0; row < codes.size(); row += kBlockImages) {
+          zeros[v] += std::count(codes.begin() + static_cast<int64_t>(row),
+                                 codes.begin() + static_cast<int64_t>(row) + prepared.images_in(b),
+                                 model.values[v].coding->zero_point);
+          totals[v] += prepared.images_in(b);
+        }
+      }
     }
   });
   ZeroShares shares;

@@ -43,6 +43,22 @@ TEST(Evaluator, AgreesWithTheReferenceOnChangesAndForgetsThem) {
   EXPECT_EQ(evaluator.Evaluate({}, golden), golden.scores);
 }
 
+TEST(MeasureZeroShares, AgreesWithTheReference) {
+  for (uint64_t seed : {3, 4, 5, 6}) {
+    const auto model = model::RandomModel(seed);
+    const auto images = model::RandomImages(model, 70, seed);
+    Trace trace;
+    RunReference(model, images, &trace);
+    const ZeroShares shares = MeasureZeroShares(model, images, 2);
+    for (const auto& node : model.nodes) {
+      const auto v = static_cast<size_t>(node.output);
+      if (!model::WeightOf(node) || !model.values[v].coding) continue;
+      const auto zeros = std::count(trace.codes[v].begin(), trace.codes[v].end(), model.values[v].coding->zero_point);
+      EXPECT_EQ(shares.values[v], static_cast<double>(zeros) / static_cast<double>(trace.codes[v].size()));
+    }
+  }
+}
+
 TEST(MakeEvaluationSet, RefusesDataOfAnotherShape) {
   const Case c;
   EXPECT_THROW(MakeEvaluationSet(c.model, std::span(c.images).subspan(1), c.labels), InputError);

@@ -1,0 +1,66 @@
+// A campaign: many trials on one or more models, resumable, whose numbers depend on the settings alone.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "steadfast/base/cancellation.h"
+#include "steadfast/campaign/loaded_model.h"  // DataChoice
+#include "steadfast/memory/fault_list.h"      // FaultLists
+#include "steadfast/memory/fault_sampler.h"   // FaultModel
+#include "steadfast/memory/memory_image.h"    // Encoding
+#include "steadfast/store/store.h"
+
+namespace steadfast::campaign {
+
+struct CampaignSettings {
+  std::vector<std::filesystem::path> models;
+  std::vector<memory::FaultModel> faults = {{}};
+  std::vector<double> rates = {1e-3, 1e-2};  // faults per bit
+  std::vector<memory::Encoding> encodings = {memory::Encoding::kTwosComplement};
+  int64_t trials = 100;
+  uint64_t seed = 1;
+  int word_bits = 32;
+  DataChoice data;
+  std::filesystem::path fault_list;  // CSV; instead of faults, rates and trials
+  int threads = 0;                   // 0: all cores. Changes no number.
+  bool extend = false;               // add to a store of fewer models, faults, rates, encodings or trials
+  std::string command;               // for the record
+};
+
+struct CampaignProgress {
+  std::string model;
+  int64_t done;  // trials safe in the store, of this and earlier runs
+  int64_t total;
+  double trials_per_second;  // of this run
+  double seconds_left;
+};
+
+struct CampaignResult {
+  std::vector<store::ModelRow> models;  // in the order given
+  std::vector<store::TrialRow> trials;  // in the order of models, faults, encodings, rates and trial numbers
+  int64_t resumed;                      // how many were already in the store
+};
+
+// Runs what is missing in the store, which it makes where there is none. Throws InputError where the store belongs to
+// other settings or another model file, naming each difference; InterruptedError when cancelled (all finished trials
+// are kept).
+CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesystem::path& store,
+                           const std::function<void(const CampaignProgress&)>& on_progress = {},
+                           const Cancellation* cancellation = nullptr);
+
+// The faults of the trials of a campaign on its first model, for export.
+memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::FaultModel& fault, double rate);
+
+// Runs the trial of a row again. `model`: where the file is now; empty: where the store says.
+struct Replay {
+  store::TrialRow stored, again;
+  std::string model;
+};
+Replay ReplayTrial(const std::filesystem::path& store, const std::string& id, const std::filesystem::path& model,
+                   const DataChoice& data);
+
+}  // namespace steadfast::campaign

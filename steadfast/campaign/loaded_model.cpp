@@ -1,0 +1,126 @@
+#include "steadfast/campaign/loaded_model.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "steadfast/base/error.h"
+#include "steadfast/memory/memory_image.h"
+#include "steadfast/model/inspect.h"
+
+namespace steadfast::campaign {
+namespace {
+
+using nlohmann::json;
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return fmt::format("{}", fmt::join(shape, "x"));
+}
+
+template <typename T>
+T ValueOr(const json& object, const char* key, T otherwise) {
+  if (!object.is_object() || !object.contains(key)) return otherwise;
+  try {
+    return object.at(key).get<T>();
+  } catch (const json::exception&) {
+    return otherwise;
+  }
+}
+
+// The number behind "saq:0.1" or "l1:1e-4"; 0 for "none".
+double StrengthOf(const std::string& text) {
+  const size_t colon = text.find(':');
+  return colon == std::string::npos ? 0.0 : std::strtod(text.c_str() + colon + 1, nullptr);
+}
+
+std::vector<store::LayerRow> LayersOf(const model::QuantizedModel& model) {
+  std::vector<store::LayerRow> rows;
+  for (const auto& layer : model::Summarize(model)) {
+    const model::ValueShape& out = layer.output;
+    rows.push_back({layer.name, layer.kind,
+                    out.flat ? ShapeText({out.channels}) : ShapeText({out.channels, out.height, out.width}),
+                    ShapeText(layer.weight_shape), layer.weight_bits, layer.activation_bits, layer.macs,
+                    layer.memory_bits, layer.zero_share});
+  }
+  return rows;
+}
+
+std::vector<store::EpochRow> EpochsOf(const model::QuantizedModel& model) {
+  std::vector<store::EpochRow> rows;
+  const json training = model::MetadataJson(model, "steadfast.training");
+  if (!training.is_object() || !training.contains("epochs") || !training["epochs"].is_array()) return rows;
+  for (const auto& epoch : training["epochs"]) {
+    rows.push_back({ValueOr<int64_t>(epoch, "epoch", 0), ValueOr(epoch, "loss", 0.0),
+                    ValueOr(epoch, "validation_loss", 0.0), ValueOr(epoch, "validation_accuracy", 0.0),
+                    ValueOr(epoch, "learning_rate", 0.0)});
+  }
+  return rows;
+}
+
+}  // namespace
+
+TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
+  const json named = model::MetadataJson(file.model, "steadfast.dataset");
+  const std::string of_model = ValueOr<std::string>(named, "name", "");
+  const std::string dataset = choice.dataset.empty() ? of_model : choice.dataset;
+  if (dataset.empty()) {
+    throw UsageError(fmt::format("{}: names no dataset; say which with --dataset NAME", file.path.string()));
+  }
+  TestData data{dataset, "", data::LoadDataset(dataset, choice.location, data::Split::kTest)};
+  data.sha256 = data::HashOf(data.images);
+  const std::string expected = ValueOr<std::string>(named, "test_sha256", "");
+  if (choice.dataset.empty() && !expected.empty() && expected != data.sha256) {
+    throw InputError(fmt::format(
+        "{}: was made with {} images of hash {}…, and those found have {}…; name the right ones with --data, or "
+        "choose these with --dataset {}",
+        file.path.string(), dataset, expected.substr(0, 12), data.sha256.substr(0, 12), dataset));
+  }
+  if (choice.images > 0 && choice.images < data.images.size()) {
+    data.images.labels.resize(static_cast<size_t>(choice.images));
+    data.images.images.resize(static_cast<size_t>(choice.images * data.images.shape.pixels()));
+  }
+  return data;
+}
+
+store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden) {
+  const model::QuantizedModel& model = file.model;
+  const json recipe = model::MetadataJson(model, "steadfast.recipe");
+  const json sparsity = model::MetadataJson(model, "steadfast.sparsity");
+  store::ModelRow row;
+  row.label = label;
+  row.sha256 = file.sha256;
+  row.path = std::filesystem::absolute(file.path).string();
+  row.network = ValueOr<std::string>(recipe, "network", model.name);
+  row.recipe = ValueOr<std::string>(recipe, "name", "");
+  row.recipe_json = recipe.is_null() ? "{}" : recipe.dump();
+  row.seed = ValueOr<int64_t>(recipe, "seed", 0);
+  row.rho = StrengthOf(ValueOr<std::string>(recipe, "sharpness", ""));
+  row.lambda = StrengthOf(ValueOr<std::string>(recipe, "sparsity", ""));
+  row.weight_bits = ValueOr<int64_t>(recipe, "weight_bits", model.weights.front().format.bits);
+  row.activation_bits = ValueOr<int64_t>(recipe, "activation_bits", 0);
+  row.layout = memory::MemoryImage(model, {}).Description();
+  row.memory_bits = model::MemoryBits(model);
+  row.macs = model::Macs(model);
+  row.images = golden.scores.images;
+  row.correct = golden.scores.correct;
+  row.margin_sum = golden.scores.margin_sum;
+  row.loss_sum = golden.scores.loss_sum;
+  if (sparsity.is_object() && sparsity.contains("weighted")) row.zero_share = ValueOr(sparsity, "weighted", 0.0);
+  row.sharpness_json = model::MetadataJson(model, "steadfast.sharpness").dump();
+  row.accuracy_json = model::MetadataJson(model, "steadfast.accuracy").dump();
+  row.layers = LayersOf(model);
+  row.epochs = EpochsOf(model);
+  return row;
+}
+
+std::vector<std::string> LabelsOf(const std::vector<std::filesystem::path>& paths) {
+  std::map<std::string, int> stems;
+  for (const auto& path : paths) ++stems[path.stem().string()];
+  std::vector<std::string> labels;
+  for (const auto& path : paths) {
+    labels.push_back(stems[path.stem().string()] == 1 ? path.stem().string() : path.string());
+  }
+  return labels;
+}
+
+}  // namespace steadfast::campaign

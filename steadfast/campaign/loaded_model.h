@@ -1,0 +1,39 @@
+// A model file with what its metadata says, and the test images that belong to it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "steadfast/data/dataset.h"      // DataLocation, ImageSet
+#include "steadfast/engine/evaluator.h"  // Golden
+#include "steadfast/model/onnx_file.h"   // ModelFile
+#include "steadfast/store/store.h"       // ModelRow
+
+namespace steadfast::campaign {
+
+// The data to evaluate on. Empty dataset: the one that the model's metadata names.
+struct DataChoice {
+  std::string dataset;
+  data::DataLocation location;
+  int64_t images = 0;  // the first so many; 0: all
+};
+
+struct TestData {
+  std::string dataset;
+  std::string sha256;  // of the whole test set
+  data::ImageSet images;
+};
+
+// The test images for a model. Throws UsageError where neither the choice nor the model names a dataset, InputError
+// where the model was made with other images of that name (another hash), or they do not fit it.
+TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice);
+
+// What a store keeps of a model. Metadata of other people's models may be absent.
+store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden);
+
+// File stems, or whole paths where stems collide.
+std::vector<std::string> LabelsOf(const std::vector<std::filesystem::path>& paths);
+
+}  // namespace steadfast::campaign

@@ -1,0 +1,274 @@
+#include "steadfast/report/campaign_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/text.h"
+#include "steadfast/report/text_table.h"
+
+namespace steadfast::report {
+namespace {
+
+using nlohmann::json;
+using store::ModelRow;
+using store::TrialRow;
+
+constexpr double kDropPoints[] = {1.0, 5.0, 10.0};
+constexpr double kScoreUnit = 0x1p-20;
+
+using Key = std::tuple<int64_t, std::string, std::string, double>;  // model, fault, encoding, rate
+Key KeyOf(const TrialRow& t) {
+  return {t.model, t.fault, t.encoding, t.rate};
+}
+
+// Trials grouped by a key, groups in the order of their first trial.
+std::vector<std::vector<const TrialRow*>> Group(const std::vector<TrialRow>& trials) {
+  std::map<Key, size_t> index;
+  std::vector<std::vector<const TrialRow*>> groups;
+  for (const TrialRow& trial : trials) {
+    const auto [found, added] = index.emplace(KeyOf(trial), groups.size());
+    if (added) groups.emplace_back();
+    groups[found->second].push_back(&trial);
+  }
+  return groups;
+}
+
+Cell CellOf(const std::vector<const TrialRow*>& trials) {
+  std::vector<double> accuracies;
+  double faulty = 0, codes = 0, predictions = 0, margin = 0, loss = 0, images = 0;
+  for (const TrialRow* t : trials) {
+    accuracies.push_back(t->accuracy());
+    faulty += static_cast<double>(t->faulty_bits);
+    codes += static_cast<double>(t->changed_codes);
+    predictions += static_cast<double>(t->changed);
+    margin += static_cast<double>(t->margin_sum) * kScoreUnit;
+    loss += static_cast<double>(t->loss_sum) * kScoreUnit;
+    images += static_cast<double>(t->images);
+  }
+  const auto n = static_cast<double>(trials.size());
+  const TrialRow& first = *trials.front();
+  return {first.model, first.fault, first.encoding,  first.rate,      statistics::Summarize(accuracies),
+          faulty / n,  codes / n,   predictions / n, margin / images, loss / images};
+}
+
+const ModelRow& ModelOf(const CampaignReport& report, int64_t id) {
+  for (const auto& model : report.models) {
+    if (model.id == id) return model;
+  }
+  throw InputError(fmt::format("a trial belongs to model {}, which is not there", id));
+}
+
+std::optional<double> RateOfDrop(double clean, std::vector<std::pair<double, double>> curve, double points) {
+  const double target = clean - points / 100.0;
+  std::sort(curve.begin(), curve.end());
+  double last_rate = 0.0, last = clean;
+  for (const auto& [rate, accuracy] : curve) {
+    if (rate > 0 && accuracy <= target) {
+      const double share = last > accuracy ? (last - target) / (last - accuracy) : 1.0;
+      if (last_rate == 0.0) return rate * share;
+      return std::exp(std::log(last_rate) + share * (std::log(rate) - std::log(last_rate)));
+    }
+    last_rate = rate;
+    last = accuracy;
+  }
+  return std::nullopt;
+}
+
+std::vector<DropRate> DropsOf(const CampaignReport& report) {
+  std::vector<std::tuple<int64_t, std::string, std::string>> order;
+  std::map<std::tuple<int64_t, std::string, std::string>, std::vector<std::pair<double, double>>> curves;
+  for (const Cell& cell : report.cells) {
+    if (cell.fault.starts_with("list:")) continue;
+    const auto key = std::make_tuple(cell.model, cell.fault, cell.encoding);
+    if (!curves.contains(key)) order.push_back(key);
+    curves[key].emplace_back(cell.rate, cell.accuracy.mean);
+  }
+  std::vector<DropRate> drops;
+  for (const auto& key : order) {
+    const auto& [model, fault, encoding] = key;
+    for (double points : kDropPoints) {
+      drops.push_back(
+          {model, fault, encoding, points, RateOfDrop(ModelOf(report, model).accuracy(), curves[key], points)});
+    }
+  }
+  return drops;
+}
+
+std::vector<PairedDifference> DifferencesOf(const CampaignReport& report) {
+  std::map<std::pair<Key, int64_t>, double> accuracies;
+  for (const TrialRow& t : report.trials) accuracies[{KeyOf(t), t.trial}] = t.accuracy();
+  std::vector<PairedDifference> differences;
+  for (size_t a = 0; a < report.models.size(); ++a) {
+    for (size_t b = a + 1; b < report.models.size(); ++b) {
+      for (const Cell& cell : report.cells) {
+        if (cell.model != report.models[a].id) continue;
+        std::vector<double> values;
+        for (const TrialRow& t : report.trials) {
+          if (t.model != cell.model || t.fault != cell.fault || t.encoding != cell.encoding || t.rate != cell.rate)
+            continue;
+          const auto other = accuracies.find({Key{report.models[b].id, t.fault, t.encoding, t.rate}, t.trial});
+          if (other != accuracies.end()) values.push_back(100.0 * (t.accuracy() - other->second));
+        }
+        if (values.empty()) continue;
+        differences.push_back({cell.model, report.models[b].id, cell.fault, cell.encoding, cell.rate,
+                               statistics::Mean(values), statistics::StudentInterval(values)});
+      }
+    }
+  }
+  return differences;
+}
+
+std::string Percent(double share) {
+  return fmt::format("{:.2f}", 100.0 * share);
+}
+
+std::string IntervalText(const statistics::Interval& interval, double factor) {
+  if (!std::isfinite(interval.low)) return "(one trial)";
+  return fmt::format("{:.2f} to {:.2f}", factor * interval.low, factor * interval.high);
+}
+
+}  // namespace
+
+json JsonNumber(double value) {
+  return std::isfinite(value) ? json(value) : json();
+}
+
+CampaignReport MakeCampaignReport(std::vector<ModelRow> models, std::vector<TrialRow> trials) {
+  CampaignReport report{std::move(models), std::move(trials), {}, {}, {}};
+  for (const auto& group : Group(report.trials)) report.cells.push_back(CellOf(group));
+  report.drops = DropsOf(report);
+  report.differences = DifferencesOf(report);
+  return report;
+}
+
+std::string ToText(const CampaignReport& report) {
+  std::string text = "Accuracy under faults, in percent\n\n";
+  TextTable table({"model", "fault", "encoding", ">rate", ">trials", ">mean", ">95 % interval", ">st.dev.", ">min",
+                   ">5 %", ">median", ">faulty bits", ">changed codes"});
+  for (const ModelRow& model : report.models) {
+    table.AddRow({model.label, "none", "", "0", "", Percent(model.accuracy()), "", "", "", "", "", "0", "0"});
+    for (const Cell& cell : report.cells) {
+      if (cell.model != model.id) continue;
+      const auto& s = cell.accuracy;
+      table.AddRow({model.label, cell.fault, cell.encoding, FormatShortest(cell.rate), fmt::format("{}", s.count),
+                    Percent(s.mean), IntervalText(s.interval, 100), Percent(s.standard_deviation), Percent(s.minimum),
+                    Percent(s.quantile05), Percent(s.median), fmt::format("{:.1f}", cell.mean_faulty_bits),
+                    fmt::format("{:.1f}", cell.mean_changed_codes)});
+    }
+  }
+  text += table.Text();
+  if (!report.drops.empty()) {
+    text += "\nFault rate at which mean accuracy has dropped by 1, 5 and 10 points\n\n";
+    TextTable drops({"model", "fault", "encoding", ">1 point", ">5 points", ">10 points"});
+    for (size_t i = 0; i + 2 < report.drops.size(); i += 3) {
+      const auto show = [&](size_t k) {
+        return report.drops[k].rate ? fmt::format("{:.2g}", *report.drops[k].rate) : std::string("not reached");
+      };
+      drops.AddRow({ModelOf(report, report.drops[i].model).label, report.drops[i].fault, report.drops[i].encoding,
+                    show(i), show(i + 1), show(i + 2)});
+    }
+    text += drops.Text();
+  }
+  if (!report.differences.empty()) {
+    text += "\nPaired differences in accuracy, in points (first minus second, the same trials)\n\n";
+    TextTable differences({"first", "second", "fault", "encoding", ">rate", ">difference", ">95 % interval"});
+    for (const auto& d : report.differences) {
+      differences.AddRow({ModelOf(report, d.model_a).label, ModelOf(report, d.model_b).label, d.fault, d.encoding,
+                          FormatShortest(d.rate), fmt::format("{:+.2f}", d.mean), IntervalText(d.interval, 1)});
+    }
+    text += differences.Text();
+  }
+  return text;
+}
+
+std::string ToCsv(const CampaignReport& report) {
+  std::string csv =
+      "id,model,model_sha256,fault,encoding,rate,trial,faulty_bits,changed_codes,images,correct,accuracy,changed,"
+      "broken,"
+      "repaired,mean_margin,mean_loss\n";
+  // A label may be any path: quoted as RFC 4180 says.
+  const auto quoted = [](const std::string& text) {
+    if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+    std::string q = "\"";
+    for (char c : text) q += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return q + "\"";
+  };
+  for (const TrialRow& t : report.trials) {
+    const ModelRow& model = ModelOf(report, t.model);
+    const auto images = static_cast<double>(t.images);
+    csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", t.id, quoted(model.label), model.sha256,
+                       t.fault, t.encoding, FormatShortest(t.rate), t.trial, t.faulty_bits, t.changed_codes, t.images,
+                       t.correct, FormatShortest(t.accuracy()), t.changed, t.broken, t.repaired,
+                       FormatShortest(static_cast<double>(t.margin_sum) * kScoreUnit / images),
+                       FormatShortest(static_cast<double>(t.loss_sum) * kScoreUnit / images));
+  }
+  return csv;
+}
+
+json ToJson(const CampaignReport& report, const json& settings) {
+  json models = json::array(), cells = json::array(), drops = json::array(), differences = json::array();
+  for (const ModelRow& m : report.models) {
+    models.push_back({{"label", m.label},
+                      {"sha256", m.sha256},
+                      {"network", m.network},
+                      {"recipe", m.recipe},
+                      {"seed", m.seed},
+                      {"memory_bits", m.memory_bits},
+                      {"macs", m.macs},
+                      {"images", m.images},
+                      {"accuracy", m.accuracy()},
+                      {"mean_margin", static_cast<double>(m.margin_sum) * kScoreUnit / static_cast<double>(m.images)},
+                      {"mean_loss", static_cast<double>(m.loss_sum) * kScoreUnit / static_cast<double>(m.images)},
+                      {"zero_share", m.zero_share ? json(*m.zero_share) : json()}});
+  }
+  for (const Cell& c : report.cells) {
+    const auto& s = c.accuracy;
+    cells.push_back({{"model", ModelOf(report, c.model).label},
+                     {"fault", c.fault},
+                     {"encoding", c.encoding},
+                     {"rate", c.rate},
+                     {"trials", s.count},
+                     {"accuracy",
+                      {{"mean", s.mean},
+                       {"standard_deviation", s.standard_deviation},
+                       {"interval", {JsonNumber(s.interval.low), JsonNumber(s.interval.high)}},
+                       {"minimum", s.minimum},
+                       {"maximum", s.maximum},
+                       {"quantiles",
+                        {{"0.05", s.quantile05},
+                         {"0.25", s.quantile25},
+                         {"0.5", s.median},
+                         {"0.75", s.quantile75},
+                         {"0.95", s.quantile95}}}}},
+                     {"mean_faulty_bits", c.mean_faulty_bits},
+                     {"mean_changed_codes", c.mean_changed_codes},
+                     {"mean_changed_predictions", c.mean_changed_predictions},
+                     {"mean_margin", c.mean_margin},
+                     {"mean_loss", c.mean_loss}});
+  }
+  for (const DropRate& d : report.drops) {
+    drops.push_back({{"model", ModelOf(report, d.model).label},
+                     {"fault", d.fault},
+                     {"encoding", d.encoding},
+                     {"points", d.points},
+                     {"rate", d.rate ? json(*d.rate) : json()}});
+  }
+  for (const PairedDifference& d : report.differences) {
+    differences.push_back({{"first", ModelOf(report, d.model_a).label},
+                           {"second", ModelOf(report, d.model_b).label},
+                           {"fault", d.fault},
+                           {"encoding", d.encoding},
+                           {"rate", d.rate},
+                           {"points", d.mean},
+                           {"interval", {JsonNumber(d.interval.low), JsonNumber(d.interval.high)}}});
+  }
+  return {{"schema", 1},    {"settings", settings}, {"models", models},
+          {"cells", cells}, {"drop_rates", drops},  {"differences", differences}};
+}
+
+}  // namespace steadfast::report

@@ -1,0 +1,64 @@
+// What a campaign found, from the store's rows alone: accuracy over rates, the rates at which accuracy drops, paired
+// differences between models; as terminal tables, CSV and JSON. Contains no time and no machine: the same trials give
+// the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "steadfast/statistics/summary.h"
+#include "steadfast/store/store.h"
+
+namespace steadfast::report {
+
+// All trials of one model at one fault kind, encoding and rate.
+struct Cell {
+  int64_t model;
+  std::string fault, encoding;
+  double rate;
+  statistics::Summary accuracy;  // shares
+  double mean_faulty_bits, mean_changed_codes, mean_changed_predictions;
+  double mean_margin, mean_loss;
+};
+
+// The rate at which mean accuracy has dropped by so many points from the fault-free accuracy: interpolated between
+// rates of the grid, linearly in the rate's logarithm (in the rate below the lowest). Nothing: not within the grid.
+struct DropRate {
+  int64_t model;
+  std::string fault, encoding;
+  double points;
+  std::optional<double> rate;
+};
+
+// Accuracy of model a minus model b in the same trials (the same faults where layouts agree), in points.
+struct PairedDifference {
+  int64_t model_a, model_b;
+  std::string fault, encoding;
+  double rate;
+  double mean;
+  statistics::Interval interval;  // Student's t over trials
+};
+
+struct CampaignReport {
+  std::vector<store::ModelRow> models;
+  std::vector<store::TrialRow> trials;
+  std::vector<Cell> cells;
+  std::vector<DropRate> drops;
+  std::vector<PairedDifference> differences;
+};
+
+// Cells come in the order in which their first trials do.
+CampaignReport MakeCampaignReport(std::vector<store::ModelRow> models, std::vector<store::TrialRow> trials);
+
+std::string ToText(const CampaignReport& report);
+// One row a trial (docs/formats.md).
+std::string ToCsv(const CampaignReport& report);
+nlohmann::json ToJson(const CampaignReport& report, const nlohmann::json& settings);
+
+// Numbers that are not finite become null.
+nlohmann::json JsonNumber(double value);
+
+}  // namespace steadfast::report

@@ -1,0 +1,54 @@
+#include "steadfast/report/text_table.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace steadfast::report {
+namespace {
+
+// Characters shown: bytes that do not continue a UTF-8 sequence.
+size_t WidthOf(const std::string& text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+}  // namespace
+
+TextTable::TextTable(std::vector<std::string> headers) {
+  for (auto& header : headers) {
+    right_.push_back(header.starts_with('>'));
+    headers_.push_back(right_.back() ? header.substr(1) : header);
+  }
+}
+
+void TextTable::AddRow(std::vector<std::string> cells) {
+  assert(cells.size() == headers_.size());
+  rows_.push_back(std::move(cells));
+}
+
+std::string TextTable::Text() const {
+  std::vector<size_t> widths;
+  for (size_t c = 0; c < headers_.size(); ++c) {
+    size_t width = WidthOf(headers_[c]);
+    for (const auto& row : rows_) width = std::max(width, WidthOf(row[c]));
+    widths.push_back(width);
+  }
+  const auto line = [&](const std::vector<std::string>& cells) {
+    std::string text;
+    for (size_t c = 0; c < cells.size(); ++c) {
+      const std::string padding(widths[c] - WidthOf(cells[c]), ' ');
+      if (c > 0) text += "  ";
+      text += right_[c] ? padding + cells[c] : cells[c] + padding;
+    }
+    text.erase(text.find_last_not_of(' ') + 1);
+    return text + "\n";
+  };
+  std::string text = line(headers_);
+  std::vector<std::string> rules;
+  for (size_t width : widths) rules.emplace_back(width, '-');
+  text += line(rules);
+  for (const auto& row : rows_) text += line(row);
+  return text;
+}
+
+}  // namespace steadfast::report

@@ -1,0 +1,23 @@
+// Tables for terminals: columns as wide as their content, numbers to the right.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace steadfast::report {
+
+class TextTable {
+ public:
+  // headers: one a column; those that start with '>' are set to the right (the '>' is not shown).
+  explicit TextTable(std::vector<std::string> headers);
+  void AddRow(std::vector<std::string> cells);
+  // Lines with two spaces between columns, a rule under the header, a newline at the end of each.
+  std::string Text() const;
+
+ private:
+  std::vector<std::string> headers_;
+  std::vector<bool> right_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace steadfast::report

@@ -1,0 +1,365 @@
+#include "steadfast/store/store.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <ctime>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/machine.h"
+#include "steadfast/base/version.h"
+
+namespace steadfast::store {
+namespace {
+
+constexpr const char* kSchema = R"sql(
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE models (
+  id INTEGER PRIMARY KEY, label TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, path TEXT NOT NULL, network TEXT NOT NULL,
+  recipe TEXT NOT NULL, recipe_json TEXT NOT NULL, seed INTEGER NOT NULL, rho REAL NOT NULL, lambda REAL NOT NULL,
+  weight_bits INTEGER NOT NULL, activation_bits INTEGER NOT NULL, layout TEXT NOT NULL, memory_bits INTEGER NOT NULL,
+  macs INTEGER NOT NULL, images INTEGER NOT NULL, correct INTEGER NOT NULL, margin_sum INTEGER NOT NULL,
+  loss_sum INTEGER NOT NULL, zero_share REAL, sharpness_json TEXT NOT NULL, accuracy_json TEXT NOT NULL);
+CREATE TABLE training_epochs (
+  model INTEGER NOT NULL REFERENCES models, epoch INTEGER NOT NULL, loss REAL, validation_loss REAL,
+  validation_accuracy REAL, learning_rate REAL, PRIMARY KEY (model, epoch)) WITHOUT ROWID;
+CREATE TABLE layers (
+  model INTEGER NOT NULL REFERENCES models, position INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
+  output_shape TEXT NOT NULL, weight_shape TEXT NOT NULL, weight_bits INTEGER NOT NULL, activation_bits INTEGER NOT NULL,
+  macs INTEGER NOT NULL, memory_bits INTEGER NOT NULL, zero_share REAL, PRIMARY KEY (model, position)) WITHOUT ROWID;
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY, started TEXT NOT NULL, finished TEXT, command TEXT NOT NULL, settings TEXT NOT NULL,
+  version TEXT NOT NULL, machine TEXT NOT NULL);
+CREATE TABLE trials (
+  id TEXT PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs, model INTEGER NOT NULL REFERENCES models,
+  fault TEXT NOT NULL, encoding TEXT NOT NULL, rate REAL NOT NULL, trial INTEGER NOT NULL, faulty_bits INTEGER NOT NULL,
+  changed_codes INTEGER NOT NULL, images INTEGER NOT NULL, correct INTEGER NOT NULL, changed INTEGER NOT NULL,
+  broken INTEGER NOT NULL, repaired INTEGER NOT NULL, margin_sum INTEGER NOT NULL, loss_sum INTEGER NOT NULL)
+  WITHOUT ROWID;
+CREATE TABLE fault_lists (name TEXT PRIMARY KEY, csv TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE claims (
+  id TEXT PRIMARY KEY, verdict TEXT NOT NULL, effect REAL, unit TEXT NOT NULL, low REAL, high REAL, detail TEXT NOT NULL)
+  WITHOUT ROWID;
+)sql";
+
+constexpr const char* kTrialColumns =
+    "id, model, fault, encoding, rate, trial, faulty_bits, changed_codes, images, correct, changed, broken, repaired, "
+    "margin_sum, loss_sum";
+
+std::string Now() {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm utc = {};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+TrialRow ReadTrial(const Statement& row) {
+  return {.id = row.Text(0),
+          .model = row.Int(1),
+          .fault = row.Text(2),
+          .encoding = row.Text(3),
+          .rate = row.Real(4),
+          .trial = row.Int(5),
+          .faulty_bits = row.Int(6),
+          .changed_codes = row.Int(7),
+          .images = row.Int(8),
+          .correct = row.Int(9),
+          .changed = row.Int(10),
+          .broken = row.Int(11),
+          .repaired = row.Int(12),
+          .margin_sum = row.Int(13),
+          .loss_sum = row.Int(14)};
+}
+
+std::optional<double> OptionalReal(const Statement& row, int column) {
+  if (row.IsNull(column)) return std::nullopt;
+  return row.Real(column);
+}
+
+}  // namespace
+
+Store::Store(const std::filesystem::path& path, Database::Mode mode) : path_(path.string()), database_(path, mode) {}
+
+Store Store::Create(const std::filesystem::path& path) {
+  Store store(path, Database::Mode::kCreate);
+  store.database_.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
+  {
+    Transaction transaction(store.database_);
+    auto tables = store.database_.Prepare("SELECT count(*) FROM sqlite_master WHERE type = 'table'");
+    tables.Step();
+    if (tables.Int(0) == 0) {
+      store.database_.Execute(kSchema);
+      store.database_.Prepare("INSERT INTO meta VALUES ('schema_version', ?), ('written_by', ?)")
+          .Bind(fmt::format("{}", kSchemaVersion))
+          .Bind(fmt::format("steadfast {}", Version()))
+          .Run();
+    }
+    tables.Run();
+    transaction.Commit();
+  }
+  store.CheckSchema();
+  return store;
+}
+
+Store Store::OpenForReading(const std::filesystem::path& path) {
+  Store store(path, Database::Mode::kReadOnly);
+  store.CheckSchema();
+  return store;
+}
+
+Store Store::OpenForWriting(const std::filesystem::path& path) {
+  Store store(path, Database::Mode::kReadWrite);
+  store.CheckSchema();
+  store.database_.Execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
+  return store;
+}
+
+void Store::CheckSchema() {
+  auto tables = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE name = 'meta'");
+  tables.Step();
+  if (tables.Int(0) == 0) throw InputError(fmt::format("{}: is a database, but no store written by Steadfast", path_));
+  auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
+  const std::string found = version.Step() ? version.Text(0) : "none";
+  if (found != fmt::format("{}", kSchemaVersion)) {
+    throw InputError(fmt::format(
+        "{}: has schema version {}, and this program reads version {}; use the version of Steadfast that wrote it",
+        path_, found, kSchemaVersion));
+  }
+}
+
+nlohmann::json Store::settings() const {
+  auto statement = database_.Prepare("SELECT value FROM meta WHERE key = 'settings'");
+  if (!statement.Step()) return {};
+  auto json = nlohmann::json::parse(statement.Text(0), nullptr, false);
+  if (json.is_discarded()) throw InputError(fmt::format("{}: its settings are damaged", path_));
+  return json;
+}
+
+void Store::SetSettings(const nlohmann::json& settings) {
+  database_.Prepare("INSERT INTO meta VALUES ('settings', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+      .Bind(settings.dump())
+      .Run();
+}
+
+int64_t Store::AddModel(const ModelRow& m) {
+  Transaction transaction(database_);
+  auto found = database_.Prepare("SELECT id FROM models WHERE label = ?");
+  found.Bind(m.label);
+  if (found.Step()) return found.Int(0);
+  database_
+      .Prepare(
+          "INSERT INTO models (label, sha256, path, network, recipe, recipe_json, seed, rho, lambda, weight_bits, "
+          "activation_bits, layout, memory_bits, macs, images, correct, margin_sum, loss_sum, zero_share, "
+          "sharpness_json, "
+          "accuracy_json) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
+      .Bind(m.label)
+      .Bind(m.sha256)
+      .Bind(m.path)
+      .Bind(m.network)
+      .Bind(m.recipe)
+      .Bind(m.recipe_json)
+      .Bind(m.seed)
+      .Bind(m.rho)
+      .Bind(m.lambda)
+      .Bind(m.weight_bits)
+      .Bind(m.activation_bits)
+      .Bind(m.layout)
+      .Bind(m.memory_bits)
+      .Bind(m.macs)
+      .Bind(m.images)
+      .Bind(m.correct)
+      .Bind(m.margin_sum)
+      .Bind(m.loss_sum)
+      .Bind(m.zero_share)
+      .Bind(m.sharpness_json)
+      .Bind(m.accuracy_json)
+      .Run();
+  const int64_t id = database_.last_insert_id();
+  auto layer = database_.Prepare("INSERT INTO layers VALUES (?,?,?,?,?,?,?,?,?,?,?)");
+  for (size_t i = 0; i < m.layers.size(); ++i) {
+    const LayerRow& l = m.layers[i];
+    layer.Bind(id)
+        .Bind(static_cast<int64_t>(i))
+        .Bind(l.name)
+        .Bind(l.kind)
+        .Bind(l.output_shape)
+        .Bind(l.weight_shape)
+        .Bind(l.weight_bits)
+        .Bind(l.activation_bits)
+        .Bind(l.macs)
+        .Bind(l.memory_bits)
+        .Bind(l.zero_share)
+        .Run();
+  }
+  auto epoch = database_.Prepare("INSERT INTO training_epochs VALUES (?,?,?,?,?,?)");
+  for (const EpochRow& e : m.epochs) {
+    epoch.Bind(id)
+        .Bind(e.epoch)
+        .Bind(e.loss)
+        .Bind(e.validation_loss)
+        .Bind(e.validation_accuracy)
+        .Bind(e.learning_rate)
+        .Run();
+  }
+  transaction.Commit();
+  return id;
+}
+
+std::vector<ModelRow> Store::Models() const {
+  std::vector<ModelRow> models;
+  auto row = database_.Prepare(
+      "SELECT id, label, sha256, path, network, recipe, recipe_json, seed, rho, lambda, weight_bits, activation_bits, "
+      "layout, "
+      "memory_bits, macs, images, correct, margin_sum, loss_sum, zero_share, sharpness_json, accuracy_json FROM models "
+      "ORDER BY id");
+  while (row.Step()) {
+    ModelRow m;
+    m.id = row.Int(0);
+    m.label = row.Text(1);
+    m.sha256 = row.Text(2);
+    m.path = row.Text(3);
+    m.network = row.Text(4);
+    m.recipe = row.Text(5);
+    m.recipe_json = row.Text(6);
+    m.seed = row.Int(7);
+    m.rho = row.Real(8);
+    m.lambda = row.Real(9);
+    m.weight_bits = row.Int(10);
+    m.activation_bits = row.Int(11);
+    m.layout = row.Text(12);
+    m.memory_bits = row.Int(13);
+    m.macs = row.Int(14);
+    m.images = row.Int(15);
+    m.correct = row.Int(16);
+    m.margin_sum = row.Int(17);
+    m.loss_sum = row.Int(18);
+    m.zero_share = OptionalReal(row, 19);
+    m.sharpness_json = row.Text(20);
+    m.accuracy_json = row.Text(21);
+    models.push_back(std::move(m));
+  }
+  for (ModelRow& m : models) {
+    auto layer = database_.Prepare(
+        "SELECT name, kind, output_shape, weight_shape, weight_bits, activation_bits, macs, memory_bits, zero_share "
+        "FROM layers WHERE model = ? ORDER BY position");
+    layer.Bind(m.id);
+    while (layer.Step()) {
+      m.layers.push_back({layer.Text(0), layer.Text(1), layer.Text(2), layer.Text(3), layer.Int(4), layer.Int(5),
+                          layer.Int(6), layer.Int(7), OptionalReal(layer, 8)});
+    }
+    auto epoch = database_.Prepare(
+        "SELECT epoch, loss, validation_loss, validation_accuracy, learning_rate FROM training_epochs WHERE model = ? "
+        "ORDER BY epoch");
+    epoch.Bind(m.id);
+    while (epoch.Step()) m.epochs.push_back({epoch.Int(0), epoch.Real(1), epoch.Real(2), epoch.Real(3), epoch.Real(4)});
+  }
+  return models;
+}
+
+int64_t Store::BeginRun(const std::string& command, const nlohmann::json& settings) {
+  database_.Prepare("INSERT INTO runs (started, command, settings, version, machine) VALUES (?,?,?,?,?)")
+      .Bind(Now())
+      .Bind(command)
+      .Bind(settings.dump())
+      .Bind(std::string_view(Version()))
+      .Bind(MachineDescription())
+      .Run();
+  return database_.last_insert_id();
+}
+
+void Store::FinishRun(int64_t run) {
+  database_.Prepare("UPDATE runs SET finished = ? WHERE id = ?").Bind(Now()).Bind(run).Run();
+}
+
+void Store::AddTrials(int64_t run, const std::vector<TrialRow>& trials) {
+  if (trials.empty()) return;
+  Transaction transaction(database_);
+  auto insert = database_.Prepare(
+      fmt::format("INSERT OR IGNORE INTO trials (run, {}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", kTrialColumns));
+  for (const TrialRow& t : trials) {
+    insert.Bind(run)
+        .Bind(t.id)
+        .Bind(t.model)
+        .Bind(t.fault)
+        .Bind(t.encoding)
+        .Bind(t.rate)
+        .Bind(t.trial)
+        .Bind(t.faulty_bits)
+        .Bind(t.changed_codes)
+        .Bind(t.images)
+        .Bind(t.correct)
+        .Bind(t.changed)
+        .Bind(t.broken)
+        .Bind(t.repaired)
+        .Bind(t.margin_sum)
+        .Bind(t.loss_sum)
+        .Run();
+  }
+  transaction.Commit();
+}
+
+std::vector<TrialRow> Store::Trials() const {
+  std::vector<TrialRow> trials;
+  auto row = database_.Prepare(
+      fmt::format("SELECT {} FROM trials ORDER BY model, fault, encoding, rate, trial", kTrialColumns));
+  while (row.Step()) trials.push_back(ReadTrial(row));
+  return trials;
+}
+
+std::optional<TrialRow> Store::Trial(const std::string& id) const {
+  auto row = database_.Prepare(fmt::format("SELECT {} FROM trials WHERE id = ?", kTrialColumns));
+  row.Bind(id);
+  if (!row.Step()) return std::nullopt;
+  return ReadTrial(row);
+}
+
+void Store::AddFaultList(const std::string& name, const std::string& csv) {
+  database_.Prepare("INSERT OR IGNORE INTO fault_lists VALUES (?, ?)").Bind(name).Bind(csv).Run();
+}
+
+std::optional<std::string> Store::FaultList(const std::string& name) const {
+  auto row = database_.Prepare("SELECT csv FROM fault_lists WHERE name = ?");
+  row.Bind(name);
+  if (!row.Step()) return std::nullopt;
+  return row.Text(0);
+}
+
+void Store::SetClaims(const std::vector<ClaimRow>& claims) {
+  Transaction transaction(database_);
+  database_.Execute("DELETE FROM claims");
+  auto insert = database_.Prepare("INSERT INTO claims VALUES (?,?,?,?,?,?,?)");
+  for (const ClaimRow& c : claims) {
+    insert.Bind(c.id).Bind(c.verdict).Bind(c.effect).Bind(c.unit).Bind(c.low).Bind(c.high).Bind(c.detail_json).Run();
+  }
+  transaction.Commit();
+}
+
+std::vector<ClaimRow> Store::Claims() const {
+  std::vector<ClaimRow> claims;
+  auto row = database_.Prepare("SELECT id, verdict, unit, effect, low, high, detail FROM claims ORDER BY id");
+  while (row.Step())
+    claims.push_back({row.Text(0), row.Text(1), row.Text(2), row.Real(3), row.Real(4), row.Real(5), row.Text(6)});
+  return claims;
+}
+
+std::vector<std::string> Differences(const nlohmann::json& there, const nlohmann::json& here, const std::string& path) {
+  std::vector<std::string> differences;
+  if (there == here) return differences;
+  if (!there.is_object() || !here.is_object()) {
+    const auto text = [](const nlohmann::json& json) { return json.is_null() ? std::string("absent") : json.dump(); };
+    differences.push_back(fmt::format("{}: {} there, {} here", path, text(there), text(here)));
+    return differences;
+  }
+  nlohmann::json keys = there;
+  keys.update(here);
+  for (const auto& [key, unused] : keys.items()) {
+    const auto deeper = Differences(there.value(key, nlohmann::json()), here.value(key, nlohmann::json()),
+                                    path.empty() ? key : path + "." + key);
+    differences.insert(differences.end(), deeper.begin(), deeper.end());
+  }
+  return differences;
+}
+
+}  // namespace steadfast::store

@@ -1,0 +1,120 @@
+// The store: one SQLite file that holds what a campaign did and what a report needs, without the models at hand.
+//
+// docs/formats.md describes the tables column by column. Whatever was reported as done is in the file (WAL, synchronous
+// FULL, commits in groups): `kill -9` at any moment loses no finished trial.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "steadfast/store/database.h"
+
+namespace steadfast::store {
+
+inline constexpr int kSchemaVersion = 1;
+
+struct LayerRow {
+  std::string name, kind;
+  std::string output_shape;  // "6x28x28"
+  std::string weight_shape;  // "6x1x5x5", or empty
+  int64_t weight_bits, activation_bits;
+  int64_t macs, memory_bits;
+  std::optional<double> zero_share;  // of the output's codes on the test set
+};
+
+struct EpochRow {
+  int64_t epoch;
+  double loss, validation_loss, validation_accuracy, learning_rate;
+};
+
+struct ModelRow {
+  int64_t id = 0;      // given by the store
+  std::string label;   // unique in the store
+  std::string sha256;  // of the file
+  std::string path;    // where the file was
+  std::string network;
+  std::string recipe;  // its name: "as-saq"; empty for other people's models
+  std::string recipe_json;
+  int64_t seed = 0;
+  double rho = 0, lambda = 0;
+  int64_t weight_bits = 0, activation_bits = 0;
+  std::string layout;  // of the weight memory: names, counts, widths
+  int64_t memory_bits = 0, macs = 0;
+  int64_t images = 0, correct = 0;       // fault-free, on the test images
+  int64_t margin_sum = 0, loss_sum = 0;  // in units of 2^-20
+  std::optional<double> zero_share;
+  std::string sharpness_json, accuracy_json;
+  std::vector<LayerRow> layers;
+  std::vector<EpochRow> epochs;
+
+  double accuracy() const { return static_cast<double>(correct) / static_cast<double>(images); }
+};
+
+struct TrialRow {
+  std::string id;     // 16 hexadecimal digits, a hash of all that decides the trial
+  int64_t model = 0;  // ModelRow::id
+  std::string fault;  // "flip", "mixed:0.5", or "list:HASH"
+  std::string encoding;
+  double rate = 0;
+  int64_t trial = 0;
+  int64_t faulty_bits = 0;    // cells that were faulty
+  int64_t changed_codes = 0;  // codes that really changed
+  int64_t images = 0, correct = 0, changed = 0, broken = 0, repaired = 0;
+  int64_t margin_sum = 0, loss_sum = 0;  // in units of 2^-20
+
+  double accuracy() const { return static_cast<double>(correct) / static_cast<double>(images); }
+  bool operator==(const TrialRow&) const = default;
+};
+
+struct ClaimRow {
+  std::string id, verdict, unit;
+  double effect = 0, low = 0, high = 0;
+  std::string detail_json;
+};
+
+class Store {
+ public:
+  // Opens or makes a store. Throws IoError, and InputError where the file is no store or of another schema version.
+  static Store Create(const std::filesystem::path& path);
+  static Store OpenForReading(const std::filesystem::path& path);
+  static Store OpenForWriting(const std::filesystem::path& path);
+
+  // The settings that all trials of this store share, or null.
+  nlohmann::json settings() const;
+  void SetSettings(const nlohmann::json& settings);
+
+  // Adds a model with its layers and epochs, or gives the id of the one with this label.
+  int64_t AddModel(const ModelRow& model);
+  std::vector<ModelRow> Models() const;  // in the order in which they were added
+
+  int64_t BeginRun(const std::string& command, const nlohmann::json& settings);
+  void FinishRun(int64_t run);
+
+  // One transaction. Rows already there are left as they are.
+  void AddTrials(int64_t run, const std::vector<TrialRow>& trials);
+  std::vector<TrialRow> Trials() const;
+  std::optional<TrialRow> Trial(const std::string& id) const;
+
+  void AddFaultList(const std::string& name, const std::string& csv);
+  std::optional<std::string> FaultList(const std::string& name) const;
+
+  void SetClaims(const std::vector<ClaimRow>& claims);
+  std::vector<ClaimRow> Claims() const;
+
+ private:
+  Store(const std::filesystem::path& path, Database::Mode mode);
+  void CheckSchema();
+
+  std::string path_;
+  Database database_;
+};
+
+// Each way in which two settings differ: "seed: 1 there, 2 here". Objects are compared key by key, by path.
+std::vector<std::string> Differences(const nlohmann::json& there, const nlohmann::json& here,
+                                     const std::string& path = "");
+
+}  // namespace steadfast::store
