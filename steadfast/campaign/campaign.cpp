@@ -56,22 +56,26 @@ json AsObject(const std::vector<std::string>& elements) {
 
 class Campaign {
  public:
-  Campaign(const CampaignSettings& settings, const std::filesystem::path& store_path,
-           const std::function<void(const CampaignProgress&)>& on_progress, const Cancellation* cancellation)
+  // Loads and checks everything; touches no store.
+  explicit Campaign(const CampaignSettings& settings,
+                    const std::function<void(const CampaignProgress&)>& on_progress = {},
+                    const Cancellation* cancellation = nullptr)
       : settings_(settings), on_progress_(on_progress), cancellation_(cancellation) {
     Check(settings);
     LoadModels();
     LoadFaultList();
-    // Settings that cannot be must not leave a store behind.
     for (const auto& file : files_) {
       for (auto encoding : settings_.encodings) memory::MemoryImage(file.model, {encoding, settings_.word_bits});
     }
+  }
+  std::vector<std::string> DifferencesFrom(const std::filesystem::path& path) const {
+    return store::Differences(store::Store::OpenForReading(path).settings(), SettingsJson());
+  }
+
+  CampaignResult Run(const std::filesystem::path& store_path) {
     store_ = std::make_unique<store::Store>(store::Store::Create(store_path));
     AdoptSettings(store_path);
     if (list_) store_->AddFaultList(list_name_, list_csv_);
-  }
-
-  CampaignResult Run() {
     PlanKeys();
     for (const TrialRow& row : store_->Trials()) stored_.emplace(row.id, row);
     run_ = store_->BeginRun(settings_.command, SettingsJson());
@@ -281,7 +285,7 @@ class Campaign {
   }
 
   const CampaignSettings& settings_;
-  const std::function<void(const CampaignProgress&)>& on_progress_;
+  std::function<void(const CampaignProgress&)> on_progress_;
   const Cancellation* cancellation_;
   std::vector<std::string> labels_;
   std::vector<model::ModelFile> files_;
@@ -302,7 +306,15 @@ class Campaign {
 CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesystem::path& store,
                            const std::function<void(const CampaignProgress&)>& on_progress,
                            const Cancellation* cancellation) {
-  return Campaign(settings, store, on_progress, cancellation).Run();
+  return Campaign(settings, on_progress, cancellation).Run(store);
+}
+
+std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::filesystem::path& store) {
+  try {
+    return fmt::format("{}", fmt::join(Campaign(settings).DifferencesFrom(store), "; "));
+  } catch (const InputError& error) {
+    return error.what();
+  }
 }
 
 memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::FaultModel& fault, double rate) {

@@ -59,7 +59,7 @@ TEST(CampaignReport, InterpolatesTheRateOfADrop) {
 TEST(CampaignReport, QuotesCsvAndKeepsOrder) {
   const std::string csv = ToCsv(Example());
   EXPECT_NE(csv.find("id,\"second, with a comma\",,flip,twos,0.001,0,"), std::string::npos);
-  EXPECT_LT(csv.find("id,first,,flip,twos,0.001,1"), csv.find("id,first,,flip,twos,0.1,0"));
+  EXPECT_LT(csv.find("id,first,,flip,twos,0.1,0"), csv.find("id,first,,flip,twos,0.001,1"));
 }
 
 }  // namespace

@@ -1,0 +1,122 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/progress.h"
+#include "steadfast/base/text.h"
+#include "steadfast/campaign/campaign.h"
+#include "steadfast/cli/commands.h"
+#include "steadfast/report/campaign_report.h"
+
+namespace steadfast::cli {
+namespace {
+
+struct Options {
+  campaign::CampaignSettings settings;
+  std::filesystem::path store, csv, json, export_faults;
+  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos";
+};
+
+void CompleteSettings(Options& options) {
+  campaign::CampaignSettings& settings = options.settings;
+  settings.faults.clear();
+  settings.rates.clear();
+  settings.encodings.clear();
+  for (const auto& fault : Split(options.faults, ',')) settings.faults.push_back(memory::ParseFaultModel(fault));
+  for (const auto& rate : Split(options.rates, ',')) settings.rates.push_back(ParseDouble(rate, "--rate", 0.0, 1.0));
+  for (const auto& encoding : Split(options.encodings, ','))
+    settings.encodings.push_back(memory::ParseEncoding(encoding));
+  settings.command = fmt::format("inject --fault {} --rate {} --encoding {} --trials {} --seed {}", options.faults,
+                                 options.rates, options.encodings, settings.trials, settings.seed);
+}
+
+void ExportFaults(const Options& options) {
+  if (options.settings.faults.size() != 1 || options.settings.rates.size() != 1)
+    throw UsageError(
+        "--export-faults: give one --fault and one --rate; a list holds the faults of one cell of the grid");
+  const auto lists = campaign::FaultListsOf(options.settings, options.settings.faults[0], options.settings.rates[0]);
+  const model::ModelFile file = model::ReadModelFile(options.settings.models[0]);
+  WriteFileWhole(options.export_faults,
+                 memory::ToCsv(lists, memory::MemoryImage(
+                                          file.model, {options.settings.encodings[0], options.settings.word_bits})));
+  fmt::print(stderr, "Fault list of {} trials: {}\n", lists.size(), options.export_faults.string());
+}
+
+void Run(Options& options, const Cancellation& cancellation) {
+  CompleteSettings(options);
+  if (!options.export_faults.empty()) ExportFaults(options);
+  ProgressLine line;
+  const campaign::CampaignResult result = campaign::RunCampaign(
+      options.settings, options.store,
+      [&](const campaign::CampaignProgress& p) {
+        line.Update(fmt::format("{}/{} trials, {:.0f} trials/s, {} left | {}", p.done, p.total, p.trials_per_second,
+                                FormatDuration(p.seconds_left), p.model));
+      },
+      &cancellation);
+  line.Finish();
+  if (result.resumed > 0)
+    fmt::print(stderr, "{} of {} trials were already in {}\n", result.resumed, result.trials.size(),
+               options.store.string());
+  const report::CampaignReport report = report::MakeCampaignReport(result.models, result.trials);
+  if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
+  if (!options.json.empty())
+    WriteFileWhole(options.json,
+                   report::ToJson(report, store::Store::OpenForReading(options.store).settings()).dump(2) + "\n");
+  fmt::print("{}", report::ToText(report));
+}
+
+}  // namespace
+
+void AddInjectCommand(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  campaign::CampaignSettings& settings = options->settings;
+  CLI::App* command =
+      app.add_subcommand("inject", "Break the memory that holds a model's weights, and measure what it costs");
+  command->add_option("models", settings.models, "ONNX model files; several are compared, trial by trial")
+      ->required()
+      ->type_name("MODEL...");
+  command->add_option("--store", options->store, "SQLite file that keeps every trial; the same command resumes from it")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--fault", options->faults, "Fault kinds, comma-separated: flip, sa0, sa1, mixed:P1")
+      ->capture_default_str();
+  command->add_option("--rate", options->rates, "Faults per bit, comma-separated, each from 0 to 1")
+      ->capture_default_str();
+  command->add_option("--trials", settings.trials, "Trials at each fault kind, encoding and rate")
+      ->capture_default_str();
+  command->add_option("--seed", settings.seed, "Seed of the faults")->capture_default_str();
+  command
+      ->add_option("--encoding", options->encodings, "How codes are stored, comma-separated: twos, sign, offset, gray")
+      ->capture_default_str();
+  command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
+  command
+      ->add_option("--fault-list", settings.fault_list,
+                   "Faults from a CSV file instead of random ones (trial,tensor,index,bit,kind)")
+      ->type_name("FILE");
+  command
+      ->add_option("--export-faults", options->export_faults,
+                   "Write the faults of the trials as such a CSV file (one --fault, one --rate)")
+      ->type_name("FILE");
+  command->add_option("--dataset", settings.data.dataset, "Dataset by name (default: the one the model file names)");
+  command->add_option("--data", settings.data.location.folder, "Folder of datasets")->type_name("DIR");
+  command->add_option("--images", settings.data.images, "Use the first so many test images (0: all)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--threads", settings.threads, "Threads (0: all cores); changes no number")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--csv", options->csv, "Write one row a trial")->type_name("FILE");
+  command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
+  command->add_flag("--extend", settings.extend,
+                    "Add models, fault kinds, rates, encodings or trials to a store that has fewer");
+  command->footer(
+      "Example: steadfast inject model.onnx --fault flip --rate 1e-3,5e-3,1e-2 --trials 100 --seed 1 --store "
+      "trials.sqlite --csv trials.csv");
+  command->callback([options, &chosen] {
+    chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
+  });
+}
+
+}  // namespace steadfast::cli

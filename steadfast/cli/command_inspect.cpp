@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "steadfast/cli/commands.h"
+#include "steadfast/model/inspect.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/report/text_table.h"
+
+namespace steadfast::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+  std::filesystem::path model;
+  bool json = false;
+};
+
+std::string ShapeText(const model::ValueShape& shape) {
+  return shape.flat ? fmt::format("{}", shape.channels)
+                    : fmt::format("{} x {} x {}", shape.channels, shape.height, shape.width);
+}
+
+json ToJson(const model::ModelFile& file) {
+  json layers = json::array();
+  for (const auto& l : model::Summarize(file.model)) {
+    layers.push_back({{"name", l.name},
+                      {"kind", l.kind},
+                      {"output_shape", {l.output.channels, l.output.height, l.output.width}},
+                      {"weight_shape", l.weight_shape},
+                      {"weight_bits", l.weight_bits},
+                      {"weight_scale", l.weight_scale},
+                      {"activation_bits", l.activation_bits},
+                      {"activation_scale", l.activation_scale},
+                      {"zero_below", l.zero_below},
+                      {"macs", l.macs},
+                      {"memory_bits", l.memory_bits},
+                      {"zero_share", l.zero_share ? json(*l.zero_share) : json()}});
+  }
+  json metadata = json::object();
+  for (const auto& [key, value] : file.model.metadata) {
+    const json parsed = json::parse(value, nullptr, false);
+    metadata[key] = parsed.is_discarded() ? json(value) : parsed;
+  }
+  return {{"file", file.path.string()},
+          {"sha256", file.sha256},
+          {"name", file.model.name},
+          {"layers", layers},
+          {"memory_bits", model::MemoryBits(file.model)},
+          {"macs", model::Macs(file.model)},
+          {"metadata", metadata}};
+}
+
+void Print(const model::ModelFile& file) {
+  fmt::print("{}: {}\nSHA-256 {}\n", file.path.string(), file.model.name, file.sha256);
+  const model::Value& input = file.model.values[0];
+  fmt::print("input {}: 8-bit codes, scale {:.6g}, zero point {}\n\n", ShapeText(input.shape), input.coding->scale,
+             input.coding->zero_point);
+  report::TextTable table({"layer", "kind", "output", "weights", ">W bits", ">W scale", ">A bits", ">A scale", ">MACs",
+                           ">memory bits", ">zero activations"});
+  for (const auto& l : model::Summarize(file.model)) {
+    const bool weighted = l.weight_bits > 0;
+    const std::string scale = !weighted                    ? ""
+                              : l.weight_scale.size() == 1 ? fmt::format("{:.5g}", l.weight_scale[0])
+                                                           : fmt::format("{} scales", l.weight_scale.size());
+    table.AddRow({l.name, l.kind, ShapeText(l.output), fmt::format("{}", fmt::join(l.weight_shape, " x ")),
+                  weighted ? fmt::format("{}", l.weight_bits) : "", scale,
+                  l.activation_bits > 0 ? fmt::format("{}", l.activation_bits) : "real",
+                  l.activation_bits > 0 ? fmt::format("{:.5g}", l.activation_scale) : "",
+                  weighted ? fmt::format("{}", l.macs) : "", weighted ? fmt::format("{}", l.memory_bits) : "",
+                  l.zero_share ? fmt::format("{:.1f} %", 100 * *l.zero_share) : ""});
+  }
+  fmt::print("{}\n{} bits of weight memory, {} multiply-accumulates an image\n", table.Text(),
+             model::MemoryBits(file.model), model::Macs(file.model));
+  for (const auto& [key, value] : file.model.metadata) {
+    fmt::print("{}: {}\n", key, value.size() > 300 ? value.substr(0, 300) + "… (--json shows all)" : value);
+  }
+}
+
+}  // namespace
+
+void AddInspectCommand(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "What a model file holds: layers, widths, scales, memory, metadata");
+  command->add_option("model", options->model, "An ONNX model file")->required()->type_name("MODEL");
+  command->add_flag("--json", options->json, "Print JSON");
+  command->footer("Example: steadfast inspect model.onnx");
+  command->callback([options, &chosen] {
+    chosen.run = [options](const Cancellation&) {
+      const model::ModelFile file = model::ReadModelFile(options->model);
+      if (options->json)
+        fmt::print("{}\n", ToJson(file).dump(2));
+      else
+        Print(file);
+    };
+  });
+}
+
+}  // namespace steadfast::cli

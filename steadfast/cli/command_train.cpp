@@ -1,0 +1,178 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/progress.h"
+#include "steadfast/cli/commands.h"
+#include "steadfast/model/inspect.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/recipe/recipe.h"
+#include "steadfast/study/train_program.h"
+
+namespace steadfast::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Options {
+  study::TrainRequest request;
+  std::string quantizer = "lsq", sparsity = "none", sharpness = "none", optimizer = "adam", schedule = "cosine",
+              perturb;
+  std::vector<std::string> layer_bits;
+  bool force = false, json = false;
+};
+
+void CompleteRecipe(Options& options) {
+  recipe::Recipe& recipe = options.request.recipe;
+  recipe::ParseQuantizer(options.quantizer, recipe);
+  recipe::ParseSparsity(options.sparsity, recipe);
+  recipe::ParseSharpness(options.sharpness, recipe);
+  recipe::ParseOptimizer(options.optimizer, recipe);
+  recipe::ParseSchedule(options.schedule, recipe);
+  if (!options.perturb.empty()) recipe::ParsePerturbed(options.perturb, recipe);
+  for (const auto& layer : options.layer_bits) recipe::ParseLayerBits(layer, recipe);
+  recipe::Validate(recipe);
+}
+
+// True where the output already is what this command would make. Another model there is never overwritten unasked.
+bool IsAlreadyThere(const Options& options) {
+  const fs::path& output = options.request.output;
+  if (options.force || !fs::exists(output)) return false;
+  try {
+    const auto model = model::ReadModel(output);
+    const auto hash = model.metadata.find("steadfast.recipe_sha256");
+    if (hash != model.metadata.end() && hash->second == recipe::HashOf(options.request.recipe)) return true;
+  } catch (const InputError&) {
+    // Some other file: refused below.
+  }
+  throw UsageError(
+      fmt::format("{} is there and was not made with these settings; name another file, or overwrite it with --force",
+                  output.string()));
+}
+
+void ShowEvent(const json& event, ProgressLine& line) {
+  const std::string kind = event.value("event", "");
+  if (kind == "stage") line.Update(event.value("text", ""));
+  if (kind == "progress") {
+    line.Update(fmt::format("epoch {}/{}  loss {:.4f}  {:.0f} images/s  {} left", event.value("epoch", 0),
+                            event.value("epochs", 0), event.value("loss", 0.0), event.value("images_per_second", 0.0),
+                            FormatDuration(event.value("seconds_left", 0.0))));
+  }
+  if (kind == "epoch") {
+    line.Print(fmt::format("epoch {}  loss {:.4f}  validation accuracy {:.2f} %  {:.1f} s", event.value("epoch", 0),
+                           event.value("loss", 0.0), 100 * event.value("validation_accuracy", 0.0),
+                           event.value("seconds", 0.0)));
+  }
+}
+
+void Run(Options& options, const Cancellation& cancellation) {
+  CompleteRecipe(options);
+  if (IsAlreadyThere(options)) {
+    fmt::print(stderr, "{} is already trained with these settings (--force trains it again)\n",
+               options.request.output.string());
+    return;
+  }
+  if (options.force) {
+    for (const char* ending : {"", ".checkpoint", ".metrics.jsonl"})
+      fs::remove(options.request.output.string() + ending);
+  }
+  ProgressLine line;
+  if (!options.json) line.Print(recipe::Describe(options.request.recipe));
+  const json done = study::RunTrainProgram(
+      options.request,
+      [&](const json& event) {
+        if (options.json) {
+          fmt::print("{}\n", event.dump());
+          std::fflush(stdout);
+        } else {
+          ShowEvent(event, line);
+        }
+      },
+      &cancellation);
+  line.Finish();
+  if (options.json) return;
+  if (done["model"].is_null()) {
+    fmt::print("Test accuracy {:.2f} %. A float network has no codes: no model file, metrics in {}.metrics.jsonl\n",
+               100 * done.value("test_accuracy", 0.0), options.request.output.string());
+    return;
+  }
+  fmt::print(
+      "{}: test accuracy {:.2f} % (the training graph: {:.2f} %, {} predictions differ), zero activations {:.1f} %\n",
+      options.request.output.string(), 100 * done.value("test_accuracy", 0.0),
+      100 * done.value("training_graph_test_accuracy", 0.0), done.value("differing_predictions", 0),
+      100 * done.value("zero_share", 0.0));
+}
+
+}  // namespace
+
+void AddTrainCommand(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  recipe::Recipe& recipe = options->request.recipe;
+  CLI::App* command = app.add_subcommand("train", "Train a quantized network and write it as ONNX");
+  command->add_option("network", recipe.network, "Network: lenet5")->capture_default_str();
+  command
+      ->add_option("-o,--output", options->request.output,
+                   "The model file to write; metrics go to FILE.metrics.jsonl, checkpoints to FILE.checkpoint")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--dataset", recipe.dataset, "Dataset by name (see: steadfast data)")->capture_default_str();
+  command->add_option("--data", options->request.data, "Folder of datasets")->type_name("DIR");
+  command->add_option("--name", recipe.name, "A label for this recipe, kept in the model file");
+  command
+      ->add_option("--quantizer", options->quantizer,
+                   "lsq, liq (weight-normalized), dorefa, or float (a baseline without quantization)")
+      ->capture_default_str();
+  command->add_option("--weight-bits", recipe.weight_bits, "Bits of a weight code, 1 to 8 (lsq: from 2)")
+      ->capture_default_str();
+  command->add_option("--activation-bits", recipe.activation_bits, "Bits of an activation code, 1 to 8")
+      ->capture_default_str();
+  command->add_option("--layer-bits", options->layer_bits,
+                      "Exceptions: LAYER=WEIGHT_BITS/ACTIVATION_BITS, for example conv1=8/4");
+  command->add_flag("--narrow", recipe.narrow, "Weights without the code -2^(bits-1), as sign-magnitude memory needs");
+  command
+      ->add_option("--sparsity", options->sparsity,
+                   "Activation sparsity: none, l1:LAMBDA, hoyer:LAMBDA, fatrelu:POINTS")
+      ->capture_default_str();
+  command->add_flag("--sparsity-after-quantizer", recipe.sparsity_after_quantizer,
+                    "Penalize quantized instead of real activations");
+  command->add_option("--sharpness", options->sharpness, "Sharpness-aware training: none, sam:RHO, asam:RHO, saq:RHO")
+      ->capture_default_str();
+  command->add_option("--asam-eta", recipe.asam_eta, "ASAM's eta")->capture_default_str();
+  command->add_option("--perturb", options->perturb,
+                      "What SAQ perturbs beside quantized weights: biases,normalization,activation-steps,weight-steps "
+                      "or none (default: the first three)");
+  command->add_flag("--statistics-in-both-passes", recipe.normalization_statistics_in_both_passes,
+                    "Update normalization statistics in both passes of sharpness-aware training, not only the first");
+  command->add_option("--optimizer", options->optimizer, "adam or sgd")->capture_default_str();
+  command->add_option("--learning-rate", recipe.learning_rate, "Learning rate")->capture_default_str();
+  command->add_option("--momentum", recipe.momentum, "Momentum of sgd (Nesterov)")->capture_default_str();
+  command->add_option("--weight-decay", recipe.weight_decay, "Weight decay, on weights alone")->capture_default_str();
+  command->add_option("--step-weight-decay", recipe.step_weight_decay, "Weight decay on quantizer steps")
+      ->capture_default_str();
+  command->add_option("--schedule", options->schedule, "cosine, constant, or step:EPOCH,EPOCH,...")
+      ->capture_default_str();
+  command->add_option("--step-factor", recipe.step_factor, "What a step schedule multiplies the rate by")
+      ->capture_default_str();
+  command->add_option("--epochs", recipe.epochs, "Epochs")->capture_default_str();
+  command->add_option("--batch-size", recipe.batch_size, "Images a batch")->capture_default_str();
+  command
+      ->add_option("--train-images", recipe.train_images, "Train on so many images only (0: all that are not held out)")
+      ->capture_default_str();
+  command->add_option("--seed", recipe.seed, "Seed of initial weights and of the order of images")
+      ->capture_default_str();
+  command->add_option("--threads", recipe.threads, "Threads; the trained model depends on their number")
+      ->capture_default_str();
+  command->add_flag("--force", options->force, "Train anew, whatever is there");
+  command->add_flag("--json", options->json, "Print events as JSON lines instead of progress");
+  command->footer(
+      "Interrupted or killed, the same command resumes at the last finished epoch and ends with the same model.\n"
+      "Example: steadfast train lenet5 --dataset fashion-mnist --weight-bits 4 --activation-bits 4 --sparsity l1:1e-4 "
+      "--optimizer adam --sharpness saq:0.1 --epochs 6 --seed 0 -o model.onnx");
+  command->callback([options, &chosen] {
+    chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
+  });
+}
+
+}  // namespace steadfast::cli

@@ -1,0 +1,25 @@
+// The commands of `steadfast`, one file each. A command adds its subcommand to the application and, when chosen, sets
+// what is to run once the command line has been parsed.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "steadfast/base/cancellation.h"
+
+namespace steadfast::cli {
+
+struct Chosen {
+  std::function<void(const Cancellation&)> run;
+};
+
+void AddDataCommand(CLI::App& app, Chosen& chosen);
+void AddTrainCommand(CLI::App& app, Chosen& chosen);
+void AddInspectCommand(CLI::App& app, Chosen& chosen);
+void AddInjectCommand(CLI::App& app, Chosen& chosen);
+void AddReplayCommand(CLI::App& app, Chosen& chosen);
+void AddStudyCommand(CLI::App& app, Chosen& chosen);
+void AddReportCommand(CLI::App& app, Chosen& chosen);
+void AddHelpCommand(CLI::App& app, Chosen& chosen);
+
+}  // namespace steadfast::cli

@@ -1,0 +1,81 @@
+// steadfast: the program. Parses arguments, prints, and turns errors into exit codes: 2 for wrong usage, 130 for an
+// interruption, 1 for anything else that failed.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "steadfast/base/cancellation.h"
+#include "steadfast/base/error.h"
+#include "steadfast/base/progress.h"  // UseColor
+#include "steadfast/base/version.h"
+#include "steadfast/cli/commands.h"
+
+namespace {
+
+using namespace steadfast;
+
+constexpr const char* kFooter = R"(
+Start with:
+  steadfast data                                 which datasets are here
+  steadfast train lenet5 -o model.onnx           train LeNet-5 on Fashion-MNIST, 4-bit weights
+  steadfast inject model.onnx --store t.sqlite   break its memory, measure accuracy
+  steadfast study studies/quick.yaml             the whole comparison
+Every command explains itself: steadfast train --help)";
+
+void Complain(const std::string& message) {
+  const bool color = UseColor(STDERR_FILENO);
+  fmt::print(stderr, "{}steadfast: {}{}\n", color ? "\x1b[31m" : "", color ? "\x1b[0m" : "", message);
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app{"Steadfast trains quantized networks, breaks the memory that holds them, and measures what it costs."};
+  app.set_version_flag("--version", fmt::format("steadfast {}", Version()));
+  app.footer(kFooter);
+  app.require_subcommand(0, 1);
+  app.get_formatter()->column_width(34);
+  cli::Chosen chosen;
+  cli::AddDataCommand(app, chosen);
+  cli::AddTrainCommand(app, chosen);
+  cli::AddInspectCommand(app, chosen);
+  cli::AddInjectCommand(app, chosen);
+  cli::AddReplayCommand(app, chosen);
+  cli::AddStudyCommand(app, chosen);
+  cli::AddReportCommand(app, chosen);
+  cli::AddHelpCommand(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    const auto subcommands = app.get_subcommands();
+    Complain(fmt::format("{}\nSee: steadfast {}--help", error.what(),
+                         subcommands.empty() ? "" : subcommands[0]->get_name() + " "));
+    return 2;
+  }
+  if (!chosen.run) {
+    fmt::print("{}", app.help());
+    return 0;
+  }
+  Cancellation cancellation;
+  const InterruptHandler handler(cancellation);
+  chosen.run(cancellation);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const UsageError& error) {
+    Complain(error.what());
+    return 2;
+  } catch (const InterruptedError& error) {
+    Complain(fmt::format("{}; what was finished is kept: run the same command again to go on", error.what()));
+    return 130;
+  } catch (const std::exception& error) {
+    Complain(error.what());
+    return 1;
+  }
+}

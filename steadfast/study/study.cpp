@@ -1,0 +1,338 @@
+#include "steadfast/study/study.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/machine.h"
+#include "steadfast/base/parallel.h"
+#include "steadfast/base/progress.h"
+#include "steadfast/base/text.h"
+#include "steadfast/campaign/campaign.h"
+#include "steadfast/data/dataset.h"
+#include "steadfast/model/inspect.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/report/campaign_report.h"
+#include "steadfast/report/text_table.h"
+#include "steadfast/statistics/summary.h"
+#include "steadfast/study/train_program.h"
+
+namespace steadfast::study {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct TrainStep {
+  recipe::Recipe recipe;
+  fs::path model;
+  std::string label;
+};
+
+recipe::Recipe RecipeAt(const NamedRecipe& named, const Width& width, uint64_t seed) {
+  recipe::Recipe recipe = named.recipe;
+  recipe.weight_bits = width.weight_bits;
+  recipe.activation_bits = width.activation_bits;
+  recipe.seed = seed;
+  recipe.threads = 1;  // so that models do not depend on the machine's load
+  recipe::Validate(recipe);
+  return recipe;
+}
+
+std::string WidthName(const Width& width) {
+  return fmt::format("w{}a{}", width.weight_bits, width.activation_bits);
+}
+
+class Runner {
+ public:
+  Runner(const Study& study, const StudyOptions& options) : study_(study), options_(options) {
+    output_ = options.output.empty() ? study.output : options.output;
+    data_ = options.data.empty() ? study.data : options.data;
+    jobs_ = options.jobs > 0 ? options.jobs : AvailableCores();
+  }
+
+  void Run() {
+    TrainAll();
+    for (const Part& part : study_.parts) {
+      if (part.select) Select(part);
+      if (part.inject) {
+        for (const Width& width : part.widths) Inject(part, width);
+      }
+    }
+  }
+
+ private:
+  // ---- training ----
+
+  std::vector<TrainStep> StepsOf(const Part& part, const Width& width) const {
+    std::vector<TrainStep> steps;
+    for (const NamedRecipe& named : part.recipes) {
+      for (uint64_t seed : part.seeds) {
+        const recipe::Recipe recipe = RecipeAt(named, width, seed);
+        const std::string name = ModelFileName(recipe, named.name);
+        steps.push_back({recipe, output_ / "models" / name, fs::path(name).stem().string()});
+      }
+    }
+    return steps;
+  }
+
+  void TrainAll() {
+    std::map<fs::path, TrainStep> steps;  // parts may share models
+    std::vector<TrainStep> ordered;
+    for (const Part& part : study_.parts) {
+      for (const Width& width : part.widths) {
+        for (TrainStep& step : StepsOf(part, width)) {
+          const auto [found, added] = steps.emplace(step.model, step);
+          if (added)
+            ordered.push_back(step);
+          else if (recipe::HashOf(found->second.recipe) != recipe::HashOf(step.recipe)) {
+            throw InputError(
+                fmt::format("two parts of the study name a recipe '{}' with different settings; give one another name",
+                            step.recipe.name));
+          }
+        }
+      }
+    }
+    std::vector<TrainStep> missing;
+    for (const TrainStep& step : ordered) {
+      if (!IsFresh(step)) missing.push_back(step);
+    }
+    if (missing.empty()) {
+      fmt::print(stderr, "All {} networks are trained.\n", ordered.size());
+      return;
+    }
+    fmt::print(stderr, "Training {} of {} networks, {} side by side on one thread each\n", missing.size(),
+               ordered.size(), std::min<size_t>(static_cast<size_t>(jobs_), missing.size()));
+    TrainMissing(missing);
+  }
+
+  // What the dataset's training images hash to, read once.
+  const std::string& TrainHash(const std::string& dataset) {
+    auto found = train_hashes_.find(dataset);
+    if (found == train_hashes_.end()) {
+      found =
+          train_hashes_.emplace(dataset, data::HashOf(data::LoadDataset(dataset, {data_}, data::Split::kTrain))).first;
+    }
+    return found->second;
+  }
+
+  // Whether the model is there and of these settings; a stale one is moved aside.
+  bool IsFresh(const TrainStep& step) {
+    const fs::path checkpoint = step.model.string() + ".checkpoint";
+    if (!fs::exists(step.model)) return false;
+    std::string why;
+    try {
+      const model::QuantizedModel model = model::ReadModel(step.model);
+      const auto hash = model.metadata.find("steadfast.recipe_sha256");
+      const json dataset = model::MetadataJson(model, "steadfast.dataset");
+      if (hash == model.metadata.end() || hash->second != recipe::HashOf(step.recipe))
+        why = "its settings have changed";
+      else if (!dataset.is_object() || dataset.value("train_sha256", "") != TrainHash(step.recipe.dataset))
+        why = "its data has changed";
+    } catch (const InputError& error) {
+      why = error.what();
+    }
+    if (why.empty()) return true;
+    MoveAside(step.model, why);
+    if (fs::exists(checkpoint)) MoveAside(checkpoint, why);
+    return false;
+  }
+
+  void MoveAside(const fs::path& path, const std::string& why) const {
+    const fs::path folder = output_ / "stale";
+    fs::create_directories(folder);
+    fs::path to;
+    for (int n = 1; to.empty() || fs::exists(to); ++n)
+      to = folder / fmt::format("{}.{}{}", path.stem().string(), n, path.extension().string());
+    fs::rename(path, to);
+    for (const char* companion : {".metrics.jsonl", "-wal", "-shm"}) {
+      if (fs::exists(path.string() + companion)) fs::rename(path.string() + companion, to.string() + companion);
+    }
+    fmt::print(stderr, "{} is stale ({}); moved to {}\n", path.string(), why, to.string());
+  }
+
+  void TrainMissing(const std::vector<TrainStep>& missing) {
+    ProgressLine line;
+    const TimeLeft clock;
+    std::mutex mutex;
+    std::vector<double> shares(missing.size(), 0.0);
+    std::map<size_t, std::string> running;
+    std::vector<double> costs;  // sharpness-aware steps take two passes
+    double total_cost = 0.0;
+    for (const TrainStep& step : missing) {
+      costs.push_back(step.recipe.epochs * (step.recipe.sharpness == recipe::Sharpness::kNone ? 1.0 : 2.0));
+      total_cost += costs.back();
+    }
+    const auto show = [&] {
+      double done_cost = 0.0;
+      size_t done = 0;
+      for (size_t i = 0; i < shares.size(); ++i) {
+        done_cost += costs[i] * shares[i];
+        done += shares[i] >= 1.0;
+      }
+      const double share = done_cost / total_cost;
+      std::string text = fmt::format("training: {}/{} done, {:.0f} %, {} left", done, missing.size(), 100 * share,
+                                     FormatDuration(clock.Remaining(share)));
+      for (const auto& [index, state] : running) text += " | " + state;
+      line.Update(text);
+    };
+    ParallelFor(
+        jobs_, static_cast<int64_t>(missing.size()),
+        [&](int, int64_t index) {
+          const auto i = static_cast<size_t>(index);
+          const TrainStep& step = missing[i];
+          DropForeignCheckpoint(step, mutex);
+          const json done = RunTrainProgram(
+              {step.recipe, step.model, data_},
+              [&](const json& event) {
+                const std::lock_guard lock(mutex);
+                if (event.value("event", "") == "progress") {
+                  shares[i] = std::min(0.999, event.value("share", 0.0));
+                  running[i] = fmt::format("{} seed {} epoch {}/{} loss {:.3f}", step.recipe.name, step.recipe.seed,
+                                           event.value("epoch", 0), event.value("epochs", 0), event.value("loss", 0.0));
+                  show();
+                }
+              },
+              options_.cancellation);
+          fs::remove(step.model.string() + ".checkpoint-of");
+          const std::lock_guard lock(mutex);
+          shares[i] = 1.0;
+          running.erase(i);
+          line.Print(fmt::format("  {}: test accuracy {:.2f} %, zero activations {:.1f} %", step.label,
+                                 100 * done.value("test_accuracy", 0.0), 100 * done.value("zero_share", 0.0)));
+          show();
+        },
+        options_.cancellation);
+  }
+
+  // A checkpoint of other settings would be refused by the training program: it is stale.
+  void DropForeignCheckpoint(const TrainStep& step, std::mutex& mutex) const {
+    const fs::path checkpoint = step.model.string() + ".checkpoint", note = step.model.string() + ".checkpoint-of";
+    const std::string key = recipe::HashOf(step.recipe);
+    if (fs::exists(checkpoint) && (!fs::exists(note) || ReadTextFile(note) != key)) {
+      const std::lock_guard lock(mutex);
+      MoveAside(checkpoint, "its settings have changed");
+    }
+    WriteFileWhole(note, key);
+  }
+
+  // ---- choosing strengths ----
+
+  void Select(const Part& part) {
+    for (const Width& width : part.widths) {
+      std::map<std::string, std::vector<double>> accuracies, zeros;
+      for (const TrainStep& step : StepsOf(part, width)) {
+        const model::QuantizedModel model = model::ReadModel(step.model);
+        accuracies[step.recipe.name].push_back(
+            100.0 * model::MetadataJson(model, "steadfast.accuracy").value("validation", 0.0));
+        zeros[step.recipe.name].push_back(100.0 *
+                                          model::MetadataJson(model, "steadfast.sparsity").value("weighted", 0.0));
+      }
+      const double baseline = statistics::Mean(accuracies.at(part.select->baseline));
+      report::TextTable table({"recipe", "sparsity", "sharpness", ">validation accuracy, %", ">minus baseline",
+                               ">zero activations, %", "within"});
+      std::string chosen = part.select->baseline;
+      bool all_within = true;
+      json rows = json::array();
+      for (const NamedRecipe& named : part.recipes) {
+        const double mean = statistics::Mean(accuracies.at(named.name)), difference = mean - baseline;
+        const bool within = difference >= -part.select->within;
+        all_within &= within;
+        if (all_within) chosen = named.name;
+        table.AddRow({named.name, recipe::SparsityText(named.recipe), recipe::SharpnessText(named.recipe),
+                      fmt::format("{:.2f}", mean), fmt::format("{:+.2f}", difference),
+                      fmt::format("{:.1f}", statistics::Mean(zeros.at(named.name))), within ? "yes" : "no"});
+        rows.push_back({{"recipe", named.name},
+                        {"sparsity", recipe::SparsityText(named.recipe)},
+                        {"sharpness", recipe::SharpnessText(named.recipe)},
+                        {"validation_accuracy", mean},
+                        {"seeds", accuracies.at(named.name)},
+                        {"zero_activations", statistics::Mean(zeros.at(named.name))},
+                        {"within", within}});
+      }
+      fmt::print("\n{} {}: clean validation accuracy, mean of {} seeds\n\n{}\nChosen, within {} points of {}: {}\n",
+                 part.name, WidthName(width), part.seeds.size(), table.Text(), FormatShortest(part.select->within),
+                 part.select->baseline, chosen);
+      const std::string stem = part.widths.size() > 1 ? part.name + "-" + WidthName(width) : part.name;
+      WriteFileWhole(output_ / (stem + ".json"), json({{"schema", 1},
+                                                       {"baseline", part.select->baseline},
+                                                       {"within", part.select->within},
+                                                       {"chosen", chosen},
+                                                       {"recipes", rows}})
+                                                         .dump(2) +
+                                                     "\n");
+    }
+  }
+
+  // ---- breaking ----
+
+  void Inject(const Part& part, const Width& width) {
+    const std::string stem = part.widths.size() > 1 ? part.name + "-" + WidthName(width) : part.name;
+    campaign::CampaignSettings settings;
+    for (const TrainStep& step : StepsOf(part, width)) settings.models.push_back(step.model);
+    settings.faults = part.inject->faults;
+    settings.rates = part.inject->rates;
+    settings.encodings = part.inject->encodings;
+    settings.trials = part.inject->trials;
+    settings.seed = part.inject->seed;
+    settings.word_bits = part.inject->word_bits;
+    settings.data.location = {data_};
+    settings.command = fmt::format("study {} ({})", study_.name, stem);
+    const fs::path path = output_ / (stem + ".sqlite");
+    SetStaleStoreAside(settings, path);
+    fmt::print(stderr, "Injecting faults: {} models, {}\n", settings.models.size(), path.string());
+    const campaign::CampaignResult result = RunWithProgress(settings, path);
+    const report::CampaignReport summary = report::MakeCampaignReport(result.models, result.trials);
+    WriteFileWhole(output_ / (stem + ".csv"), report::ToCsv(summary));
+    fmt::print("\n{}", report::RecipeTable(result.models, result.trials));
+    if (!part.claims) return;
+    const auto claims = report::JudgeClaims(result.models, result.trials, *part.claims);
+    store::Store::OpenForWriting(path).SetClaims(report::ToRows(claims));
+    const fs::path claims_path =
+        output_ / (study_.parts.size() == 1 && part.widths.size() == 1 ? "claims.json" : stem + "-claims.json");
+    WriteFileWhole(claims_path, report::ToJson(claims).dump(2) + "\n");
+    fmt::print("\n{}\nVerdicts: {}. Trials: {}\n", report::ToText(claims), claims_path.string(), path.string());
+  }
+
+  campaign::CampaignResult RunWithProgress(const campaign::CampaignSettings& settings, const fs::path& path) {
+    ProgressLine line;
+    return campaign::RunCampaign(
+        settings, path,
+        [&](const campaign::CampaignProgress& p) {
+          line.Update(fmt::format("injecting: {}/{} trials, {:.0f} trials/s, {} left | {}", p.done, p.total,
+                                  p.trials_per_second, FormatDuration(p.seconds_left), p.model));
+        },
+        options_.cancellation);
+  }
+
+  // A store whose settings or models are not these is stale.
+  void SetStaleStoreAside(campaign::CampaignSettings settings, const fs::path& path) const {
+    if (!fs::exists(path)) return;
+    const std::string why = campaign::WhyStoreDoesNotFit(settings, path);
+    if (!why.empty()) MoveAside(path, why);
+  }
+
+  const Study& study_;
+  const StudyOptions& options_;
+  fs::path output_, data_;
+  int jobs_;
+  std::map<std::string, std::string> train_hashes_;
+};
+
+}  // namespace
+
+std::string ModelFileName(const recipe::Recipe& recipe, const std::string& name) {
+  return fmt::format("{}-w{}a{}-{}-seed{}.onnx", recipe.network, recipe.weight_bits, recipe.activation_bits, name,
+                     recipe.seed);
+}
+
+void RunStudy(const Study& study, const StudyOptions& options) {
+  Runner(study, options).Run();
+}
+
+}  // namespace steadfast::study

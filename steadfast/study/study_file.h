@@ -1,0 +1,65 @@
+// Study files: which networks to train, how to break them, and what to judge (docs/formats.md has every key).
+//
+// YAML, checked: unknown keys, wrong types and impossible values are errors that name file, line and column.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "steadfast/memory/encoding.h"       // Encoding
+#include "steadfast/memory/fault_sampler.h"  // FaultModel
+#include "steadfast/recipe/recipe.h"         // Recipe
+#include "steadfast/report/claims.h"         // ClaimRoles
+
+namespace steadfast::study {
+
+struct NamedRecipe {
+  std::string name;
+  recipe::Recipe recipe;  // seed left at its default
+};
+
+struct Injection {
+  std::vector<memory::FaultModel> faults;
+  std::vector<double> rates;  // faults per bit, ascending
+  std::vector<memory::Encoding> encodings;
+  int64_t trials;
+  uint64_t seed;
+  int word_bits;
+};
+
+// Choosing a strength without looking at faults: of the part's recipes, in the order of the file, the last whose mean
+// clean validation accuracy stays within `within` points of the baseline's, as long as all before it do.
+struct Selection {
+  std::string baseline;
+  double within;  // points of validation accuracy
+};
+
+// A width that recipes are trained at: "W4A4".
+struct Width {
+  int weight_bits, activation_bits;
+};
+
+struct Part {
+  std::string name;  // of its store: NAME.sqlite; "trials" where the file has no parts
+  std::vector<Width> widths;
+  std::vector<NamedRecipe> recipes;
+  std::vector<uint64_t> seeds;
+  std::optional<Injection> inject;
+  std::optional<report::ClaimRoles> claims;
+  std::optional<Selection> select;
+};
+
+struct Study {
+  std::string name;
+  std::filesystem::path output;  // folder; results/NAME unless the file says otherwise
+  std::filesystem::path data;    // folder of datasets; empty: not given
+  std::vector<Part> parts;
+};
+
+// Throws IoError and InputError ("studies/quick.yaml:12:5: …").
+Study ReadStudy(const std::filesystem::path& path);
+Study ParseStudy(const std::string& yaml, const std::string& name);
+
+}  // namespace steadfast::study

@@ -1,0 +1,89 @@
+#include "steadfast/study/study_file.h"
+
+#include <gtest/gtest.h>
+
+#include "steadfast/base/error.h"
+
+namespace steadfast::study {
+namespace {
+
+const std::string kGood = R"(study: small
+train:
+  epochs: 2
+  learning_rate: 1e-2
+recipes:
+  standard: {}
+  as: {sparsity: "l1:1e-4"}
+  standard-saq: {sharpness: "saq:0.1"}
+  as-saq: {sparsity: "l1:1e-4", sharpness: "saq:0.1"}
+seeds: [0, 1]
+inject:
+  faults: [flip, "mixed:0.5"]
+  rates: [1e-3, 1e-2]
+  trials: 5
+claims: {}
+)";
+
+std::string MessageOf(const std::string& yaml) {
+  try {
+    ParseStudy(yaml, "s.yaml");
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  text.replace(text.find(from), from.size(), to);
+  return text;
+}
+
+TEST(ParseStudy, ReadsWhatItSays) {
+  const Study study = ParseStudy(kGood, "s.yaml");
+  EXPECT_EQ(study.output, "results/small");
+  ASSERT_EQ(study.parts.size(), 1u);
+  const Part& part = study.parts[0];
+  ASSERT_EQ(part.recipes.size(), 4u);
+  EXPECT_EQ(part.recipes[3].name, "as-saq");
+  EXPECT_EQ(part.recipes[3].recipe.epochs, 2);
+  EXPECT_EQ(part.recipes[3].recipe.learning_rate, 1e-2);
+  EXPECT_EQ(part.recipes[3].recipe.rho, 0.1);
+  EXPECT_EQ(part.inject->faults[1].stuck_at_1, 0.5);
+  EXPECT_EQ(part.seeds, (std::vector<uint64_t>{0, 1}));
+  EXPECT_TRUE(part.claims.has_value());
+}
+
+TEST(ParseStudy, NamesLineAndColumn) {
+  EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "epoch: 2"))
+                .find("s.yaml:3:3: unknown key 'epoch' (did you mean epochs?)"),
+            0u);
+  EXPECT_EQ(
+      MessageOf(Replaced(kGood, "epochs: 2", "epochs: two")).find("s.yaml:3:11: epochs: 'two' is not a whole number"),
+      0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "saq:0.1", "saq:x")).find("s.yaml:8:29: sharpness: 'x' is not a number"), 0u)
+      << MessageOf(Replaced(kGood, "saq:0.1", "saq:x"));
+  EXPECT_EQ(MessageOf(Replaced(kGood, "1e-2]", "2]")).find("s.yaml:13:17: rates: '2' is not a number from 0 to 1"), 0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "1e-2]", "1e-4]")).find("s.yaml:13:17: rates: expected ascending"), 0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "[0, 1]", "[0, 0]")).find("s.yaml:10:12: seeds: 0 appears twice"), 0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "  as: {", "  sparse: {")).find("s.yaml:15:9: as: there is no recipe 'as'"), 0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "trials: 5", "")).find("s.yaml:12:3: the key 'trials' is missing"), 0u);
+  EXPECT_NE(MessageOf(Replaced(kGood, "{}", "{weight_bits: 1}")).find("weight_bits: 1 bits, expected 2 to 8"),
+            std::string::npos);
+  EXPECT_NE(MessageOf("study: [").find("s.yaml:1:"), std::string::npos);
+  EXPECT_NE(MessageOf(Replaced(kGood, "study: small", "study: ../evil")).find("is no name"), std::string::npos);
+}
+
+TEST(ParseStudy, PartsInheritAndOverride) {
+  const Study study = ParseStudy(Replaced(kGood, "study: small",
+                                          "study: small\nwidths: [W4A4, W2A2]\nparts:\n  - name: main\n  - name: "
+                                          "other\n    seeds: [7]\n    widths: [W2A2]"),
+                                 "s.yaml");
+  ASSERT_EQ(study.parts.size(), 2u);
+  EXPECT_EQ(study.parts[0].widths.size(), 2u);
+  EXPECT_EQ(study.parts[1].widths.size(), 1u);
+  EXPECT_EQ(study.parts[1].seeds, std::vector<uint64_t>{7});
+  EXPECT_EQ(study.parts[1].recipes.size(), 4u);
+}
+
+}  // namespace
+}  // namespace steadfast::study
