@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "steadfast/base/error.h"
-#include "steadfast/base/text.h"
 #include "steadfast/cli/commands.h"
 
 namespace steadfast::cli {
@@ -14,12 +13,10 @@ std::string HelpOf(const CLI::App& command) {
 }
 
 const CLI::App& CommandNamed(const CLI::App& app, const std::string& name) {
-  std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (command->get_name() == name) return *command;
-    names.push_back(command->get_name());
   }
-  throw UsageError(fmt::format("there is no command '{}'{}; see: steadfast --help", name, DidYouMean(name, names)));
+  throw UsageError(fmt::format("there is no command '{}'; see: steadfast --help", name));
 }
 
 void PrintMarkdown(const CLI::App& app) {

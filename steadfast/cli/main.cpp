@@ -8,6 +8,7 @@
 #include "steadfast/base/cancellation.h"
 #include "steadfast/base/error.h"
 #include "steadfast/base/progress.h"  // UseColor
+#include "steadfast/base/text.h"      // DidYouMean
 #include "steadfast/base/version.h"
 #include "steadfast/cli/commands.h"
 
@@ -28,8 +29,17 @@ void Complain(const std::string& message) {
   fmt::print(stderr, "{}steadfast: {}{}\n", color ? "\x1b[31m" : "", color ? "\x1b[0m" : "", message);
 }
 
+std::string NoSuchCommand(const CLI::App& app, const std::string& name) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return fmt::format("there is no command '{}'{}; there are {}. See: steadfast --help", name, DidYouMean(name, names),
+                     fmt::join(names, ", "));
+}
+
 int Run(int argc, char** argv) {
-  CLI::App app{"Steadfast trains quantized networks, breaks the memory that holds them, and measures what it costs."};
+  CLI::App app{"Steadfast trains quantized networks, breaks the memory that holds them, and measures what it costs.",
+               "steadfast"};
   app.set_version_flag("--version", fmt::format("steadfast {}", Version()));
   app.footer(kFooter);
   app.require_subcommand(0, 1);
@@ -49,6 +59,7 @@ int Run(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     const auto subcommands = app.get_subcommands();
+    if (subcommands.empty() && argc > 1 && argv[1][0] != '-') throw UsageError(NoSuchCommand(app, argv[1]));
     Complain(fmt::format("{}\nSee: steadfast {}--help", error.what(),
                          subcommands.empty() ? "" : subcommands[0]->get_name() + " "));
     return 2;

@@ -1,0 +1,248 @@
+// The program as its users meet it: exit codes, messages, determinism, resuming, refusing, replaying.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+
+#include "steadfast/base/file.h"
+#include "steadfast/base/process.h"
+#include "steadfast/base/text.h"
+#include "steadfast/data/dataset.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/model/random_model.h"
+#include "steadfast/store/store.h"
+
+namespace steadfast {
+namespace {
+
+namespace fs = std::filesystem;
+using Arguments = std::vector<std::string>;
+
+struct Outcome {
+  int exit_code;
+  std::string output, errors;
+};
+
+Outcome RunSteadfast(const Arguments& arguments) {
+  Outcome outcome;
+  const ProcessResult result = RunProcess(STEADFAST_PROGRAM, arguments,
+                                          [&](std::string_view line) { outcome.output += std::string(line) + "\n"; });
+  outcome.exit_code = result.exit_code;
+  outcome.errors = result.errors;
+  return outcome;
+}
+
+class Program : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) / (std::string("steadfast_program_") + info->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // LeNet-5 with random weights that names Fashion-MNIST as its data.
+  std::string MakeModel(const std::string& name, uint64_t seed) {
+    model::QuantizedModel model = model::RandomLeNet5(4, 4, seed);
+    model.metadata["steadfast.dataset"] = R"({"name": "fashion-mnist"})";
+    model::WriteModel(model, folder_ / name);
+    return (folder_ / name).string();
+  }
+  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
+
+  fs::path folder_;
+};
+
+class ProgramWithData : public Program {
+ protected:
+  void SetUp() override {
+    if (!data::FindDataset("fashion-mnist", {})) GTEST_SKIP() << "Fashion-MNIST is not installed";
+    Program::SetUp();
+  }
+  Arguments Inject(const std::string& model, const std::string& store, Arguments more = {}) const {
+    Arguments arguments = {"inject", model,       "--store",  store, "--fault",  "flip,sa0",
+                           "--rate", "1e-3,1e-2", "--trials", "6",   "--images", "500"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+};
+
+TEST_F(Program, ExplainsItself) {
+  EXPECT_NE(RunSteadfast({}).output.find("steadfast study studies/quick.yaml"), std::string::npos);
+  EXPECT_EQ(RunSteadfast({"--help"}).exit_code, 0);
+  for (const char* command : {"data", "train", "inspect", "inject", "replay", "study", "report", "help"}) {
+    const Outcome outcome = RunSteadfast({command, "--help"});
+    EXPECT_EQ(outcome.exit_code, 0) << command;
+    EXPECT_NE(outcome.output.find("Example: steadfast"), std::string::npos) << command;
+  }
+  EXPECT_EQ(RunSteadfast({"--version"}).output.substr(0, 10), "steadfast ");
+}
+
+TEST_F(Program, CliDocumentIsFresh) {
+  EXPECT_EQ(RunSteadfast({"help", "--markdown"}).output, ReadTextFile(fs::path(STEADFAST_SOURCE_DIR) / "docs/cli.md"))
+      << "run: make docs";
+}
+
+TEST_F(Program, WrongUsageIsExitCode2OnStandardError) {
+  for (const Arguments& arguments :
+       {Arguments{"injct"}, Arguments{"inject"}, Arguments{"--nonsense"},
+        Arguments{"inject", "x.onnx", "--store", "s", "--rate", "2"},
+        Arguments{"inject", "x.onnx", "--store", "s", "--fault", "melt"}, Arguments{"help", "nothing"}}) {
+    const Outcome outcome = RunSteadfast(arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << arguments[0] << outcome.errors;
+    EXPECT_EQ(outcome.output, "");
+    EXPECT_NE(outcome.errors.find("steadfast: "), std::string::npos);
+  }
+  EXPECT_NE(RunSteadfast({"injct"}).errors.find("did you mean inject?"), std::string::npos);
+}
+
+TEST_F(Program, OtherFailuresAreExitCode1AndNameTheFile) {
+  WriteFileWhole(folder_ / "broken.onnx", "not a model");
+  for (const Arguments& arguments :
+       {Arguments{"inspect", Path("absent.onnx")}, Arguments{"inspect", Path("broken.onnx")},
+        Arguments{"report", Path("absent.sqlite")}}) {
+    const Outcome outcome = RunSteadfast(arguments);
+    EXPECT_EQ(outcome.exit_code, 1) << outcome.errors;
+    EXPECT_NE(outcome.errors.find(arguments[1]), std::string::npos) << outcome.errors;
+  }
+}
+
+TEST_F(Program, InspectSpeaksJson) {
+  const auto json = nlohmann::json::parse(RunSteadfast({"inspect", MakeModel("m.onnx", 1), "--json"}).output);
+  EXPECT_EQ(json["memory_bits"], 245880);
+  EXPECT_EQ(json["layers"].size(), 8u);
+}
+
+TEST_F(ProgramWithData, ThreadsChangeNoNumber) {
+  const std::string model = MakeModel("m.onnx", 1), other = MakeModel("n.onnx", 2);
+  for (const char* threads : {"1", "2", "3"}) {
+    const std::string t = threads;
+    const Outcome outcome = RunSteadfast(
+        Inject(model, Path("s" + t), {other, "--threads", t, "--csv", Path(t + ".csv"), "--json", Path(t + ".json")}));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  }
+  for (const char* ending : {".csv", ".json"}) {
+    EXPECT_EQ(ReadTextFile(folder_ / (std::string("1") + ending)), ReadTextFile(folder_ / (std::string("2") + ending)));
+    EXPECT_EQ(ReadTextFile(folder_ / (std::string("1") + ending)), ReadTextFile(folder_ / (std::string("3") + ending)));
+  }
+}
+
+TEST_F(ProgramWithData, RefusesAStoreOfOtherSettings) {
+  const std::string model = MakeModel("m.onnx", 1);
+  ASSERT_EQ(RunSteadfast(Inject(model, Path("s"))).exit_code, 0);
+  Outcome outcome = RunSteadfast(Inject(model, Path("s"), {"--seed", "7"}));
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.errors.find("seed: 1 there, 7 here"), std::string::npos) << outcome.errors;
+  EXPECT_EQ(RunSteadfast(Inject(model, Path("s"), {"--seed", "7", "--extend"})).exit_code, 1);
+  MakeModel("m.onnx", 2);
+  outcome = RunSteadfast(Inject(model, Path("s")));
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_NE(outcome.errors.find("models.m: "), std::string::npos) << outcome.errors;
+}
+
+TEST_F(ProgramWithData, ExtendsAStoreOnlyWhenAsked) {
+  const std::string model = MakeModel("m.onnx", 1);
+  ASSERT_EQ(RunSteadfast(Inject(model, Path("s"))).exit_code, 0);
+  Arguments more = Inject(model, Path("s"), {"--csv", Path("s.csv")});
+  *std::find(more.begin(), more.end(), "6") = "8";
+  const Outcome refused = RunSteadfast(more);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.errors.find("--extend"), std::string::npos);
+  more.push_back("--extend");
+  const Outcome extended = RunSteadfast(more);
+  EXPECT_EQ(extended.exit_code, 0) << extended.errors;
+  EXPECT_NE(extended.errors.find("24 of 32 trials were already in"), std::string::npos) << extended.errors;
+  // The extended store equals one that was made whole.
+  Arguments whole = Inject(model, Path("w"), {"--csv", Path("w.csv")});
+  *std::find(whole.begin(), whole.end(), "6") = "8";
+  ASSERT_EQ(RunSteadfast(whole).exit_code, 0);
+  EXPECT_EQ(ReadTextFile(folder_ / "s.csv"), ReadTextFile(folder_ / "w.csv"));
+}
+
+// Starts the program and kills it after a while.
+void RunAndKill(const Arguments& arguments, std::chrono::milliseconds after, int signal) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::vector<char*> words = {const_cast<char*>(STEADFAST_PROGRAM)};
+    for (const auto& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
+    words.push_back(nullptr);
+    if (freopen("/dev/null", "w", stdout) == nullptr || freopen("/dev/null", "w", stderr) == nullptr) _exit(1);
+    execv(STEADFAST_PROGRAM, words.data());
+    _exit(127);
+  }
+  std::this_thread::sleep_for(after);
+  kill(child, signal);
+  const auto start = std::chrono::steady_clock::now();
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+}
+
+TEST_F(ProgramWithData, KilledAtAnyMomentItResumesToTheSameEnd) {
+  const std::string model = MakeModel("m.onnx", 1);
+  const auto arguments = [&](const std::string& name) {
+    return Arguments{"inject",   model, "--store",  Path(name), "--rate", "1e-3,1e-2,1e-1",
+                     "--trials", "40",  "--images", "5000",     "--csv",  Path(name + ".csv")};
+  };
+  ASSERT_EQ(RunSteadfast(arguments("whole")).exit_code, 0);
+  int64_t last = 0;
+  for (int i = 0; i < 6; ++i) {
+    RunAndKill(arguments("killed"), std::chrono::milliseconds(150 + 130 * i), i % 2 == 0 ? SIGKILL : SIGTERM);
+    if (!fs::exists(folder_ / "killed")) continue;
+    try {
+      const auto done = static_cast<int64_t>(store::Store::OpenForReading(folder_ / "killed").Trials().size());
+      EXPECT_GE(done, last);
+      last = done;
+    } catch (const std::exception& error) {
+      EXPECT_EQ(last, 0) << error.what();  // killed before the store had its tables
+    }
+  }
+  EXPECT_GT(last, 0);
+  const Outcome outcome = RunSteadfast(arguments("killed"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_EQ(ReadTextFile(folder_ / "killed.csv"), ReadTextFile(folder_ / "whole.csv"));
+}
+
+TEST_F(ProgramWithData, ReplaysATrialAndNoticesATamperedStore) {
+  const std::string model = MakeModel("m.onnx", 1);
+  ASSERT_EQ(RunSteadfast(Inject(model, Path("s"), {"--csv", Path("s.csv")})).exit_code, 0);
+  const std::string id = Split(Split(ReadTextFile(folder_ / "s.csv"), '\n')[9], ',')[0];
+  const Outcome agrees = RunSteadfast({"replay", Path("s"), id});
+  EXPECT_EQ(agrees.exit_code, 0) << agrees.errors;
+  EXPECT_NE(agrees.output.find("agrees"), std::string::npos);
+  store::Database(folder_ / "s", store::Database::Mode::kReadWrite)
+      .Execute("UPDATE trials SET correct = correct + 1 WHERE id = '" + id + "'");
+  EXPECT_EQ(RunSteadfast({"replay", Path("s"), id}).exit_code, 1);
+  EXPECT_EQ(RunSteadfast({"replay", Path("s"), "0000000000000000"}).exit_code, 2);
+}
+
+TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
+  const std::string model = MakeModel("m.onnx", 1);
+  const Arguments sampled = {"inject",          model,        "--store",  Path("s"), "--rate", "1e-2",
+                             "--trials",        "3",          "--images", "500",     "--csv",  Path("s.csv"),
+                             "--export-faults", Path("f.csv")};
+  ASSERT_EQ(RunSteadfast(sampled).exit_code, 0);
+  const Outcome listed = RunSteadfast({"inject", model, "--store", Path("l"), "--images", "500", "--csv", Path("l.csv"),
+                                       "--fault-list", Path("f.csv")});
+  ASSERT_EQ(listed.exit_code, 0) << listed.errors;
+  const auto numbers = [&](const std::string& name) {
+    std::vector<Arguments> rows;
+    for (const auto& line : Split(ReadTextFile(folder_ / name), '\n')) {
+      auto fields = Split(line, ',');
+      if (fields.size() > 10 && fields[0] != "id") rows.emplace_back(fields.begin() + 6, fields.end());
+    }
+    return rows;
+  };
+  EXPECT_EQ(numbers("s.csv").size(), 3u);
+  EXPECT_EQ(numbers("s.csv"), numbers("l.csv"));
+}
+
+}  // namespace
+}  // namespace steadfast
