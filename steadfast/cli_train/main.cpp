@@ -1,5 +1,6 @@
 // steadfast-train: the commands that need LibTorch. `steadfast` starts it and shows what it says; it speaks JSON lines.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -44,9 +45,19 @@ int Run(int argc, char** argv) {
   return 0;
 }
 
+// Training allocates and frees the same large blocks each step; giving them back to the system each time costs a third
+// of the run in page faults.
+void KeepFreedMemory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that glibc takes
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  KeepFreedMemory();
   try {
     return Run(argc, argv);
   } catch (const UsageError& error) {

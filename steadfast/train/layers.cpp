@@ -47,11 +47,10 @@ ActivationQuantizer::ActivationQuantizer(const std::string& layer, const LayerSe
                  settings.recipe->sparsity == recipe::Sparsity::kHoyerSquare),
       after_quantizer_(settings.recipe->sparsity_after_quantizer),
       bits_(settings.bits_of(layer).activation_bits) {
-  if (quantizer_ == Quantizer::kLsq || quantizer_ == Quantizer::kLiq) {
+  // All quantizers share LSQ's learned step (ours: SAQ's code and DoReFa clip to a learned range and to [0, 1], and
+  // rely on batch normalization, which a network may lack).
+  if (quantizer_ != Quantizer::kFloat) {
     step_ = AddParameter(settings, layer + ".activation_step", torch::ones({1}), ParameterGroup::kActivationStep);
-  } else if (quantizer_ == Quantizer::kDoReFa) {
-    step_ = torch::full({1}, 1.0 / highest_code());  // activations are clipped to [0, 1]
-    initialized = true;
   }
 }
 

@@ -1,5 +1,6 @@
 #include "steadfast/train/trainer.h"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -41,6 +42,12 @@ Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch) {
   return loss;
 }
 
+// LibTorch's threads, and those of OpenBLAS, which keeps a pool of its own where it is built on pthreads.
+void UseThreads(int threads) {
+  at::set_num_threads(threads);
+  if (auto* set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(threads);
+}
+
 nlohmann::json MetricsJson(const std::vector<EpochMetrics>& epochs) {
   nlohmann::json json = nlohmann::json::array();
   for (const auto& epoch : epochs) json.push_back(ToJson(epoch));
@@ -57,7 +64,7 @@ class Training {
   Training(const Recipe& recipe, const TrainingData& data, const TrainingOptions& options)
       : recipe_(recipe), data_(data), options_(options) {
     recipe::Validate(recipe);
-    at::set_num_threads(recipe.threads);
+    UseThreads(recipe.threads);
     network_ = MakeNetwork(recipe, {data.images.shape, data.images.classes});
     optimizer_ = MakeOptimizer(recipe, *network_);
     const auto images = static_cast<int64_t>(data.split.training.size());
