@@ -68,7 +68,7 @@ class Generator {
   int AddNode(QuantizedModel& model, const std::string& name, Node node, std::optional<ActivationCoding> coding) {
     node.name = name;
     node.output = static_cast<int>(model.values.size());
-    Value value{coding ? name + ".codes" : name + ".logits", OutputShape(model, node), coding};
+    Value value{coding ? name + ".codes" : "logits", OutputShape(model, node), coding};
     model.values.push_back(std::move(value));
     model.nodes.push_back(std::move(node));
     return static_cast<int>(model.values.size()) - 1;
