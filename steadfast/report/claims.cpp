@@ -306,4 +306,39 @@ std::string RecipeTable(const std::vector<ModelRow>& models, const std::vector<T
          table.Text();
 }
 
+std::string RecipeCsv(const std::vector<ModelRow>& models, const std::vector<TrialRow>& trials) {
+  std::string csv = "recipe,fault,encoding,rate,seeds,trials,accuracy,low,high,zero_share\n";
+  for (const auto& [name, recipe] : ByRecipe(models, trials)) {
+    const auto add = [&](const CellKey& cell, size_t trials_each, const std::vector<double>& seeds,
+                         const std::string& zero_share) {
+      const auto& [fault, encoding, rate] = cell;
+      const statistics::Interval interval = statistics::StudentInterval(seeds);
+      const auto bound = [](double value) {
+        return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string();
+      };
+      csv +=
+          fmt::format("{},{},{},{},{},{},{:.4f},{},{},{}\n", name, fault, encoding, FormatShortest(rate), seeds.size(),
+                      trials_each, statistics::Mean(seeds), bound(interval.low), bound(interval.high), zero_share);
+    };
+    std::vector<double> clean, zeros;
+    for (const auto& [seed, model] : recipe.models) {
+      clean.push_back(100.0 * model->accuracy());
+      if (model->zero_share) zeros.push_back(100.0 * *model->zero_share);
+    }
+    add({"none", "", 0.0}, 0, clean, zeros.empty() ? "" : fmt::format("{:.4f}", statistics::Mean(zeros)));
+    std::map<CellKey, std::vector<double>> cells;
+    std::map<CellKey, size_t> counts;
+    for (const auto& [seed, by_cell] : recipe.accuracy) {
+      for (const auto& [cell, by_trial] : by_cell) {
+        double sum = 0.0;
+        for (const auto& [trial, accuracy] : by_trial) sum += accuracy;
+        cells[cell].push_back(sum / static_cast<double>(by_trial.size()));
+        counts[cell] = by_trial.size();
+      }
+    }
+    for (const auto& [cell, seeds] : cells) add(cell, counts[cell], seeds, "");
+  }
+  return csv;
+}
+
 }  // namespace steadfast::report

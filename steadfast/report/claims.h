@@ -59,4 +59,8 @@ std::vector<store::ClaimRow> ToRows(const std::vector<Claim>& claims);
 // Accuracy over rates by recipe (mean over seeds and trials, t interval over seed means), and the sparsity of each.
 std::string RecipeTable(const std::vector<store::ModelRow>& models, const std::vector<store::TrialRow>& trials);
 
+// The same as CSV: recipe,fault,encoding,rate,seeds,trials,accuracy,low,high (percent; fault "none" is the fault-free
+// network; low and high bound the 95 % t interval over seed means, empty for one seed), and zero_share by recipe.
+std::string RecipeCsv(const std::vector<store::ModelRow>& models, const std::vector<store::TrialRow>& trials);
+
 }  // namespace steadfast::report

@@ -102,5 +102,12 @@ TEST(JudgeClaims, NeedsAllRecipesAndTheSameSeeds) {
   EXPECT_THROW(JudgeClaims(study.models, study.trials), InputError);
 }
 
+TEST(RecipeCsv, AveragesTrialsThenSeeds) {
+  const Study study = Example();
+  const std::string csv = RecipeCsv(study.models, study.trials);
+  EXPECT_NE(csv.find("as,flip,twos,0.01,3,1,61.0000,58.5159,63.4841,\n"), std::string::npos) << csv;  // 60, 61, 62
+  EXPECT_NE(csv.find("as,none,,0,3,0,89.0000,89.0000,89.0000,50.0000\n"), std::string::npos) << csv;
+}
+
 }  // namespace
 }  // namespace steadfast::report

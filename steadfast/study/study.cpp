@@ -57,8 +57,10 @@ class Runner {
   }
 
   void Run() {
-    TrainAll();
+    CheckNames();
     for (const Part& part : study_.parts) {
+      if (study_.parts.size() > 1) fmt::print(stderr, "Part {}\n", part.name);
+      Train(part);
       if (part.select) Select(part);
       if (part.inject) {
         for (const Width& width : part.widths) Inject(part, width);
@@ -81,16 +83,14 @@ class Runner {
     return steps;
   }
 
-  void TrainAll() {
-    std::map<fs::path, TrainStep> steps;  // parts may share models
-    std::vector<TrainStep> ordered;
+  // Parts may share models: what they name alike must be alike.
+  void CheckNames() const {
+    std::map<fs::path, std::string> hashes;
     for (const Part& part : study_.parts) {
       for (const Width& width : part.widths) {
-        for (TrainStep& step : StepsOf(part, width)) {
-          const auto [found, added] = steps.emplace(step.model, step);
-          if (added)
-            ordered.push_back(step);
-          else if (recipe::HashOf(found->second.recipe) != recipe::HashOf(step.recipe)) {
+        for (const TrainStep& step : StepsOf(part, width)) {
+          const auto [found, added] = hashes.emplace(step.model, recipe::HashOf(step.recipe));
+          if (!added && found->second != recipe::HashOf(step.recipe)) {
             throw InputError(
                 fmt::format("two parts of the study name a recipe '{}' with different settings; give one another name",
                             step.recipe.name));
@@ -98,16 +98,23 @@ class Runner {
         }
       }
     }
+  }
+
+  void Train(const Part& part) {
     std::vector<TrainStep> missing;
-    for (const TrainStep& step : ordered) {
-      if (!IsFresh(step)) missing.push_back(step);
+    size_t all = 0;
+    for (const Width& width : part.widths) {
+      for (const TrainStep& step : StepsOf(part, width)) {
+        ++all;
+        if (!IsFresh(step)) missing.push_back(step);
+      }
     }
     if (missing.empty()) {
-      fmt::print(stderr, "All {} networks are trained.\n", ordered.size());
+      fmt::print(stderr, "All {} networks are trained.\n", all);
       return;
     }
-    fmt::print(stderr, "Training {} of {} networks, {} side by side on one thread each\n", missing.size(),
-               ordered.size(), std::min<size_t>(static_cast<size_t>(jobs_), missing.size()));
+    fmt::print(stderr, "Training {} of {} networks, {} side by side on one thread each\n", missing.size(), all,
+               std::min<size_t>(static_cast<size_t>(jobs_), missing.size()));
     TrainMissing(missing);
   }
 
@@ -289,7 +296,8 @@ class Runner {
     const campaign::CampaignResult result = RunWithProgress(settings, path);
     const report::CampaignReport summary = report::MakeCampaignReport(result.models, result.trials);
     WriteFileWhole(output_ / (stem + ".csv"), report::ToCsv(summary));
-    fmt::print("\n{}", report::RecipeTable(result.models, result.trials));
+    WriteFileWhole(output_ / (stem + "-accuracy.csv"), report::RecipeCsv(result.models, result.trials));
+    fmt::print("\n{}: {}", stem, report::RecipeTable(result.models, result.trials));
     if (!part.claims) return;
     const auto claims = report::JudgeClaims(result.models, result.trials, *part.claims);
     store::Store::OpenForWriting(path).SetClaims(report::ToRows(claims));
