@@ -4,7 +4,7 @@ BUILD_DIR_release := build
 BUILD_DIR_debug := build/debug
 BUILD_DIR_sanitize := build/sanitize
 BUILD_DIR_bench := build/bench
-BUILD := $(BUILD_DIR_$(PRESET))
+BUILD = $(BUILD_DIR_$(PRESET))
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 

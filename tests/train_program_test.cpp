@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "steadfast/base/file.h"
@@ -110,6 +111,54 @@ TEST_F(TrainProgram, ItsModelsCarryWhatInjectNeeds) {
   EXPECT_EQ(models[0].epochs.size(), 4u);
   EXPECT_EQ(models[0].accuracy(),
             model::MetadataJson(model::ReadModel(folder_ / "m.onnx"), "steadfast.accuracy")["test"]);
+}
+
+std::string StudyYaml(int epochs, int trials) {
+  return "study: small\ntrain: {train_images: 500, epochs: " + std::to_string(epochs) + "}\n" + R"(recipes:
+  standard: {}
+  as: {sparsity: "l1:1e-4"}
+  standard-saq: {sharpness: "saq:0.1"}
+  as-saq: {sparsity: "l1:1e-4", sharpness: "saq:0.1"}
+seeds: [0]
+claims: {}
+inject: {faults: [flip], rates: [1e-3, 1e-2], trials: )" +
+         std::to_string(trials) + "}\n";
+}
+
+TEST_F(TrainProgram, StudyResumesAndMovesStaleStepsAside) {
+  const fs::path file = folder_ / "small.yaml", output = folder_ / "out";
+  const Arguments study = {"study", file.string(), "--output", output.string()};
+  WriteFileWhole(file, StudyYaml(1, 2));
+  ASSERT_EQ(RunSteadfast(study).exit_code, 0);
+  const auto model = ReadFile(output / "models/lenet5-w4a4-as-saq-seed0.onnx");
+  const auto claims = nlohmann::json::parse(ReadTextFile(output / "claims.json"));
+  EXPECT_EQ(claims["schema"], 1);
+  EXPECT_EQ(claims["claims"].size(), 5u);
+  EXPECT_EQ(claims["claims"][0]["verdict"], "undecided");  // one seed decides nothing
+
+  // Again: nothing to do, the same end.
+  const ProcessResult again = RunSteadfast(study);
+  EXPECT_NE(again.errors.find("All 4 networks are trained"), std::string::npos) << again.errors;
+  EXPECT_EQ(nlohmann::json::parse(ReadTextFile(output / "claims.json")), claims);
+  EXPECT_FALSE(fs::exists(output / "stale"));
+
+  // One model lost: only that one is trained, to the same bytes.
+  fs::remove(output / "models/lenet5-w4a4-as-saq-seed0.onnx");
+  EXPECT_NE(RunSteadfast(study).errors.find("Training 1 of 4"), std::string::npos);
+  EXPECT_EQ(ReadFile(output / "models/lenet5-w4a4-as-saq-seed0.onnx"), model);
+
+  // Other trials: the store is stale, the models are not.
+  WriteFileWhole(file, StudyYaml(1, 3));
+  const ProcessResult other_trials = RunSteadfast(study);
+  EXPECT_NE(other_trials.errors.find("trials: 2 there, 3 here"), std::string::npos) << other_trials.errors;
+  EXPECT_TRUE(fs::exists(output / "stale/trials.1.sqlite"));
+  EXPECT_NE(other_trials.errors.find("All 4 networks are trained"), std::string::npos);
+
+  // Other training: models and store are stale.
+  WriteFileWhole(file, StudyYaml(2, 3));
+  EXPECT_NE(RunSteadfast(study).errors.find("Training 4 of 4"), std::string::npos);
+  EXPECT_TRUE(fs::exists(output / "stale/lenet5-w4a4-as-saq-seed0.1.onnx"));
+  EXPECT_TRUE(fs::exists(output / "stale/trials.2.sqlite"));
 }
 
 TEST_F(TrainProgram, NeverOverwritesAnotherModelUnasked) {
