@@ -77,6 +77,7 @@ class ProgramWithData : public Program {
 TEST_F(Program, ExplainsItself) {
   EXPECT_NE(RunSteadfast({}).output.find("steadfast study studies/quick.yaml"), std::string::npos);
   EXPECT_EQ(RunSteadfast({"--help"}).exit_code, 0);
+  EXPECT_EQ(RunSteadfast({"help"}).output, RunSteadfast({"--help"}).output);
   for (const char* command : {"data", "train", "inspect", "inject", "replay", "study", "report", "help"}) {
     const Outcome outcome = RunSteadfast({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;

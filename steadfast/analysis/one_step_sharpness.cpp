@@ -52,6 +52,8 @@ class Meter {
     return loss;
   }
 
+  int64_t images() const { return static_cast<int64_t>(indices_.size()); }
+
  private:
   train::Network& network_;
   const train::TrainingData& data_;
@@ -70,6 +72,7 @@ OneStepSharpness MeasureOneStepSharpness(train::Network& network, const train::T
                                          std::span<const double> relative_radii, std::span<const double> radii) {
   Meter meter(network, data, images);
   OneStepSharpness result;
+  result.images = meter.images();
   std::vector<Tensor> gradients;
   result.loss = meter.Loss(&gradients);
   std::vector<Tensor> weights;

@@ -18,6 +18,7 @@ struct SharpnessAt {
 };
 
 struct OneStepSharpness {
+  int64_t images;      // how many were used
   double loss;         // L(Q(w))
   double weight_norm;  // ||Q(w)||_2 over all layers
   std::vector<SharpnessAt> at;

@@ -28,6 +28,12 @@ constexpr size_t kCommitRows = 64;
 constexpr auto kCommitInterval = std::chrono::milliseconds(500);
 constexpr const char* kArithmetic = "float32, half to even";
 
+std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings) {
+  std::vector<std::string> names;
+  for (auto encoding : encodings) names.emplace_back(memory::NameOf(encoding));
+  return names;
+}
+
 void Check(const CampaignSettings& settings) {
   if (settings.models.empty()) throw UsageError("no model given");
   if (!settings.fault_list.empty()) return;
@@ -37,14 +43,17 @@ void Check(const CampaignSettings& settings) {
   for (double rate : settings.rates) {
     if (!(rate >= 0 && rate <= 1)) throw UsageError(fmt::format("rate: {}, expected 0 to 1", rate));
   }
-  std::set<double> distinct(settings.rates.begin(), settings.rates.end());
-  if (distinct.size() != settings.rates.size()) throw UsageError("rate: the same rate is given twice");
-}
-
-std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings) {
-  std::vector<std::string> names;
-  for (auto encoding : encodings) names.emplace_back(memory::NameOf(encoding));
-  return names;
+  const auto once = [](std::vector<std::string> names, const char* what) {
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end()) throw UsageError(fmt::format("{}: {} is given twice", what, *twice));
+  };
+  std::vector<std::string> faults, rates;
+  for (const auto& fault : settings.faults) faults.push_back(memory::NameOf(fault));
+  for (double rate : settings.rates) rates.push_back(FormatShortest(rate));
+  once(faults, "fault");
+  once(rates, "rate");
+  once(NamesOf(settings.encodings), "encoding");
 }
 
 // A list as an object, so that differences name its elements and growth is seen key by key.
@@ -102,8 +111,12 @@ class Campaign {
             settings_.models[0].string(), data_.dataset, path.string(), data.dataset));
       }
     }
-    const std::set<std::string> distinct(labels_.begin(), labels_.end());
-    if (distinct.size() != labels_.size()) throw UsageError("the same model is given twice");
+    std::map<std::string, std::string> by_hash;  // trials are named by the model's content
+    for (size_t m = 0; m < files_.size(); ++m) {
+      const auto [other, added] = by_hash.emplace(files_[m].sha256, settings_.models[m].string());
+      if (!added)
+        throw UsageError(fmt::format("{} and {} are the same model", other->second, settings_.models[m].string()));
+    }
   }
 
   void LoadFaultList() {
@@ -160,6 +173,13 @@ class Campaign {
     return ours == grown;
   }
 
+  static const char* Advice(const json& there, const json& here, bool grows) {
+    if (!grows) return "Name another store, or move this one aside.";
+    return OnlyGrows(here, there)
+               ? "It holds all that is asked for, and more: add --extend to go on with it, or name another store."
+               : "Add --extend to add to it, or name another store.";
+  }
+
   void AdoptSettings(const std::filesystem::path& path) {
     const json here = SettingsJson(), there = store_->settings();
     if (there.is_null()) {
@@ -176,9 +196,8 @@ class Campaign {
       store_->SetSettings(merged);
       return;
     }
-    throw InputError(fmt::format(
-        "{}: this store belongs to other settings:\n  {}\n{}", path.string(), fmt::join(differences, "\n  "),
-        grows ? "Add --extend to add to it, or name another store." : "Name another store, or move this one aside."));
+    throw InputError(fmt::format("{}: this store belongs to other settings:\n  {}\n{}", path.string(),
+                                 fmt::join(differences, "\n  "), Advice(there, here, grows)));
   }
 
   void PlanKeys() {
@@ -216,7 +235,7 @@ class Campaign {
     const model::QuantizedModel& model = files_[m].model;
     const engine::EvaluationSet set = engine::MakeEvaluationSet(model, data_.images.images, data_.images.labels);
     const engine::Golden golden = engine::RunGolden(model, set, settings_.threads, cancellation_);
-    store::ModelRow row = DescribeModel(files_[m], labels_[m], golden);
+    store::ModelRow row = DescribeModel(files_[m], labels_[m], golden, settings_.word_bits);
     row.id = store_->AddModel(row);
     const TrialContext context = ContextOf(m);
     std::vector<TrialKey> missing;

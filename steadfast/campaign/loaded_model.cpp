@@ -82,7 +82,8 @@ TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
   return data;
 }
 
-store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden) {
+store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden,
+                              int word_bits) {
   const model::QuantizedModel& model = file.model;
   const json recipe = model::MetadataJson(model, "steadfast.recipe");
   const json sparsity = model::MetadataJson(model, "steadfast.sparsity");
@@ -98,7 +99,7 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
   row.lambda = StrengthOf(ValueOr<std::string>(recipe, "sparsity", ""));
   row.weight_bits = ValueOr<int64_t>(recipe, "weight_bits", model.weights.front().format.bits);
   row.activation_bits = ValueOr<int64_t>(recipe, "activation_bits", 0);
-  row.layout = memory::MemoryImage(model, {}).Description();
+  row.layout = memory::MemoryImage(model, {memory::Encoding::kTwosComplement, word_bits}).LayoutDescription();
   row.memory_bits = model::MemoryBits(model);
   row.macs = model::Macs(model);
   row.images = golden.scores.images;

@@ -31,7 +31,8 @@ struct TestData {
 TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice);
 
 // What a store keeps of a model. Metadata of other people's models may be absent.
-store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden);
+store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden,
+                              int word_bits);
 
 // File stems, or whole paths where stems collide.
 std::vector<std::string> LabelsOf(const std::vector<std::filesystem::path>& paths);

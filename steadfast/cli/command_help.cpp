@@ -12,6 +12,11 @@ std::string HelpOf(const CLI::App& command) {
   return command.help("steadfast");
 }
 
+// app.help() would explain the subcommand being parsed: this one.
+std::string HelpOfProgram(const CLI::App& app) {
+  return app.get_formatter()->make_help(&app, "steadfast", CLI::AppFormatMode::Normal);
+}
+
 const CLI::App& CommandNamed(const CLI::App& app, const std::string& name) {
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (command->get_name() == name) return *command;
@@ -21,7 +26,7 @@ const CLI::App& CommandNamed(const CLI::App& app, const std::string& name) {
 
 void PrintMarkdown(const CLI::App& app) {
   fmt::print("# Command line\n\nGenerated from the help texts by `make docs`; a test says when it is stale.\n");
-  fmt::print("\n## steadfast\n\n```text\n{}```\n", app.help());
+  fmt::print("\n## steadfast\n\n```text\n{}```\n", HelpOfProgram(app));
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     fmt::print("\n## steadfast {}\n\n```text\n{}```\n", command->get_name(), HelpOf(*command));
   }
@@ -44,7 +49,7 @@ void AddHelpCommand(CLI::App& app, Chosen& chosen) {
     if (options->markdown)
       PrintMarkdown(app);
     else if (options->command.empty())
-      fmt::print("{}", app.help());
+      fmt::print("{}", HelpOfProgram(app));
     else
       fmt::print("{}", HelpOf(CommandNamed(app, options->command)));
     chosen.run = [](const Cancellation&) {};

@@ -41,8 +41,8 @@ json ToJson(const model::ModelFile& file) {
   }
   json metadata = json::object();
   for (const auto& [key, value] : file.model.metadata) {
-    const json parsed = json::parse(value, nullptr, false);
-    metadata[key] = parsed.is_discarded() ? json(value) : parsed;
+    const json parsed = model::ParseBoundedJson(value);
+    metadata[key] = parsed.is_null() ? json(value) : parsed;
   }
   return {{"file", file.path.string()},
           {"sha256", file.sha256},
@@ -54,7 +54,7 @@ json ToJson(const model::ModelFile& file) {
 }
 
 void Print(const model::ModelFile& file) {
-  fmt::print("{}: {}\nSHA-256 {}\n", file.path.string(), file.model.name, file.sha256);
+  fmt::print("{}: {}\nSHA-256 {}\n", file.path.string(), report::Printable(file.model.name), file.sha256);
   const model::Value& input = file.model.values[0];
   fmt::print("input {}: 8-bit codes, scale {:.6g}, zero point {}\n\n", ShapeText(input.shape), input.coding->scale,
              input.coding->zero_point);
@@ -75,7 +75,9 @@ void Print(const model::ModelFile& file) {
   fmt::print("{}\n{} bits of weight memory, {} multiply-accumulates an image\n", table.Text(),
              model::MemoryBits(file.model), model::Macs(file.model));
   for (const auto& [key, value] : file.model.metadata) {
-    fmt::print("{}: {}\n", key, value.size() > 300 ? value.substr(0, 300) + "… (--json shows all)" : value);
+    fmt::print("{}: {}\n", report::Printable(key),
+               value.size() > 300 ? report::Printable(value.substr(0, 300)) + "… (--json shows all)"
+                                  : report::Printable(value));
   }
 }
 
@@ -92,7 +94,7 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
     chosen.run = [options](const Cancellation&) {
       const model::ModelFile file = model::ReadModelFile(options->model);
       if (options->json)
-        fmt::print("{}\n", ToJson(file).dump(2));
+        fmt::print("{}\n", ToJson(file).dump(2, ' ', false, json::error_handler_t::replace));
       else
         Print(file);
     };

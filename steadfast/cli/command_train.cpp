@@ -52,15 +52,17 @@ bool IsAlreadyThere(const Options& options) {
                   output.string()));
 }
 
-void ShowEvent(const json& event, ProgressLine& line) {
+// accuracy: what the last finished epoch reached on the validation images, as text.
+void ShowEvent(const json& event, ProgressLine& line, std::string& accuracy) {
   const std::string kind = event.value("event", "");
   if (kind == "stage") line.Update(event.value("text", ""));
   if (kind == "progress") {
-    line.Update(fmt::format("epoch {}/{}  loss {:.4f}  {:.0f} images/s  {} left", event.value("epoch", 0),
-                            event.value("epochs", 0), event.value("loss", 0.0), event.value("images_per_second", 0.0),
-                            FormatDuration(event.value("seconds_left", 0.0))));
+    line.Update(fmt::format("epoch {}/{}  loss {:.4f}{}  {:.0f} images/s  {} left", event.value("epoch", 0),
+                            event.value("epochs", 0), event.value("loss", 0.0), accuracy,
+                            event.value("images_per_second", 0.0), FormatDuration(event.value("seconds_left", 0.0))));
   }
   if (kind == "epoch") {
+    accuracy = fmt::format("  validation accuracy {:.2f} %", 100 * event.value("validation_accuracy", 0.0));
     line.Print(fmt::format("epoch {}  loss {:.4f}  validation accuracy {:.2f} %  {:.1f} s", event.value("epoch", 0),
                            event.value("loss", 0.0), 100 * event.value("validation_accuracy", 0.0),
                            event.value("seconds", 0.0)));
@@ -80,6 +82,7 @@ void Run(Options& options, const Cancellation& cancellation) {
   }
   ProgressLine line;
   if (!options.json) line.Print(recipe::Describe(options.request.recipe));
+  std::string accuracy;
   const json done = study::RunTrainProgram(
       options.request,
       [&](const json& event) {
@@ -87,7 +90,7 @@ void Run(Options& options, const Cancellation& cancellation) {
           fmt::print("{}\n", event.dump());
           std::fflush(stdout);
         } else {
-          ShowEvent(event, line);
+          ShowEvent(event, line, accuracy);
         }
       },
       &cancellation);
@@ -122,7 +125,8 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--name", recipe.name, "A label for this recipe, kept in the model file");
   command
       ->add_option("--quantizer", options->quantizer,
-                   "lsq, liq (weight-normalized), dorefa, or float (a baseline without quantization)")
+                   "Of weights: lsq, liq (weight-normalized), dorefa, or float (a baseline without quantization); "
+                   "activations have LSQ's learned step with each")
       ->capture_default_str();
   command->add_option("--weight-bits", recipe.weight_bits, "Bits of a weight code, 1 to 8 (lsq: from 2)")
       ->capture_default_str();
@@ -144,7 +148,8 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
                       "What SAQ perturbs beside quantized weights: biases,normalization,activation-steps,weight-steps "
                       "or none (default: the first three)");
   command->add_flag("--statistics-in-both-passes", recipe.normalization_statistics_in_both_passes,
-                    "Update normalization statistics in both passes of sharpness-aware training, not only the first");
+                    "Update normalization statistics in both passes of sharpness-aware training, not only the first "
+                    "(networks with normalization only)");
   command->add_option("--optimizer", options->optimizer, "adam or sgd")->capture_default_str();
   command->add_option("--learning-rate", recipe.learning_rate, "Learning rate")->capture_default_str();
   command->add_option("--momentum", recipe.momentum, "Momentum of sgd (Nesterov)")->capture_default_str();

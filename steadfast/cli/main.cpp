@@ -24,9 +24,17 @@ Start with:
   steadfast study studies/quick.yaml             the whole comparison
 Every command explains itself: steadfast train --help)";
 
+// Names from files stand in messages: nothing of them may steer a terminal.
+std::string WithoutControls(std::string text) {
+  for (char& c : text) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
 void Complain(const std::string& message) {
   const bool color = UseColor(STDERR_FILENO);
-  fmt::print(stderr, "{}steadfast: {}{}\n", color ? "\x1b[31m" : "", color ? "\x1b[0m" : "", message);
+  fmt::print(stderr, "{}steadfast: {}{}\n", color ? "\x1b[31m" : "", color ? "\x1b[0m" : "", WithoutControls(message));
 }
 
 std::string NoSuchCommand(const CLI::App& app, const std::string& name) {

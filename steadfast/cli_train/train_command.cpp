@@ -25,13 +25,13 @@ constexpr double kRelativeRadii[] = {0.01, 0.02, 0.05};
 constexpr double kRadii[] = {0.05, 0.1};
 constexpr int64_t kSharpnessImages = 10000;
 
-json SharpnessJson(const analysis::OneStepSharpness& sharpness, int64_t images) {
+json SharpnessJson(const analysis::OneStepSharpness& sharpness) {
   json at = json::array();
   for (const auto& point : sharpness.at) {
     at.push_back({{"relative_radius", point.relative_radius}, {"radius", point.radius}, {"increase", point.increase}});
   }
   return {{"method", "one-step SAM in the quantized weights"},
-          {"images", images},
+          {"images", sharpness.images},
           {"loss", sharpness.loss},
           {"weight_norm", sharpness.weight_norm},
           {"at", at}};
@@ -146,7 +146,7 @@ class Run {
         json({{"name", recipe_.dataset}, {"test_sha256", data::HashOf(test_)}, {"train_sha256", data_.hash}}).dump();
     metadata["steadfast.accuracy"] = accuracy.dump();
     metadata["steadfast.sparsity"] = SparsityJson(model, shares).dump();
-    metadata["steadfast.sharpness"] = SharpnessJson(sharpness, kSharpnessImages).dump();
+    metadata["steadfast.sharpness"] = SharpnessJson(sharpness).dump();
     metadata["steadfast.training"] = TrainingJson(trained_.epochs).dump();
     WriteFileWhole(Beside(".metrics.jsonl"), MetricsText(trained_.epochs));
     model::WriteModel(model, command_.output);
@@ -158,7 +158,7 @@ class Run {
           {"differing_predictions", differing},
           {"validation_accuracy", trained_.validation_accuracy},
           {"zero_share", shares.weighted},
-          {"sharpness", SharpnessJson(sharpness, kSharpnessImages)}});
+          {"sharpness", SharpnessJson(sharpness)}});
   }
 
   const TrainCommand& command_;

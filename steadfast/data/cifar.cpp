@@ -7,7 +7,7 @@
 
 namespace steadfast::data {
 
-CifarRecords ReadCifar(const std::filesystem::path& path, int label_bytes, int classes) {
+CifarRecords ReadCifar(const std::filesystem::path& path, int label_bytes, int classes, int64_t expected) {
   const std::vector<uint8_t> bytes = ReadFile(path);
   const size_t record = static_cast<size_t>(label_bytes) + kCifarPixels;
   if (bytes.empty() || bytes.size() % record != 0) {
@@ -16,6 +16,10 @@ CifarRecords ReadCifar(const std::filesystem::path& path, int label_bytes, int c
   }
   CifarRecords records;
   const size_t count = bytes.size() / record;
+  if (static_cast<int64_t>(count) != expected) {
+    throw InputError(fmt::format("{}: offset {}: file ends after {} records, expected {}", path.string(), bytes.size(),
+                                 count, expected));
+  }
   records.labels.reserve(count);
   records.images.reserve(count * kCifarPixels);
   for (size_t i = 0; i < count; ++i) {

@@ -16,8 +16,8 @@ struct CifarRecords {
   std::vector<uint8_t> labels;  // [n]
 };
 
-// Reads one file. label_bytes: 1 or 2, the last of them the label, below `classes`. Throws IoError, and InputError that
-// names file, offset, what was found and what was expected.
-CifarRecords ReadCifar(const std::filesystem::path& path, int label_bytes, int classes);
+// Reads one file of exactly `records` records. label_bytes: 1 or 2, the last of them the label, below `classes`. Throws
+// IoError, and InputError that names file, offset, what was found and what was expected.
+CifarRecords ReadCifar(const std::filesystem::path& path, int label_bytes, int classes, int64_t records);
 
 }  // namespace steadfast::data

@@ -47,6 +47,10 @@ std::vector<std::string> CifarFiles(const std::string& name, Split split) {
   return files;
 }
 
+int64_t RecordsPerFile(const std::string& name, Split split) {
+  return name == "cifar100" && split == Split::kTrain ? 50000 : 10000;
+}
+
 bool IsCifar(const std::string& name) {
   return name.starts_with("cifar");
 }
@@ -102,11 +106,27 @@ ImageSet LoadCifar(const fs::path& folder, const std::string& name, Split split)
   set.shape = {3, 32, 32};
   set.classes = name == "cifar100" ? 100 : 10;
   for (const auto& file : CifarFiles(name, split)) {
-    CifarRecords records = ReadCifar(*FindFile(folder, file), name == "cifar100" ? 2 : 1, set.classes);
+    CifarRecords records =
+        ReadCifar(*FindFile(folder, file), name == "cifar100" ? 2 : 1, set.classes, RecordsPerFile(name, split));
     set.images.insert(set.images.end(), records.images.begin(), records.images.end());
     set.labels.insert(set.labels.end(), records.labels.begin(), records.labels.end());
   }
   return set;
+}
+
+// MNIST and its relatives share file names: one must not be taken for another.
+void CheckIdentity(const std::string& name, const fs::path& folder, const ImageSet& set, Split split) {
+  if (name != "mnist" && name != "fashion-mnist") return;
+  // HashOf the splits of Fashion-MNIST as its authors published it.
+  const std::string fashion = split == Split::kTrain
+                                  ? "10a1dfdeadbd1b8d5bbc5b110057fc0ec1da3fa1478274e244478ef73bc43cbc"
+                                  : "3ccce65049ee9ba9500280c02e56ad10b53413f0f18aa4568c6d4326b2d44ae6";
+  if ((HashOf(set) == fashion) != (name == "fashion-mnist")) {
+    throw InputError(
+        fmt::format("{}: the files there are not {}'s; name the right folder with --data, or use them as they are with "
+                    "--dataset idx",
+                    folder.string(), name));
+  }
 }
 
 }  // namespace
@@ -119,13 +139,19 @@ const std::vector<DatasetInfo>& KnownDatasets() {
       {"fashion-mnist", "28 x 28 grey images of clothes, 10 classes", idx_layout,
        "apt-get install dataset-fashion-mnist", "/usr/share/datasets/fashion-mnist"},
       {"mnist", "28 x 28 grey images of digits, 10 classes", idx_layout,
-       "download the four files of the MNIST database into a folder, and name it with --data", ""},
+       "download the four files of the MNIST database (yann.lecun.com/exdb/mnist) into a folder, and name it with "
+       "--data",
+       ""},
       {"idx", "any dataset in the IDX format, under MNIST's file names", idx_layout,
        "put the four files into a folder, and name it with --data", ""},
       {"cifar10", "32 x 32 colour images, 10 classes", "data_batch_1.bin to data_batch_5.bin, test_batch.bin",
-       "unpack the 'binary version' of CIFAR-10, and name its folder cifar-10-batches-bin with --data", ""},
+       "unpack the 'binary version' of CIFAR-10 (www.cs.toronto.edu/~kriz/cifar.html), and name its folder "
+       "cifar-10-batches-bin with --data",
+       ""},
       {"cifar100", "32 x 32 colour images, 100 classes", "train.bin, test.bin",
-       "unpack the 'binary version' of CIFAR-100, and name its folder cifar-100-binary with --data", ""},
+       "unpack the 'binary version' of CIFAR-100 (www.cs.toronto.edu/~kriz/cifar.html), and name its folder "
+       "cifar-100-binary with --data",
+       ""},
   };
   return known;
 }
@@ -162,7 +188,9 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
     throw IoError(
         fmt::format("dataset {} not found {}: expected {}.\nTo get it: {}", name, where, info.layout, info.how_to_get));
   }
-  return IsCifar(name) ? LoadCifar(*folder, name, split) : LoadIdx(*folder, split);
+  ImageSet set = IsCifar(name) ? LoadCifar(*folder, name, split) : LoadIdx(*folder, split);
+  CheckIdentity(name, *folder, set, split);
+  return set;
 }
 
 std::string HashOf(const ImageSet& set) {

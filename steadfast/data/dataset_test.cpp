@@ -42,6 +42,13 @@ TEST(LoadDataset, SaysWhatToDo) {
   }
 }
 
+TEST(LoadDataset, DoesNotTakeFashionForDigits) {
+  if (!FindDataset("fashion-mnist", {})) GTEST_SKIP() << "Fashion-MNIST is not installed";
+  const DataLocation location{"/usr/share/datasets/fashion-mnist"};
+  EXPECT_THROW(LoadDataset("mnist", location, Split::kTest), InputError);
+  EXPECT_EQ(LoadDataset("idx", location, Split::kTest).size(), 10000);
+}
+
 TEST(HoldOutValidation, PartitionsTheTrainingSet) {
   const ValidationSplit split = HoldOutValidation(60000);
   EXPECT_EQ(split.validation.size(), 5000u);

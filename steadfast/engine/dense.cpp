@@ -197,7 +197,10 @@ bool CanFuse(const WeightedStep& step, const MaxPool& pool) {
   const bool tiles = window.stride_h == window.kernel_h && window.stride_w == window.kernel_w && window.pad_h == 0 &&
                      window.pad_w == 0 && window.dilation_h == 1 && window.dilation_w == 1;
   const auto& scales = step.requantization.scale;
-  return tiles && !step.real && std::all_of(scales.begin(), scales.end(), [](float scale) { return scale >= 0; });
+  const bool grows = std::all_of(scales.begin(), scales.end(), [](float scale) { return scale >= 0; });
+  // Maxima are taken before the zero point is corrected: sums of plain codes must not wrap either.
+  const bool fits = step.products * 255 * model::LargestStoredLevel(step.format) < int64_t{1} << 31;
+  return tiles && !step.real && grows && fits;
 }
 
 int CountUses(const QuantizedModel& model, int value) {

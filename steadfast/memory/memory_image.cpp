@@ -57,8 +57,8 @@ uint64_t MemoryImage::WordAt(int array, int64_t word) const {
   return bits;
 }
 
-std::string MemoryImage::Description() const {
-  std::string text = fmt::format("{} in {}-bit words:", NameOf(layout_.encoding), layout_.word_bits);
+std::string MemoryImage::LayoutDescription() const {
+  std::string text = fmt::format("{}-bit words:", layout_.word_bits);
   for (const auto& array : arrays_) text += fmt::format(" {} {}x{}", array.name, array.codes(), array.format.bits);
   return text;
 }

@@ -56,8 +56,8 @@ class MemoryImage {
   int64_t WordsOf(int array) const;
   uint64_t WordAt(int array, int64_t word) const;
 
-  // Names arrays, widths and counts, encoding and word width: models of the same description meet the same faults.
-  std::string Description() const;
+  // Names word width, arrays, counts and code widths: models of the same description meet the same faults.
+  std::string LayoutDescription() const;
 
  private:
   int64_t CodesPerWord(int array) const;

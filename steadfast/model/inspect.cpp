@@ -2,11 +2,22 @@
 
 namespace steadfast::model {
 
+nlohmann::json ParseBoundedJson(const std::string& text) {
+  constexpr int kDeepest = 32;  // copying and printing recurse
+  bool too_deep = false;
+  const auto keep = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    too_deep |= depth > kDeepest;
+    return !too_deep;
+  };
+  auto json = nlohmann::json::parse(text, keep, /*allow_exceptions=*/false);
+  if (too_deep || json.is_discarded()) return {};
+  return json;
+}
+
 nlohmann::json MetadataJson(const QuantizedModel& model, const std::string& key) {
   const auto found = model.metadata.find(key);
   if (found == model.metadata.end()) return {};
-  auto json = nlohmann::json::parse(found->second, nullptr, false);
-  return json.is_discarded() ? nlohmann::json() : json;
+  return ParseBoundedJson(found->second);
 }
 
 std::vector<LayerSummary> Summarize(const QuantizedModel& model) {

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <unordered_map>
@@ -10,6 +12,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
+#include "steadfast/model/inspect.h"  // ParseBoundedJson
 #include "steadfast/model/onnx_file.h"
 
 namespace steadfast::model {
@@ -35,8 +38,10 @@ struct RealWeights {
   int weight;
 };
 struct RealConstant {  // a dequantized bias
-  std::vector<double> values;
+  std::shared_ptr<const std::vector<double>> values;
+  std::vector<int64_t> dims;
 };
+struct Consumed {};  // a pending operator that another node has taken up
 // A weighted sum and what follows it, until it is quantized.
 struct Pending {
   std::string name;
@@ -46,9 +51,10 @@ struct Pending {
   std::vector<double> multiplier, bias;  // [out]
   bool relu = false;
   std::optional<double> threshold;  // of ThresholdedRelu
-  std::optional<double> high;       // of Clip
+  bool clipped = false;
+  std::optional<double> low, high;  // of Clip
 };
-using Meaning = std::variant<Constant, Codes, Real, RealWeights, RealConstant, Pending>;
+using Meaning = std::variant<Constant, Codes, Real, RealWeights, RealConstant, Pending, Consumed>;
 
 std::string WithoutSuffix(const std::string& name, const std::string& suffix) {
   return name.size() > suffix.size() && name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : name;
@@ -90,7 +96,7 @@ class Reader {
   }
 
   void ReadTensorMetadata(const std::string& text) {
-    tensors_ = nlohmann::json::parse(text, nullptr, false);
+    tensors_ = ParseBoundedJson(text);
     if (!tensors_.is_object()) Fail(fmt::format("metadata {}", kTensorsKey), "is not a JSON object");
   }
   // An integer of a tensor's metadata, or the default.
@@ -222,21 +228,33 @@ class Reader {
     return values[0];
   }
 
-  // A per-channel constant of `channels` values, or one value for all. The tensor's shape must put the channel first.
-  std::vector<double> PerChannel(const onnx::NodeProto& node, int input, int64_t channels) const {
+  // A per-channel constant of `channels` values, or one value for all. `trailing` dimensions of size 1 follow the
+  // channel (2 where it is broadcast against [N, C, H, W], 0 where it is a plain vector).
+  std::vector<double> PerChannel(const onnx::NodeProto& node, int input, int64_t channels, int trailing) const {
     const Meaning& meaning = Lookup(node, input);
     std::vector<double> values;
-    if (const auto* constant = std::get_if<RealConstant>(&meaning))
-      values = constant->values;
-    else
-      values = Floats(*Expect<Constant>(node, input, "a constant").tensor);
-    if (values.size() == 1) values.assign(static_cast<size_t>(channels), values[0]);
-    if (static_cast<int64_t>(values.size()) != channels) {
-      Fail(NameOf(node), fmt::format("'{}' has {} values, expected one for each of {} channels", node.input(input),
-                                     values.size(), channels));
+    std::vector<int64_t> dims;
+    if (const auto* constant = std::get_if<RealConstant>(&meaning)) {
+      values = *constant->values;
+      dims = constant->dims;
+    } else {
+      const onnx::TensorProto& tensor = *Expect<Constant>(node, input, "a constant").tensor;
+      values = Floats(tensor);
+      dims.assign(tensor.dims().begin(), tensor.dims().end());
+    }
+    if (values.size() == 1) return std::vector<double>(static_cast<size_t>(channels), values[0]);
+    std::vector<int64_t> expected = {channels};
+    expected.resize(1 + static_cast<size_t>(trailing), 1);
+    const bool batch_first = dims.size() == expected.size() + 1 && dims[0] == 1;
+    if (batch_first) dims.erase(dims.begin());
+    if (dims != expected) {
+      Fail(NameOf(node), fmt::format("'{}' has shape [{}], expected one value a channel: [{}]", node.input(input),
+                                     fmt::join(dims, ", "), fmt::join(expected, ", ")));
     }
     return values;
   }
+  // How many dimensions of size 1 a constant needs behind the channel to meet the pending operator's result.
+  static int TrailingDims(const Pending& pending) { return pending.shape.flat ? 0 : 2; }
 
   // ---- attributes ----
 
@@ -310,8 +328,11 @@ class Reader {
       shape.height = dims.Get(2).dim_value();
       shape.width = dims.Get(3).dim_value();
     }
-    if (shape.channels < 1 || shape.height < 1 || shape.width < 1)
-      Fail(where, "has a dimension that is not a positive number");
+    constexpr int64_t kLargest = int64_t{1} << 24;
+    for (int64_t size : {shape.channels, shape.height, shape.width}) {
+      if (size < 1 || size > kLargest)
+        Fail(where, fmt::format("has a dimension of {}, expected 1 to {}", size, kLargest));
+    }
     model_.values.push_back({input->name(), shape, std::nullopt});
     Define(input->name(), Codes{0}, where);
   }
@@ -322,7 +343,7 @@ class Reader {
     const auto found = meanings_.find(name);
     if (found == meanings_.end()) Fail("graph", fmt::format("output '{}' is not computed", name));
     const auto* pending = std::get_if<Pending>(&found->second);
-    if (pending == nullptr || pending->relu || pending->high) {
+    if (pending == nullptr || pending->relu || pending->clipped) {
       Fail("graph", fmt::format("output '{}' must be the real result of a convolution or a linear layer", name));
     }
     model_.output = Finish(*pending, name, std::nullopt);
@@ -379,7 +400,10 @@ class Reader {
     Define(node.output(0), std::move(meaning), NameOf(node));
   }
 
-  void ReadIdentity(const onnx::NodeProto& node) { Define(node, Meaning(Lookup(node, 0))); }
+  void ReadIdentity(const onnx::NodeProto& node) {
+    if (std::holds_alternative<Pending>(Lookup(node, 0))) return Define(node, Take(node, 0));
+    Define(node, Meaning(Lookup(node, 0)));
+  }
 
   void ReadDequantize(const onnx::NodeProto& node) {
     const Meaning& meaning = Lookup(node, 0);
@@ -387,6 +411,8 @@ class Reader {
     const auto* constant = std::get_if<Constant>(&meaning);
     if (constant == nullptr)
       Fail(NameOf(node), fmt::format("input '{}' is neither codes nor a constant", node.input(0)));
+    if (!dequantized_.insert(constant->tensor).second)
+      Fail(NameOf(node), fmt::format("dequantizes '{}' a second time", node.input(0)));
     if (constant->tensor->data_type() == onnx::TensorProto::INT32) return ReadDequantizeBias(node, *constant->tensor);
     ReadDequantizeWeights(node, *constant->tensor);
   }
@@ -424,11 +450,13 @@ class Reader {
         if (zero != 0) Fail(NameOf(node), "int32 codes must have zero point 0");
       }
     }
-    RealConstant real;
+    std::vector<double> values;
     for (size_t i = 0; i < codes.size(); ++i) {
-      real.values.push_back(
+      values.push_back(
           static_cast<double>(static_cast<float>(codes[i]) * static_cast<float>(scale[scale.size() == 1 ? 0 : i])));
     }
+    RealConstant real{std::make_shared<const std::vector<double>>(std::move(values)),
+                      {tensor.dims().begin(), tensor.dims().end()}};
     Define(node, std::move(real));
   }
 
@@ -439,6 +467,9 @@ class Reader {
     if (weight.shape.size() != 2 && weight.shape.size() != 4) {
       Fail(NameOf(node),
            fmt::format("weights '{}' have {} dimensions, expected 2 or 4", tensor.name(), weight.shape.size()));
+    }
+    for (int64_t size : weight.shape) {
+      if (size < 1) Fail(NameOf(node), fmt::format("weights '{}' have a dimension of {}", tensor.name(), size));
     }
     const int type = static_cast<int>(tensor.data_type());
     weight.format.is_signed = type == onnx::TensorProto::INT8 || type == kInt4;
@@ -452,7 +483,10 @@ class Reader {
     for (double s : scale) weight.scale.push_back(static_cast<float>(s) / static_cast<float>(multiplier));
     weight.format.levels.multiplier = multiplier;
     if (HasInput(node, 2)) {
-      const auto zeros = Integers(*Expect<Constant>(node, 2, "a constant").tensor);
+      const auto& zero_tensor = *Expect<Constant>(node, 2, "a constant").tensor;
+      if (static_cast<int>(zero_tensor.data_type()) != type)
+        Fail(NameOf(node), "its zero point has another type than its codes");
+      const auto zeros = Integers(zero_tensor);
       for (int zero : zeros) {
         if (zero != zeros[0]) Fail(NameOf(node), "zero points that differ between channels are not supported");
       }
@@ -507,7 +541,7 @@ class Reader {
     WeightTensor& weight = model_.weights[static_cast<size_t>(index)];
     if (weight.shape.size() != 2) Fail(NameOf(node), "its weights must have 2 dimensions");
     if (weight.scale.size() > 1) Fail(NameOf(node), "per-channel scales need transB = 1 (channels first)");
-    if (!transposed_.insert(index).second) Fail(NameOf(node), "shares its weights with another node");
+    if (used_.contains(index)) Fail(NameOf(node), "shares its weights with another node");
     const int64_t rows = weight.shape[0], columns = weight.shape[1];
     std::vector<int16_t> codes(weight.codes.size());
     for (int64_t r = 0; r < rows; ++r) {
@@ -520,17 +554,16 @@ class Reader {
 
   template <typename Operation>
   void Start(const onnx::NodeProto& node, Operation operation, int input, int64_t outputs) {
-    Pending pending{.name = WithoutSuffix(node.output(0), ".sum"),
-                    .operation = operation,
-                    .input = input,
-                    .shape = {},
-                    .multiplier = std::vector<double>(static_cast<size_t>(std::max<int64_t>(outputs, 0)), 1.0),
-                    .bias = std::vector<double>(static_cast<size_t>(std::max<int64_t>(outputs, 0)), 0.0),
-                    .relu = false,
-                    .threshold = std::nullopt,
-                    .high = std::nullopt};
+    if (!used_.insert(*WeightOf(Node{"", operation, 0, 0})).second)
+      Fail(NameOf(node), "shares its weights with another node");
+    Pending pending;
+    pending.name = WithoutSuffix(node.output(0), ".sum");
+    pending.operation = operation;
+    pending.input = input;
     pending.shape = ShapeOf(node, pending);
-    if (HasInput(node, 2)) pending.bias = PerChannel(node, 2, outputs);
+    pending.multiplier.assign(static_cast<size_t>(outputs), 1.0);
+    pending.bias.assign(static_cast<size_t>(outputs), 0.0);
+    if (HasInput(node, 2)) pending.bias = PerChannel(node, 2, outputs, 0);
     Define(node, std::move(pending));
   }
 
@@ -542,16 +575,28 @@ class Reader {
     }
   }
 
-  // A copy of the pending operator behind input `input`; it must not be quantized or clipped yet.
-  Pending Affinely(const onnx::NodeProto& node, int input) const {
-    Pending pending = Expect<Pending>(node, input, "the result of a convolution or linear layer");
-    if (pending.relu || pending.high || pending.threshold) Fail(NameOf(node), "comes after the activation function");
+  // The pending operator behind input `input`, which no other node may take up after this one.
+  Pending Take(const onnx::NodeProto& node, int input) {
+    if (std::holds_alternative<Consumed>(Lookup(node, input))) {
+      Fail(NameOf(node),
+           fmt::format("input '{}' is used by another node too, before it is quantized", node.input(input)));
+    }
+    Expect<Pending>(node, input, "the result of a convolution or linear layer");
+    Meaning& meaning = meanings_.at(node.input(input));
+    Pending pending = std::move(std::get<Pending>(meaning));
+    meaning = Consumed{};
+    return pending;
+  }
+  // The same, where it must not be quantized or clipped yet.
+  Pending Affinely(const onnx::NodeProto& node, int input) {
+    Pending pending = Take(node, input);
+    if (pending.relu || pending.clipped || pending.threshold) Fail(NameOf(node), "comes after the activation function");
     return pending;
   }
 
   void ReadMul(const onnx::NodeProto& node) {
     Pending pending = Affinely(node, 0);
-    const auto factor = PerChannel(node, 1, pending.shape.channels);
+    const auto factor = PerChannel(node, 1, pending.shape.channels, TrailingDims(pending));
     for (size_t c = 0; c < factor.size(); ++c) {
       pending.multiplier[c] *= factor[c];
       pending.bias[c] *= factor[c];
@@ -562,7 +607,7 @@ class Reader {
   void ReadAdd(const onnx::NodeProto& node) {
     if (const auto* weights = std::get_if<RealWeights>(&Lookup(node, 0))) return ReadWeightShift(node, weights->weight);
     Pending pending = Affinely(node, 0);
-    const auto term = PerChannel(node, 1, pending.shape.channels);
+    const auto term = PerChannel(node, 1, pending.shape.channels, TrailingDims(pending));
     for (size_t c = 0; c < term.size(); ++c) pending.bias[c] += term[c];
     Define(node, std::move(pending));
   }
@@ -587,8 +632,8 @@ class Reader {
   void ReadBatchNormalization(const onnx::NodeProto& node) {
     Pending pending = Affinely(node, 0);
     const int64_t channels = pending.shape.channels;
-    const auto gamma = PerChannel(node, 1, channels), beta = PerChannel(node, 2, channels);
-    const auto mean = PerChannel(node, 3, channels), variance = PerChannel(node, 4, channels);
+    const auto gamma = PerChannel(node, 1, channels, 0), beta = PerChannel(node, 2, channels, 0);
+    const auto mean = PerChannel(node, 3, channels, 0), variance = PerChannel(node, 4, channels, 0);
     const double epsilon = FloatAttribute(node, "epsilon", 1e-5);
     for (size_t c = 0; c < gamma.size(); ++c) {
       const double factor = gamma[c] / std::sqrt(variance[c] + epsilon);
@@ -605,31 +650,51 @@ class Reader {
   }
 
   void ReadThresholdedRelu(const onnx::NodeProto& node) {
-    Pending pending = Expect<Pending>(node, 0, "the result of a convolution or linear layer");
-    if (pending.high) Fail(NameOf(node), "comes after Clip");
+    Pending pending = Take(node, 0);
+    if (pending.clipped) Fail(NameOf(node), "comes after Clip");
     pending.relu = true;
     pending.threshold = FloatAttribute(node, "alpha", 1.0);
     Define(node, std::move(pending));
   }
 
   void ReadClip(const onnx::NodeProto& node) {
-    Pending pending = Expect<Pending>(node, 0, "the result of a convolution or linear layer");
-    pending.high = Scalar(node, 2, "upper bound");
+    Pending pending = Take(node, 0);
+    if (pending.clipped) Fail(NameOf(node), "is a second Clip");
+    pending.clipped = true;
+    if (HasInput(node, 1)) pending.low = Scalar(node, 1, "lower bound");
+    if (HasInput(node, 2)) pending.high = Scalar(node, 2, "upper bound");
     Define(node, std::move(pending));
   }
 
+  // The bits of codes that a Clip leaves: its upper bound is the highest code, its lower bound no higher than the
+  // lowest (or 0, which makes it a ReLU).
+  int BitsOfClip(const onnx::NodeProto& node, Pending& pending, const ActivationCoding& coding) const {
+    constexpr double kTolerance = 0.25;  // of a code: bounds are products of floats
+    if (!(coding.scale > 0)) return 8;
+    if (pending.low) {
+      const double lowest = *pending.low / coding.scale + coding.zero_point;
+      if (coding.zero_point > 0 && std::abs(*pending.low / coding.scale) < kTolerance)
+        pending.relu = true;
+      else if (!(lowest < kTolerance))
+        Fail(NameOf(node),
+             fmt::format("its Clip cuts at code {:.2f} from below, which is neither 0 nor the zero point", lowest));
+    }
+    if (!pending.high) return 8;
+    const double highest = *pending.high / coding.scale + coding.zero_point;
+    if (highest > 255 - kTolerance) return 8;
+    for (int bits = 1; bits <= 7; ++bits) {
+      if (std::abs(highest - ((1 << bits) - 1)) < kTolerance) return bits;
+    }
+    Fail(NameOf(node),
+         fmt::format("its Clip cuts at code {:.2f}, which is not the highest code of 1 to 8 bits", highest));
+  }
+
   void ReadQuantize(const onnx::NodeProto& node) {
-    const Pending pending = Expect<Pending>(node, 0, "the result of a convolution or linear layer");
+    Pending pending = Take(node, 0);
     ActivationCoding coding;
     coding.scale = static_cast<float>(Scalar(node, 1, "scale"));
     coding.zero_point = ZeroPoint(node);
-    int clip_bits = 8;
-    if (pending.high && coding.scale > 0) {
-      const double highest = *pending.high / coding.scale + coding.zero_point;
-      for (int bits = 7; bits >= 1; --bits) {
-        if (std::abs(highest - ((1 << bits) - 1)) < 0.25) clip_bits = bits;
-      }
-    }
+    const int clip_bits = BitsOfClip(node, pending, coding);
     coding.bits = TensorInt(node.output(0), "bits", clip_bits);
     if (coding.bits != clip_bits) {
       Fail(NameOf(node), fmt::format("its metadata says {} bits, and its Clip {}", coding.bits, clip_bits));
@@ -651,15 +716,10 @@ class Reader {
   void ReadShapeOnly(const onnx::NodeProto& node, std::variant<Convolution, Linear, MaxPool, Flatten> operation) {
     const Real& input = Expect<Real>(node, 0, "a dequantized value");
     const std::string name = WithoutSuffix(node.output(0), ".real");
-    Pending pending{.name = name,
-                    .operation = std::move(operation),
-                    .input = input.value,
-                    .shape = {},
-                    .multiplier = {},
-                    .bias = {},
-                    .relu = false,
-                    .threshold = std::nullopt,
-                    .high = std::nullopt};
+    Pending pending;
+    pending.name = name;
+    pending.operation = std::move(operation);
+    pending.input = input.value;
     pending.shape = ShapeOf(node, pending);
     const auto coding = model_.values[static_cast<size_t>(input.value)].coding;
     Define(node, Real{Finish(pending, name, coding)});
@@ -680,7 +740,8 @@ class Reader {
   QuantizedModel model_;
   nlohmann::json tensors_;
   std::unordered_map<std::string, Meaning> meanings_;
-  std::set<int> transposed_;
+  std::set<int> used_;  // weights that a node has taken
+  std::set<const onnx::TensorProto*> dequantized_;
 };
 
 }  // namespace
@@ -691,7 +752,11 @@ QuantizedModel FromOnnx(std::span<const uint8_t> bytes, const std::string& name)
       !proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || !proto.has_graph()) {
     throw InputError(fmt::format("{}: is not an ONNX model ({} bytes that do not parse as one)", name, bytes.size()));
   }
-  return Reader(proto, name).Read();
+  try {
+    return Reader(proto, name).Read();
+  } catch (const std::bad_alloc&) {
+    throw InputError(fmt::format("{}: needs more memory than there is", name));
+  }
 }
 
 QuantizedModel ReadModel(const std::filesystem::path& path) {

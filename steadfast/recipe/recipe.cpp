@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
@@ -169,7 +170,17 @@ std::string PerturbedText(const Recipe& recipe) {
   return groups.empty() ? "none" : fmt::format("{}", fmt::join(groups, ","));
 }
 
+const std::vector<std::string>& NetworkNames() {
+  static const std::vector<std::string> names = {"lenet5"};
+  return names;
+}
+
 void Validate(const Recipe& recipe) {
+  const auto& networks = NetworkNames();
+  if (std::find(networks.begin(), networks.end(), recipe.network) == networks.end()) {
+    throw UsageError(fmt::format("network: '{}' is not one of {}{}", recipe.network, fmt::join(networks, ", "),
+                                 DidYouMean(recipe.network, networks)));
+  }
   if (recipe.quantizer != Quantizer::kFloat) {
     const int lowest = LowestWeightBits(recipe.quantizer);
     const auto check = [&](std::string_view key, int weight_bits, int activation_bits) {

@@ -92,6 +92,9 @@ struct Recipe {
   bool operator==(const Recipe&) const = default;
 };
 
+// The networks that steadfast-train knows (train/network.cpp has one maker for each).
+const std::vector<std::string>& NetworkNames();
+
 // Throws UsageError naming the key of a value that is impossible, or impossible together with another.
 void Validate(const Recipe& recipe);
 

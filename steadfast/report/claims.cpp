@@ -199,6 +199,12 @@ std::vector<Claim> JudgeClaims(const std::vector<ModelRow>& models, const std::v
           roles.as_saq, roles.standard)};
 }
 
+Claim CompareRecipes(const std::vector<ModelRow>& models, const std::vector<TrialRow>& trials,
+                     const std::string& better, const std::string& worse) {
+  return AccuracyClaim(ByRecipe(models, trials), better + " - " + worse,
+                       fmt::format("{} is more accurate under faults than {}.", better, worse), better, worse);
+}
+
 json ToJson(const std::vector<Claim>& claims) {
   json list = json::array();
   for (const Claim& claim : claims) {

@@ -52,6 +52,10 @@ struct Claim {
 std::vector<Claim> JudgeClaims(const std::vector<store::ModelRow>& models, const std::vector<store::TrialRow>& trials,
                                const ClaimRoles& roles = {});
 
+// The same effect for any two recipes: better minus worse. Its id is "better - worse".
+Claim CompareRecipes(const std::vector<store::ModelRow>& models, const std::vector<store::TrialRow>& trials,
+                     const std::string& better, const std::string& worse);
+
 nlohmann::json ToJson(const std::vector<Claim>& claims);
 std::string ToText(const std::vector<Claim>& claims);
 std::vector<store::ClaimRow> ToRows(const std::vector<Claim>& claims);

@@ -21,8 +21,16 @@ TextTable::TextTable(std::vector<std::string> headers) {
   }
 }
 
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
 void TextTable::AddRow(std::vector<std::string> cells) {
   assert(cells.size() == headers_.size());
+  for (auto& cell : cells) cell = Printable(std::move(cell));
   rows_.push_back(std::move(cells));
 }
 

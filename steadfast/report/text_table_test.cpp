@@ -16,5 +16,11 @@ TEST(TextTable, AlignsColumnsByCharacters) {
             "longer  10 ± 20\n");
 }
 
+TEST(TextTable, LetsNoControlCharacterThrough) {
+  TextTable table({"name"});
+  table.AddRow({"evil\x1b[2Jname\n"});
+  EXPECT_NE(table.Text().find("evil?[2Jname?"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace steadfast::report

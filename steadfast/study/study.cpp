@@ -115,6 +115,7 @@ class Runner {
     }
     fmt::print(stderr, "Training {} of {} networks, {} side by side on one thread each\n", missing.size(), all,
                std::min<size_t>(static_cast<size_t>(jobs_), missing.size()));
+    for (const TrainStep& step : missing) TrainHash(step.recipe.dataset);  // read before threads ask for it
     TrainMissing(missing);
   }
 
@@ -220,10 +221,10 @@ class Runner {
   // A checkpoint of other settings would be refused by the training program: it is stale.
   void DropForeignCheckpoint(const TrainStep& step, std::mutex& mutex) const {
     const fs::path checkpoint = step.model.string() + ".checkpoint", note = step.model.string() + ".checkpoint-of";
-    const std::string key = recipe::HashOf(step.recipe);
+    const std::string key = recipe::HashOf(step.recipe) + train_hashes_.at(step.recipe.dataset);
     if (fs::exists(checkpoint) && (!fs::exists(note) || ReadTextFile(note) != key)) {
       const std::lock_guard lock(mutex);
-      MoveAside(checkpoint, "its settings have changed");
+      MoveAside(checkpoint, "its settings or data have changed");
     }
     WriteFileWhole(note, key);
   }
@@ -244,13 +245,11 @@ class Runner {
       report::TextTable table({"recipe", "sparsity", "sharpness", ">validation accuracy, %", ">minus baseline",
                                ">zero activations, %", "within"});
       std::string chosen = part.select->baseline;
-      bool all_within = true;
       json rows = json::array();
       for (const NamedRecipe& named : part.recipes) {
         const double mean = statistics::Mean(accuracies.at(named.name)), difference = mean - baseline;
         const bool within = difference >= -part.select->within;
-        all_within &= within;
-        if (all_within) chosen = named.name;
+        if (within) chosen = named.name;  // recipes come in ascending strength
         table.AddRow({named.name, recipe::SparsityText(named.recipe), recipe::SharpnessText(named.recipe),
                       fmt::format("{:.2f}", mean), fmt::format("{:+.2f}", difference),
                       fmt::format("{:.1f}", statistics::Mean(zeros.at(named.name))), within ? "yes" : "no"});
@@ -298,6 +297,7 @@ class Runner {
     WriteFileWhole(output_ / (stem + ".csv"), report::ToCsv(summary));
     WriteFileWhole(output_ / (stem + "-accuracy.csv"), report::RecipeCsv(result.models, result.trials));
     fmt::print("\n{}: {}", stem, report::RecipeTable(result.models, result.trials));
+    if (!part.comparisons.empty()) Compare(part, stem, result);
     if (!part.claims) return;
     const auto claims = report::JudgeClaims(result.models, result.trials, *part.claims);
     store::Store::OpenForWriting(path).SetClaims(report::ToRows(claims));
@@ -305,6 +305,15 @@ class Runner {
         output_ / (study_.parts.size() == 1 && part.widths.size() == 1 ? "claims.json" : stem + "-claims.json");
     WriteFileWhole(claims_path, report::ToJson(claims).dump(2) + "\n");
     fmt::print("\n{}\nVerdicts: {}. Trials: {}\n", report::ToText(claims), claims_path.string(), path.string());
+  }
+
+  void Compare(const Part& part, const std::string& stem, const campaign::CampaignResult& result) const {
+    std::vector<report::Claim> comparisons;
+    for (const auto& [better, worse] : part.comparisons) {
+      comparisons.push_back(report::CompareRecipes(result.models, result.trials, better, worse));
+    }
+    WriteFileWhole(output_ / (stem + "-comparisons.json"), report::ToJson(comparisons).dump(2) + "\n");
+    fmt::print("\n{}", report::ToText(comparisons));
   }
 
   campaign::CampaignResult RunWithProgress(const campaign::CampaignSettings& settings, const fs::path& path) {

@@ -9,16 +9,17 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/text.h"
+#include "steadfast/data/dataset.h"  // FindDataset
 
 namespace steadfast::study {
 namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kPartKeys = {"name",  "widths", "train",  "recipes",
-                                            "seeds", "inject", "claims", "select"};
-const std::vector<std::string> kStudyKeys = {"study", "output", "data",   "widths", "train", "recipes",
-                                             "seeds", "inject", "claims", "select", "parts"};
+const std::vector<std::string> kPartKeys = {"name",   "widths", "train",  "recipes", "seeds",
+                                            "inject", "claims", "select", "compare"};
+const std::vector<std::string> kStudyKeys = {"study", "output", "data",   "widths", "train",   "recipes",
+                                             "seeds", "inject", "claims", "select", "compare", "parts"};
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
@@ -82,6 +83,13 @@ class Parser {
     if (!node.IsSequence() || node.size() == 0)
       Fail(node, fmt::format("{}: expected a list with at least one element", key));
   }
+  void CheckOnce(const YAML::Node& node, const std::string& key) const {
+    std::set<std::string> seen;
+    for (const auto& entry : node) {
+      if (!seen.insert(Text(entry, key)).second)
+        Fail(entry, fmt::format("{}: '{}' appears twice", key, Text(entry, key)));
+    }
+  }
   // Names become file names.
   void CheckName(const YAML::Node& node, const std::string& text) const {
     const bool good = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
@@ -135,8 +143,48 @@ class Parser {
       part.claims = ParseClaims(claims, part);
     if (const YAML::Node select = Own(node, root, "select"); select.IsDefined() && !select.IsNull())
       part.select = ParseSelection(select, part);
-    if (part.claims && !part.inject) Fail(node, "claims need an 'inject' section");
+    if (const YAML::Node compare = Own(node, root, "compare"); compare.IsDefined() && !compare.IsNull())
+      part.comparisons = ParseComparisons(compare, part);
+    if ((part.claims || !part.comparisons.empty()) && !part.inject)
+      Fail(node, "claims and comparisons need an 'inject' section");
+    CheckTogether(part, node, root);
     return part;
+  }
+
+  // What is possible alone but not together.
+  void CheckTogether(const Part& part, const YAML::Node& node, const YAML::Node& root) const {
+    const YAML::Node widths = Own(node, root, "widths");
+    const bool sign = part.inject && std::count(part.inject->encodings.begin(), part.inject->encodings.end(),
+                                                memory::Encoding::kSignMagnitude) > 0;
+    for (const NamedRecipe& named : part.recipes) {
+      for (const Width& width : part.widths) {
+        recipe::Recipe recipe = named.recipe;
+        recipe.weight_bits = width.weight_bits;
+        recipe.activation_bits = width.activation_bits;
+        Placed(widths.IsDefined() ? widths : node, [&] { recipe::Validate(recipe); });
+      }
+      if (sign && !named.recipe.narrow) {
+        Fail(Own(node, root, "inject")["encodings"],
+             fmt::format("sign-magnitude cannot hold every code of the recipe '{}'; train it with narrow: true",
+                         named.name));
+      }
+    }
+  }
+
+  std::vector<std::pair<std::string, std::string>> ParseComparisons(const YAML::Node& node, const Part& part) const {
+    CheckSequence(node, "compare");
+    std::vector<std::pair<std::string, std::string>> comparisons;
+    for (const auto& entry : node) {
+      if (!entry.IsSequence() || entry.size() != 2)
+        Fail(entry, "compare: expected pairs of recipes, such as [as-saq, standard]");
+      for (const auto& name : entry) {
+        const bool known = std::any_of(part.recipes.begin(), part.recipes.end(),
+                                       [&](const NamedRecipe& r) { return r.name == Text(name, "compare"); });
+        if (!known) Fail(name, fmt::format("compare: there is no recipe '{}'", Text(name, "compare")));
+      }
+      comparisons.emplace_back(Text(entry[0], "compare"), Text(entry[1], "compare"));
+    }
+    return comparisons;
   }
 
   // The study's train section, then the part's on top.
@@ -152,7 +200,7 @@ class Parser {
     json merged = recipe::ToJson(base);
     std::vector<std::string> keys;
     for (const auto& [key, value] : merged.items()) {
-      if (key != "name" && key != "seed") keys.push_back(key);
+      if (key != "name" && key != "seed" && key != "threads") keys.push_back(key);
     }
     if (node.IsNull()) return base;
     CheckMap(node, "recipe settings", keys);
@@ -162,7 +210,13 @@ class Parser {
       merged[key] = JsonOf(entry.second, key, merged[key]);
       result = Placed(entry.second, [&] { return recipe::FromJson(merged); });
     }
-    Placed(node, [&] { recipe::Validate(result); });
+    try {
+      recipe::Validate(result);
+    } catch (const UsageError& error) {  // its messages start with the key
+      const std::string message = error.what(), key = message.substr(0, message.find(':'));
+      Fail(node[key] ? node[key] : node, message);
+    }
+    if (node["dataset"]) Placed(node["dataset"], [&] { data::FindDataset(result.dataset, {}); });  // a known name
     return result;
   }
 
@@ -243,12 +297,14 @@ class Parser {
       if (injection.rates.size() > 1 && injection.rates.back() <= injection.rates[injection.rates.size() - 2])
         Fail(entry, "rates: expected ascending rates");
     }
+    CheckOnce(node["faults"], "faults");
     if (node["encodings"]) {
       CheckSequence(node["encodings"], "encodings");
       injection.encodings.clear();
       for (const auto& entry : node["encodings"])
         injection.encodings.push_back(Placed(entry, [&] { return memory::ParseEncoding(Text(entry, "encodings")); }));
     }
+    if (node["encodings"]) CheckOnce(node["encodings"], "encodings");
     injection.trials = node["trials"] ? Int(node["trials"], "trials", 1, 1000000000) : Missing<int64_t>(node, "trials");
     if (node["seed"]) injection.seed = static_cast<uint64_t>(Int(node["seed"], "seed", 0, int64_t{1} << 62));
     if (node["word_bits"]) injection.word_bits = static_cast<int>(Int(node["word_bits"], "word_bits", 8, 64));

@@ -29,8 +29,8 @@ struct Injection {
   int word_bits;
 };
 
-// Choosing a strength without looking at faults: of the part's recipes, in the order of the file, the last whose mean
-// clean validation accuracy stays within `within` points of the baseline's, as long as all before it do.
+// Choosing a strength without looking at faults: of the part's recipes, in ascending strength, the last whose mean
+// clean validation accuracy stays within `within` points of the baseline's.
 struct Selection {
   std::string baseline;
   double within;  // points of validation accuracy
@@ -49,6 +49,7 @@ struct Part {
   std::optional<Injection> inject;
   std::optional<report::ClaimRoles> claims;
   std::optional<Selection> select;
+  std::vector<std::pair<std::string, std::string>> comparisons;  // recipes: first minus second
 };
 
 struct Study {

@@ -69,6 +69,22 @@ TEST(ParseStudy, NamesLineAndColumn) {
   EXPECT_EQ(MessageOf(Replaced(kGood, "trials: 5", "")).find("s.yaml:12:3: the key 'trials' is missing"), 0u);
   EXPECT_NE(MessageOf(Replaced(kGood, "{}", "{weight_bits: 1}")).find("weight_bits: 1 bits, expected 2 to 8"),
             std::string::npos);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "network: lenet6"))
+                .find("s.yaml:3:12: network: 'lenet6' is not one of lenet5"),
+            0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "dataset: mnistt"))
+                .find("s.yaml:3:12: unknown dataset 'mnistt' (did you mean mnist?)"),
+            0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "threads: 2")).find("s.yaml:3:3: unknown key 'threads'"), 0u);
+  EXPECT_EQ(MessageOf(Replaced(kGood, "[flip, \"mixed:0.5\"]", "[flip, flip]"))
+                .find("s.yaml:12:18: faults: 'flip' appears twice"),
+            0u);
+  EXPECT_NE(MessageOf(Replaced(kGood, "  trials: 5", "  trials: 5\n  encodings: [sign]")).find("narrow: true"),
+            std::string::npos);
+  EXPECT_NE(MessageOf("widths: [W1A4]\n" + kGood).find("s.yaml:1:9: weight_bits: 1 bits"), std::string::npos)
+      << MessageOf("widths: [W1A4]\n" + kGood);
+  EXPECT_NE(MessageOf(kGood + "compare: [[as, other]]\n").find("compare: there is no recipe 'other'"),
+            std::string::npos);
   EXPECT_NE(MessageOf("study: [").find("s.yaml:1:"), std::string::npos);
   EXPECT_NE(MessageOf(Replaced(kGood, "study: small", "study: ../evil")).find("is no name"), std::string::npos);
 }

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "steadfast/base/error.h"
-#include "steadfast/base/text.h"  // DidYouMean
 
 namespace steadfast::train {
 namespace {
@@ -19,22 +19,21 @@ const std::map<std::string, Maker>& Registry() {
 
 }  // namespace
 
-std::vector<std::string> NetworkNames() {
-  std::vector<std::string> names;
-  for (const auto& [name, maker] : Registry()) names.push_back(name);
-  return names;
-}
-
 std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape) {
   const auto maker = Registry().find(recipe.network);
   if (maker == Registry().end()) {
-    throw UsageError(fmt::format("unknown network '{}'{}; known are {}", recipe.network,
-                                 DidYouMean(recipe.network, NetworkNames()), fmt::join(NetworkNames(), ", ")));
+    throw UsageError(
+        fmt::format("unknown network '{}'; known are {}", recipe.network, fmt::join(recipe::NetworkNames(), ", ")));
   }
   std::vector<Parameter> parameters;
   const LayerSettings settings{&recipe, at::detail::createCPUGenerator(recipe.seed), &parameters};
   auto network = maker->second(settings, shape);
   network->parameters = std::move(parameters);
+  const bool normalizes = std::any_of(network->parameters.begin(), network->parameters.end(),
+                                      [](const Parameter& p) { return p.group == ParameterGroup::kNormalization; });
+  if (recipe.normalization_statistics_in_both_passes && !normalizes) {
+    throw UsageError(fmt::format("normalization_statistics_in_both_passes: {} has no normalization", recipe.network));
+  }
   std::vector<std::string> names;
   for (const WeightedLayer* layer : network->layers()) names.push_back(layer->name());
   for (const auto& [layer, bits] : recipe.layer_bits) {

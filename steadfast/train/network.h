@@ -28,7 +28,6 @@ struct NetworkShape {
 
 // Throws UsageError for an unknown name, an input the network cannot take, or layer widths for a layer it lacks.
 std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape);
-std::vector<std::string> NetworkNames();
 
 // The network as integers. Throws InputError where it cannot be represented (see model::Validate).
 model::QuantizedModel Export(Network& network, const std::string& name, const data::ImageShape& input,

@@ -10,7 +10,7 @@ TrainingData MakeTrainingData(data::ImageSet images, int64_t train_images) {
   TrainingData result;
   result.scale = data::InputScaleOf(images);
   result.hash = data::HashOf(images);
-  result.split = data::HoldOutValidation(images.size(), std::min(data::kValidationImages, images.size() / 12));
+  result.split = data::HoldOutValidation(images.size(), std::min(data::kValidationImages, images.size() / 10));
   auto& training = result.split.training;
   if (train_images > 0 && train_images < static_cast<int64_t>(training.size())) {
     const auto order = data::Permutation(static_cast<int64_t>(training.size()), 0, 1);

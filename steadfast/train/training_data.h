@@ -19,7 +19,7 @@ struct TrainingData {
   std::string hash;  // of images
 };
 
-// Holds 5,000 images out (a twelfth of the images where there are fewer than 60,000). train_images > 0 keeps only that
+// Holds 5,000 images out (a tenth where there are fewer than 50,000). train_images > 0 keeps only that
 // many of the others, the first of a fixed order.
 TrainingData MakeTrainingData(data::ImageSet images, int64_t train_images = 0);
 
