@@ -121,6 +121,34 @@ TEST_F(Program, InspectSpeaksJson) {
   EXPECT_EQ(json["layers"].size(), 8u);
 }
 
+TEST_F(ProgramWithData, NeverWritesOverItsInputs) {
+  const std::string model = MakeModel("m.onnx", 1);
+  const auto before = ReadFile(model);
+  EXPECT_EQ(RunSteadfast(Inject(model, Path("s"), {"--csv", model})).exit_code, 2);
+  EXPECT_EQ(RunSteadfast(Inject(model, Path("s"), {"--csv", Path("s")})).exit_code, 2);
+  EXPECT_EQ(RunSteadfast(Inject(model, Path("s"), {"--csv", Path("x"), "--json", Path("./x")})).exit_code, 2);
+  EXPECT_EQ(ReadFile(model), before);
+  EXPECT_EQ(RunSteadfast(Inject(model, Path("s"), {"--seed", "-1"})).exit_code, 2);
+  EXPECT_EQ(RunSteadfast(Inject(model, Path("s"), {"--fault-list", Path("f")})).exit_code, 2);  // beside --fault
+}
+
+TEST_F(ProgramWithData, AStoreThatHoldsMoreAnswersLess) {
+  const std::string model = MakeModel("m.onnx", 1);
+  ASSERT_EQ(RunSteadfast(Inject(model, Path("s"))).exit_code, 0);
+  Arguments fewer = Inject(model, Path("s"), {"--csv", Path("s.csv")});
+  *std::find(fewer.begin(), fewer.end(), "6") = "4";
+  const Outcome outcome = RunSteadfast(fewer);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("16 of 16 trials were already in"), std::string::npos) << outcome.errors;
+}
+
+TEST_F(Program, NoticesThatNobodyReads) {
+  const ProcessResult result =
+      RunProcess("/bin/sh", {"-c", std::string(STEADFAST_PROGRAM) + " help > /dev/full"}, [](std::string_view) {});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.errors.find("cannot write to standard output"), std::string::npos);
+}
+
 TEST_F(ProgramWithData, ThreadsChangeNoNumber) {
   const std::string model = MakeModel("m.onnx", 1), other = MakeModel("n.onnx", 2);
   for (const char* threads : {"1", "2", "3"}) {

@@ -113,7 +113,7 @@ TEST_F(TrainProgram, ItsModelsCarryWhatInjectNeeds) {
             model::MetadataJson(model::ReadModel(folder_ / "m.onnx"), "steadfast.accuracy")["test"]);
 }
 
-std::string StudyYaml(int epochs, int trials) {
+std::string StudyYaml(int epochs, int trials, int seed = 1) {
   return "study: small\ntrain: {train_images: 500, epochs: " + std::to_string(epochs) + "}\n" + R"(recipes:
   standard: {}
   as: {sparsity: "l1:1e-4"}
@@ -122,7 +122,7 @@ std::string StudyYaml(int epochs, int trials) {
 seeds: [0]
 claims: {}
 inject: {faults: [flip], rates: [1e-3, 1e-2], trials: )" +
-         std::to_string(trials) + "}\n";
+         std::to_string(trials) + ", seed: " + std::to_string(seed) + "}\n";
 }
 
 TEST_F(TrainProgram, StudyResumesAndMovesStaleStepsAside) {
@@ -147,15 +147,22 @@ TEST_F(TrainProgram, StudyResumesAndMovesStaleStepsAside) {
   EXPECT_NE(RunSteadfast(study).errors.find("Training 1 of 4"), std::string::npos);
   EXPECT_EQ(ReadFile(output / "models/lenet5-w4a4-as-saq-seed0.onnx"), model);
 
-  // Other trials: the store is stale, the models are not.
+  // More trials: nothing is stale, the store grows.
   WriteFileWhole(file, StudyYaml(1, 3));
-  const ProcessResult other_trials = RunSteadfast(study);
-  EXPECT_NE(other_trials.errors.find("trials: 2 there, 3 here"), std::string::npos) << other_trials.errors;
+  const ProcessResult more = RunSteadfast(study);
+  EXPECT_NE(more.errors.find("All 4 networks are trained"), std::string::npos) << more.errors;
+  EXPECT_FALSE(fs::exists(output / "stale"));
+  EXPECT_EQ(store::Store::OpenForReading(output / "trials.sqlite").Trials().size(), 24u);
+
+  // Another seed of the faults: the store is stale, the models are not.
+  WriteFileWhole(file, StudyYaml(1, 3, 9));
+  const ProcessResult other_seed = RunSteadfast(study);
+  EXPECT_NE(other_seed.errors.find("seed: 1 there, 9 here"), std::string::npos) << other_seed.errors;
   EXPECT_TRUE(fs::exists(output / "stale/trials.1.sqlite"));
-  EXPECT_NE(other_trials.errors.find("All 4 networks are trained"), std::string::npos);
+  EXPECT_NE(other_seed.errors.find("All 4 networks are trained"), std::string::npos);
 
   // Other training: models and store are stale.
-  WriteFileWhole(file, StudyYaml(2, 3));
+  WriteFileWhole(file, StudyYaml(2, 3, 9));
   EXPECT_NE(RunSteadfast(study).errors.find("Training 4 of 4"), std::string::npos);
   EXPECT_TRUE(fs::exists(output / "stale/lenet5-w4a4-as-saq-seed0.1.onnx"));
   EXPECT_TRUE(fs::exists(output / "stale/trials.2.sqlite"));

@@ -78,7 +78,9 @@ class Campaign {
     }
   }
   std::vector<std::string> DifferencesFrom(const std::filesystem::path& path) const {
-    return store::Differences(store::Store::OpenForReading(path).settings(), SettingsJson());
+    const json there = store::Store::OpenForReading(path).settings(), here = SettingsJson();
+    if (there.is_null() || OnlyGrows(there, here)) return {};
+    return store::Differences(there, here);
   }
 
   CampaignResult Run(const std::filesystem::path& store_path) {
@@ -173,11 +175,12 @@ class Campaign {
     return ours == grown;
   }
 
-  static const char* Advice(const json& there, const json& here, bool grows) {
-    if (!grows) return "Name another store, or move this one aside.";
-    return OnlyGrows(here, there)
-               ? "It holds all that is asked for, and more: add --extend to go on with it, or name another store."
-               : "Add --extend to add to it, or name another store.";
+  // The store's settings with ours added.
+  static json Merged(const json& there, const json& here) {
+    json merged = there;
+    for (const char* key : {"models", "faults", "rates", "encodings"}) merged[key].update(here.at(key));
+    merged["trials"] = std::max(there.at("trials").get<int64_t>(), here.at("trials").get<int64_t>());
+    return merged;
   }
 
   void AdoptSettings(const std::filesystem::path& path) {
@@ -189,15 +192,16 @@ class Campaign {
     const auto differences = store::Differences(there, here);
     if (differences.empty()) return;
     const bool grows = OnlyGrows(there, here);
-    if (grows && settings_.extend) {
-      json merged = there;
-      for (const char* key : {"models", "faults", "rates", "encodings"}) merged[key].update(here.at(key));
-      merged["trials"] = std::max(there.at("trials").get<int64_t>(), here.at("trials").get<int64_t>());
-      store_->SetSettings(merged);
+    if (grows && Merged(there, here) == there) return;  // it holds all that is asked for, and more
+    if ((grows && settings_.extend) || !store_->HasTrials()) {
+      store_->SetSettings(grows ? Merged(there, here) : here);
       return;
     }
-    throw InputError(fmt::format("{}: this store belongs to other settings:\n  {}\n{}", path.string(),
-                                 fmt::join(differences, "\n  "), Advice(there, here, grows)));
+    throw InputError(fmt::format(
+        "{}: this store belongs to other settings:\n  {}\n{}", path.string(), fmt::join(differences, "\n  "),
+        grows ? "Add --extend to add to it, or name another store."
+              : "Name another store, or move this one aside. (Two files of one name are told apart only where "
+                "they are given in one command.)"));
   }
 
   void PlanKeys() {

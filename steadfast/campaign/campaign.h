@@ -52,7 +52,8 @@ CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesyst
                            const std::function<void(const CampaignProgress&)>& on_progress = {},
                            const Cancellation* cancellation = nullptr);
 
-// Empty where the store (which must exist) is of these settings; else the differences, in words.
+// Empty where the store (which must exist) is of these settings, or holds more or less of the same; else the
+// differences, in words.
 std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::filesystem::path& store);
 
 // The faults of the trials of a campaign on its first model, for export.

@@ -8,6 +8,7 @@
 #include "steadfast/base/text.h"
 #include "steadfast/campaign/campaign.h"
 #include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
 #include "steadfast/report/campaign_report.h"
 
 namespace steadfast::cli {
@@ -28,8 +29,6 @@ void CompleteSettings(Options& options) {
   for (const auto& rate : Split(options.rates, ',')) settings.rates.push_back(ParseDouble(rate, "--rate", 0.0, 1.0));
   for (const auto& encoding : Split(options.encodings, ','))
     settings.encodings.push_back(memory::ParseEncoding(encoding));
-  settings.command = fmt::format("inject --fault {} --rate {} --encoding {} --trials {} --seed {}", options.faults,
-                                 options.rates, options.encodings, settings.trials, settings.seed);
 }
 
 void ExportFaults(const Options& options) {
@@ -44,8 +43,20 @@ void ExportFaults(const Options& options) {
   fmt::print(stderr, "Fault list of {} trials: {}\n", lists.size(), options.export_faults.string());
 }
 
+// Outputs must not land on inputs, nor on one another.
+void CheckPaths(const Options& options) {
+  std::vector<std::pair<std::string, std::filesystem::path>> paths = {{"--store", options.store},
+                                                                      {"--csv", options.csv},
+                                                                      {"--json", options.json},
+                                                                      {"--export-faults", options.export_faults},
+                                                                      {"--fault-list", options.settings.fault_list}};
+  for (const auto& model : options.settings.models) paths.emplace_back("the model " + model.string(), model);
+  CheckDistinct(paths);
+}
+
 void Run(Options& options, const Cancellation& cancellation) {
   CompleteSettings(options);
+  CheckPaths(options);
   if (!options.export_faults.empty()) ExportFaults(options);
   ProgressLine line;
   const campaign::CampaignResult result = campaign::RunCampaign(
@@ -80,21 +91,24 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--store", options->store, "SQLite file that keeps every trial; the same command resumes from it")
       ->required()
       ->type_name("FILE");
-  command->add_option("--fault", options->faults, "Fault kinds, comma-separated: flip, sa0, sa1, mixed:P1")
-      ->capture_default_str();
-  command->add_option("--rate", options->rates, "Faults per bit, comma-separated, each from 0 to 1")
-      ->capture_default_str();
-  command->add_option("--trials", settings.trials, "Trials at each fault kind, encoding and rate")
-      ->capture_default_str();
-  command->add_option("--seed", settings.seed, "Seed of the faults")->capture_default_str();
+  CLI::Option* fault =
+      command->add_option("--fault", options->faults, "Fault kinds, comma-separated: flip, sa0, sa1, mixed:P1")
+          ->capture_default_str();
+  CLI::Option* rate = command->add_option("--rate", options->rates, "Faults per bit, comma-separated, each from 0 to 1")
+                          ->capture_default_str();
+  CLI::Option* trials = command->add_option("--trials", settings.trials, "Trials at each fault kind, encoding and rate")
+                            ->capture_default_str();
+  CLI::Option* seed = AddSeedOption(*command, settings.seed, "Seed of the faults");
   command
       ->add_option("--encoding", options->encodings, "How codes are stored, comma-separated: twos, sign, offset, gray")
       ->capture_default_str();
   command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
-  command
-      ->add_option("--fault-list", settings.fault_list,
-                   "Faults from a CSV file instead of random ones (trial,tensor,index,bit,kind)")
-      ->type_name("FILE");
+  CLI::Option* list = command
+                          ->add_option("--fault-list", settings.fault_list,
+                                       "Faults from a CSV file (trial,tensor,index,bit,kind) instead of random ones: "
+                                       "without --fault, --rate, --trials, --seed")
+                          ->type_name("FILE");
+  list->excludes(fault)->excludes(rate)->excludes(trials)->excludes(seed);
   command
       ->add_option("--export-faults", options->export_faults,
                    "Write the faults of the trials as such a CSV file (one --fault, one --rate)")
@@ -115,6 +129,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
       "Example: steadfast inject model.onnx --fault flip --rate 1e-3,5e-3,1e-2 --trials 100 --seed 1 --store "
       "trials.sqlite --csv trials.csv");
   command->callback([options, &chosen] {
+    options->settings.command = chosen.command;
     chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
   });
 }

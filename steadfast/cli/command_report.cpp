@@ -4,6 +4,7 @@
 
 #include "steadfast/base/file.h"
 #include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
 #include "steadfast/report/campaign_report.h"
 #include "steadfast/report/claims.h"
 #include "steadfast/store/store.h"
@@ -16,12 +17,15 @@ struct Options {
 };
 
 void Run(const Options& options) {
+  CheckDistinct({{"the store", options.store}, {"--csv", options.csv}, {"--json", options.json}});
   const store::Store store = store::Store::OpenForReading(options.store);
   const auto models = store.Models();
   const auto trials = store.Trials();
   const report::CampaignReport report = report::MakeCampaignReport(models, trials);
   if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
   if (!options.json.empty()) WriteFileWhole(options.json, report::ToJson(report, store.settings()).dump(2) + "\n");
+  if (store.LastRunWasInterrupted())
+    fmt::print("The last run on this store has not finished: what follows is not the whole campaign.\n\n");
   const auto claims = store.Claims();
   if (claims.empty()) {
     fmt::print("{}", report::ToText(report));

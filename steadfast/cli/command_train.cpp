@@ -5,6 +5,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/progress.h"
 #include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/recipe/recipe.h"
@@ -165,8 +166,7 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   command
       ->add_option("--train-images", recipe.train_images, "Train on so many images only (0: all that are not held out)")
       ->capture_default_str();
-  command->add_option("--seed", recipe.seed, "Seed of initial weights and of the order of images")
-      ->capture_default_str();
+  AddSeedOption(*command, recipe.seed, "Seed of initial weights and of the order of images");
   command->add_option("--threads", recipe.threads, "Threads; the trained model depends on their number")
       ->capture_default_str();
   command->add_flag("--force", options->force, "Train anew, whatever is there");

@@ -10,6 +10,7 @@
 namespace steadfast::cli {
 
 struct Chosen {
+  std::string command;  // the words of the command line, for the record
   std::function<void(const Cancellation&)> run;
 };
 

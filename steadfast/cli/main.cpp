@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "steadfast/base/cancellation.h"
 #include "steadfast/base/error.h"
@@ -53,6 +55,7 @@ int Run(int argc, char** argv) {
   app.require_subcommand(0, 1);
   app.get_formatter()->column_width(34);
   cli::Chosen chosen;
+  for (int i = 1; i < argc; ++i) chosen.command += (i > 1 ? " " : "") + std::string(argv[i]);
   cli::AddDataCommand(app, chosen);
   cli::AddTrainCommand(app, chosen);
   cli::AddInspectCommand(app, chosen);
@@ -79,6 +82,9 @@ int Run(int argc, char** argv) {
   Cancellation cancellation;
   const InterruptHandler handler(cancellation);
   chosen.run(cancellation);
+  // Results that did not reach their reader are no success.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw IoError(fmt::format("cannot write to standard output: {}", std::strerror(errno)));
   return 0;
 }
 

@@ -1,8 +1,13 @@
 #include "steadfast/cli_train/train_command.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <numeric>
 
 #include "steadfast/analysis/one_step_sharpness.h"
@@ -62,12 +67,42 @@ json TrainingJson(const std::vector<train::EpochMetrics>& epochs) {
   return {{"epochs", list}, {"library", fmt::format("LibTorch {}", TORCH_VERSION)}, {"machine", MachineDescription()}};
 }
 
+// Two trainings to one output would share a checkpoint and overwrite each other's result.
+class OutputLock {
+ public:
+  explicit OutputLock(std::filesystem::path path) : path_(std::move(path)) {
+    if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path());
+    descriptor_ = open(path_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
+    // A training that was just told to stop ends within a moment.
+    for (int tries = 50; flock(descriptor_, LOCK_EX | LOCK_NB) != 0; --tries) {
+      if (tries == 0) {
+        close(descriptor_);
+        throw IoError(fmt::format("{}: another training is writing this model; wait for it, or name another file",
+                                  path_.stem().string()));
+      }
+      usleep(100000);
+    }
+  }
+  ~OutputLock() {
+    unlink(path_.c_str());
+    close(descriptor_);
+  }
+  OutputLock(const OutputLock&) = delete;
+  OutputLock& operator=(const OutputLock&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_;
+};
+
 class Run {
  public:
   Run(const TrainCommand& command, const Cancellation& cancellation)
       : command_(command), cancellation_(cancellation), recipe_(command.recipe) {}
 
   void Execute() {
+    const OutputLock lock(Beside(".lock"));
     const data::DataLocation location{command_.data};
     Emit({{"event", "stage"}, {"text", fmt::format("reading {}", recipe_.dataset)}});
     data_ = train::MakeTrainingData(data::LoadDataset(recipe_.dataset, location, data::Split::kTrain),
@@ -83,7 +118,7 @@ class Run {
  private:
   std::filesystem::path Beside(const char* ending) const { return command_.output.string() + ending; }
 
-  train::TrainingOptions Options() const {
+  train::TrainingOptions Options() {
     train::TrainingOptions options;
     options.checkpoint = Beside(".checkpoint");
     options.cancellation = &cancellation_;
@@ -96,7 +131,9 @@ class Run {
             {"images_per_second", progress.images_per_second},
             {"seconds_left", progress.seconds_left}});
     };
-    options.on_epoch = [](const train::EpochMetrics& metrics) {
+    options.on_epoch = [this](const train::EpochMetrics& metrics) {
+      seen_.push_back(metrics);
+      WriteFileWhole(Beside(".metrics.jsonl"), MetricsText(seen_));
       json event = train::ToJson(metrics);
       event["event"] = "epoch";
       Emit(event);
@@ -167,6 +204,7 @@ class Run {
   train::TrainingData data_;
   data::ImageSet test_;
   train::TrainedNetwork trained_;
+  std::vector<train::EpochMetrics> seen_;  // those of a resumed run's past too
 };
 
 }  // namespace

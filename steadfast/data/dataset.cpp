@@ -79,8 +79,8 @@ const DatasetInfo& InfoOf(const std::string& name) {
     if (info.name == name) return info;
     names.push_back(info.name);
   }
-  throw UsageError(
-      fmt::format("unknown dataset '{}'{}; known are {}", name, DidYouMean(name, names), fmt::join(names, ", ")));
+  throw UsageError(fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format)", name,
+                               DidYouMean(name, names), fmt::join(names, ", ")));
 }
 
 ImageSet LoadIdx(const fs::path& folder, Split split) {

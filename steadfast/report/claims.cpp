@@ -186,7 +186,8 @@ std::vector<Claim> JudgeClaims(const std::vector<ModelRow>& models, const std::v
                                const ClaimRoles& roles) {
   const auto recipes = ByRecipe(models, trials);
   return {
-      AccuracyClaim(recipes, "1", "Activation-sparse networks lose more accuracy to memory faults than standard ones.",
+      AccuracyClaim(recipes, "1",
+                    "Activation-sparse networks have lower accuracy under memory faults than standard ones.",
                     roles.standard, roles.as),
       SharpnessClaim(recipes, roles),
       AccuracyClaim(recipes, "3-as", "SAQ training gives activation-sparse networks higher accuracy under faults.",

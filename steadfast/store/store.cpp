@@ -271,6 +271,20 @@ int64_t Store::BeginRun(const std::string& command, const nlohmann::json& settin
 
 void Store::FinishRun(int64_t run) {
   database_.Prepare("UPDATE runs SET finished = ? WHERE id = ?").Bind(Now()).Bind(run).Run();
+  try {
+    database_.Execute("PRAGMA journal_mode=DELETE");
+  } catch (const IoError&) {
+    // Another program reads the store: the log stays beside it, and nothing is lost.
+  }
+}
+
+bool Store::LastRunWasInterrupted() const {
+  auto row = database_.Prepare("SELECT finished FROM runs ORDER BY id DESC LIMIT 1");
+  return row.Step() && row.IsNull(0);
+}
+
+bool Store::HasTrials() const {
+  return database_.Prepare("SELECT 1 FROM trials LIMIT 1").Step();
 }
 
 void Store::AddTrials(int64_t run, const std::vector<TrialRow>& trials) {

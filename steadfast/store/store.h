@@ -87,12 +87,16 @@ class Store {
   nlohmann::json settings() const;
   void SetSettings(const nlohmann::json& settings);
 
+  bool HasTrials() const;
+
   // Adds a model with its layers and epochs, or gives the id of the one with this label.
   int64_t AddModel(const ModelRow& model);
   std::vector<ModelRow> Models() const;  // in the order in which they were added
 
   int64_t BeginRun(const std::string& command, const nlohmann::json& settings);
+  // Marks the run as finished and folds the write-ahead log into the file, which then is whole by itself.
   void FinishRun(int64_t run);
+  bool LastRunWasInterrupted() const;  // killed, cancelled, or still under way
 
   // One transaction. Rows already there are left as they are.
   void AddTrials(int64_t run, const std::vector<TrialRow>& trials);

@@ -287,6 +287,7 @@ class Runner {
     settings.trials = part.inject->trials;
     settings.seed = part.inject->seed;
     settings.word_bits = part.inject->word_bits;
+    settings.extend = true;  // more trials, models or rates of the same are added
     settings.data.location = {data_};
     settings.command = fmt::format("study {} ({})", study_.name, stem);
     const fs::path path = output_ / (stem + ".sqlite");
