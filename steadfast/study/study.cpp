@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <map>
 #include <mutex>
 
@@ -65,6 +66,7 @@ class Runner {
       if (part.inject) {
         for (const Width& width : part.widths) Inject(part, width);
       }
+      std::fflush(stdout);  // a part's results are worth seeing before the next part is done
     }
   }
 
