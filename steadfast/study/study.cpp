@@ -140,7 +140,10 @@ class Runner {
       const model::QuantizedModel model = model::ReadModel(step.model);
       const auto hash = model.metadata.find("steadfast.recipe_sha256");
       const json dataset = model::MetadataJson(model, "steadfast.dataset");
-      if (hash == model.metadata.end() || hash->second != recipe::HashOf(step.recipe))
+      const json made_by = model::MetadataJson(model, "steadfast.recipe");
+      if (!made_by.is_object() || made_by.value("name", "") != step.recipe.name)
+        why = "it was made under another recipe name";
+      else if (hash == model.metadata.end() || hash->second != recipe::HashOf(step.recipe))
         why = "its settings have changed";
       else if (!dataset.is_object() || dataset.value("train_sha256", "") != TrainHash(step.recipe.dataset))
         why = "its data has changed";
