@@ -45,8 +45,7 @@ int Run(int argc, char** argv) {
   return 0;
 }
 
-// Training allocates and frees the same large blocks each step; giving them back to the system each time costs a third
-// of the run in page faults.
+// Training allocates and frees the same large blocks each step: keep them instead of giving them back to the system.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that glibc takes
