@@ -8,45 +8,19 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
-#include "steadfast/model/quantized_model.h"  // QuantizedModel
+#include "steadfast/engine/block.h"            // PreparedImages
+#include "steadfast/engine/instruction_set.h"  // InstructionSet
+#include "steadfast/model/quantized_model.h"   // QuantizedModel
 
 namespace steadfast::engine {
-
-inline constexpr int64_t kBlockImages = 64;
-
-// The instruction sets that dense kernels exist for.
-enum class InstructionSet { kPortable, kAvx2, kAvx512Vnni };
-std::string_view NameOf(InstructionSet set);
-std::vector<InstructionSet> SupportedInstructionSets();  // of this machine, slowest first
-
-// Images with those of a block side by side: [block][element][64]. Made once, used by every run.
-class PreparedImages {
- public:
-  // images: [n, elements]
-  PreparedImages(std::span<const uint8_t> images, int64_t elements);
-  int64_t images() const { return images_; }
-  int64_t blocks() const { return (images_ + kBlockImages - 1) / kBlockImages; }
-  std::span<const uint8_t> block(int64_t b) const {
-    return std::span(bytes_).subspan(static_cast<size_t>(b * elements_ * kBlockImages),
-                                     static_cast<size_t>(elements_ * kBlockImages));
-  }
-  int64_t images_in(int64_t b) const { return std::min(kBlockImages, images_ - b * kBlockImages); }
-
- private:
-  int64_t images_;
-  int64_t elements_;
-  std::vector<uint8_t> bytes_;
-};
 
 // One engine serves one thread. Holds packed weights and a workspace of one block.
 class DenseEngine {
  public:
   // The model must be valid; what is needed of it is copied.
-  explicit DenseEngine(const model::QuantizedModel& model);
-  DenseEngine(const model::QuantizedModel& model, InstructionSet set);
+  explicit DenseEngine(const model::QuantizedModel& model, InstructionSet set = BestInstructionSet());
   ~DenseEngine();
   DenseEngine(DenseEngine&&) noexcept;
   DenseEngine& operator=(DenseEngine&&) noexcept;
@@ -59,7 +33,7 @@ class DenseEngine {
   // The codes of a value after the last block: [element][64], of which the first images_in(block) images count.
   std::span<const uint8_t> CodesOf(int value) const;
 
-  // Runs one block; logits: [images_in(block), classes].
+  // Runs one block; logits: [classes][64], of which the first images_in(block) images count.
   void RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits);
 
   // All images; [n, classes].

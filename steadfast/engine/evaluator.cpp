@@ -1,27 +1,49 @@
 #include "steadfast/engine/evaluator.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <mutex>
 
-#include "steadfast/base/error.h"
 #include "steadfast/base/parallel.h"
+#include "steadfast/engine/score_rows.h"
 
 namespace steadfast::engine {
+namespace {
 
-EvaluationSet MakeEvaluationSet(const model::QuantizedModel& model, std::span<const uint8_t> images,
-                                std::span<const uint8_t> labels) {
-  const int64_t elements = model.values[0].shape.elements();
-  if (static_cast<int64_t>(images.size()) != static_cast<int64_t>(labels.size()) * elements || labels.empty()) {
-    throw InputError(fmt::format("the network takes images of {} bytes, and {} bytes for {} images do not fit",
-                                 elements, images.size(), labels.size()));
-  }
-  const int largest = *std::max_element(labels.begin(), labels.end());
-  if (largest >= model.classes()) {
-    throw InputError(fmt::format("the network knows {} classes, and the data has label {}", model.classes(), largest));
-  }
-  return {PreparedImages(images, elements), {labels.begin(), labels.end()}};
+// The labels of a block, 0 where it has no image.
+std::array<uint8_t, kBlockImages> LabelsOf(const EvaluationSet& set, int64_t block) {
+  std::array<uint8_t, kBlockImages> labels = {};
+  const auto first = set.labels.begin() + block * kBlockImages;
+  std::copy(first, first + set.images.images_in(block), labels.begin());
+  return labels;
+}
+
+}  // namespace
+
+Tally& Tally::operator+=(const Tally& other) {
+  changed += other.changed;
+  broken += other.broken;
+  repaired += other.repaired;
+  margin_delta += other.margin_delta;
+  loss_delta += other.loss_delta;
+  return *this;
+}
+
+Scores ScoresOf(const Tally& tally, const Scores& golden) {
+  Scores scores = golden;
+  scores.correct += tally.repaired - tally.broken;
+  scores.changed += tally.changed;
+  scores.broken += tally.broken;
+  scores.repaired += tally.repaired;
+  scores.margin_sum += tally.margin_delta;
+  scores.loss_sum += tally.loss_delta;
+  return scores;
+}
+
+Tally TallyOf(uint8_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta,
+              int64_t loss_delta) {
+  const bool was_correct = golden_prediction == label, is_correct = prediction == label;
+  return {prediction != golden_prediction, was_correct && !is_correct, !was_correct && is_correct, margin_delta,
+          loss_delta};
 }
 
 Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, int threads,
@@ -29,25 +51,43 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
   const int64_t n = set.images.images(), classes = model.classes();
   Golden golden;
   golden.predictions.resize(static_cast<size_t>(n));
+  golden.margins.resize(static_cast<size_t>(n));
+  golden.losses.resize(static_cast<size_t>(n));
+  const Kernels& kernels = KernelsOf(BestInstructionSet());
   constexpr int64_t kBlocksAtOnce = 8;
-  const int64_t pieces = (set.images.blocks() + kBlocksAtOnce - 1) / kBlocksAtOnce;
-  std::vector<Scores> scores(static_cast<size_t>(pieces));
   ParallelFor(
-      threads, pieces,
+      threads, (set.images.blocks() + kBlocksAtOnce - 1) / kBlocksAtOnce,
       [&](int, int64_t piece) {
         DenseEngine engine(model);
         std::vector<float> logits(static_cast<size_t>(kBlockImages * classes));
         for (int64_t b = piece * kBlocksAtOnce; b < std::min((piece + 1) * kBlocksAtOnce, set.images.blocks()); ++b) {
           engine.RunBlock(set.images, b, logits);
-          const auto first = static_cast<size_t>(b * kBlockImages),
-                     count = static_cast<size_t>(set.images.images_in(b));
-          scores[static_cast<size_t>(piece)] += ScoreOf(logits, classes, std::span(set.labels).subspan(first, count),
-                                                        {}, std::span(golden.predictions).subspan(first, count));
+          const BlockScores scores(kernels, logits.data(), static_cast<int>(classes), LabelsOf(set, b).data(), true);
+          const int64_t first = b * kBlockImages, count = set.images.images_in(b);
+          std::copy_n(scores.predictions.begin(), count, golden.predictions.begin() + first);
+          std::copy_n(scores.margins.begin(), count, golden.margins.begin() + first);
+          std::copy_n(scores.losses.begin(), count, golden.losses.begin() + first);
         }
       },
       cancellation);
-  for (const Scores& piece : scores) golden.scores += piece;
+  golden.scores.images = n;
+  for (size_t i = 0; i < golden.predictions.size(); ++i) {
+    golden.scores.correct += golden.predictions[i] == set.labels[i];
+    golden.scores.margin_sum += golden.margins[i];
+    golden.scores.loss_sum += golden.losses[i];
+  }
   return golden;
+}
+
+int64_t GoldenRunBytes(const model::QuantizedModel& model, const EvaluationSet& set) {
+  return DifferentialPlan(model).bytes_per_block() * set.images.blocks();
+}
+
+std::shared_ptr<const GoldenRun> MakeGoldenRun(const model::QuantizedModel& model, const EvaluationSet& set,
+                                               int threads, const Cancellation* cancellation) {
+  auto run = std::make_shared<GoldenRun>(GoldenRun{DifferentialPlan(model), {}});
+  run->blocks = RunGoldenBlocks(run->plan, set, threads, cancellation);
+  return run;
 }
 
 ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images, int threads) {
@@ -86,22 +126,75 @@ ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const
   return shares;
 }
 
-Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& set)
-    : model_(model), set_(&set), engine_(model), logits_(static_cast<size_t>(kBlockImages * model.classes())) {}
+// Adds up what a differential engine finds for one change.
+struct Evaluator::Differential final : ResultSink {
+  std::shared_ptr<const GoldenRun> run;
+  const EvaluationSet& set;
+  DifferentialEngine engine;
+  const Golden* golden = nullptr;
+  Tally tally;
+
+  Differential(std::shared_ptr<const GoldenRun> r, const EvaluationSet& s)
+      : run(std::move(r)), set(s), engine(run->plan, *this, /*with_losses=*/true) {}
+
+  void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions, std::span<const int64_t> margins,
+            std::span<const int64_t> losses) override {
+    for (size_t i = 0; i < tags.size(); ++i) {
+      const auto image = static_cast<size_t>(tags[i].image);
+      tally += TallyOf(set.labels[image], golden->predictions[image], predictions[i],
+                       margins[i] - golden->margins[image], losses[i] - golden->losses[image]);
+    }
+  }
+};
+
+Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& set, std::shared_ptr<const GoldenRun> run)
+    : model_(model), set_(&set), dense_(model), logits_(static_cast<size_t>(kBlockImages * model.classes())) {
+  if (run != nullptr) differential_ = std::make_unique<Differential>(std::move(run), set);
+}
+Evaluator::~Evaluator() = default;
+Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
+  if (change.codes.empty()) return golden.scores;
+  if (differential_ != nullptr &&
+      StepDeltas(differential_->run->plan, model_, change).expected_share(differential_->run->plan) < 1.0) {
+    return EvaluateDifferentially(change, golden, cancellation);
+  }
+  return EvaluateDensely(change, golden, cancellation);
+}
+
+Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
+                                         const Cancellation* cancellation) {
+  const StepDeltas deltas(differential_->run->plan, model_, change);
+  differential_->golden = &golden;
+  differential_->tally = {};
+  for (const GoldenBlock& block : differential_->run->blocks) {
+    if (cancellation != nullptr) cancellation->ThrowIfRequested();
+    differential_->engine.Evaluate(block, deltas, 0);
+  }
+  differential_->engine.Flush();
+  return ScoresOf(differential_->tally, golden.scores);
+}
+
+Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden& golden,
+                                  const Cancellation* cancellation) {
   Apply(change, model_);
-  engine_.SetWeights(model_);
+  dense_.SetWeights(model_);
   Undo(change, model_);
-  Scores scores;
+  Tally tally;
+  const Kernels& kernels = KernelsOf(BestInstructionSet());
   for (int64_t b = 0; b < set_->images.blocks(); ++b) {
     if (cancellation != nullptr) cancellation->ThrowIfRequested();
-    engine_.RunBlock(set_->images, b, logits_);
-    const auto first = static_cast<size_t>(b * kBlockImages), count = static_cast<size_t>(set_->images.images_in(b));
-    scores += ScoreOf(logits_, model_.classes(), std::span(set_->labels).subspan(first, count),
-                      std::span(golden.predictions).subspan(first, count));
+    dense_.RunBlock(set_->images, b, logits_);
+    const auto labels = LabelsOf(*set_, b);
+    const BlockScores scores(kernels, logits_.data(), static_cast<int>(model_.classes()), labels.data(), true);
+    for (int64_t i = 0; i < set_->images.images_in(b); ++i) {
+      const auto lane = static_cast<size_t>(i), image = static_cast<size_t>(b * kBlockImages + i);
+      tally += TallyOf(labels[lane], golden.predictions[image], scores.predictions[lane],
+                       scores.margins[lane] - golden.margins[image], scores.losses[lane] - golden.losses[image]);
+    }
   }
-  return scores;
+  return ScoresOf(tally, golden.scores);
 }
 
 }  // namespace steadfast::engine

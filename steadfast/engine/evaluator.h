@@ -8,29 +8,47 @@
 
 #include "steadfast/base/cancellation.h"      // Cancellation
 #include "steadfast/engine/dense.h"           // DenseEngine, PreparedImages
+#include "steadfast/engine/differential.h"    // DifferentialPlan, GoldenBlock
+#include "steadfast/engine/evaluation_set.h"  // EvaluationSet
 #include "steadfast/engine/scores.h"          // Scores
 #include "steadfast/model/model_change.h"     // ModelChange
 #include "steadfast/model/quantized_model.h"  // QuantizedModel
 
 namespace steadfast::engine {
 
-// Images in the engine's own order, with their labels. Shared by all evaluators.
-struct EvaluationSet {
-  PreparedImages images;
-  std::vector<uint8_t> labels;  // [n]
-};
-
-// Throws InputError where images or labels do not fit the model.
-EvaluationSet MakeEvaluationSet(const model::QuantizedModel& model, std::span<const uint8_t> images,
-                                std::span<const uint8_t> labels);
-
-// What the fault-free network answers.
+// What the fault-free network answers, image by image.
 struct Golden {
   std::vector<uint16_t> predictions;  // [n]
+  std::vector<int64_t> margins;       // [n], in units of 2^-20
+  std::vector<int64_t> losses;        // [n], in units of 2^-20
   Scores scores;
 };
 Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, int threads,
                  const Cancellation* cancellation = nullptr);
+
+// How the results under a change differ from the golden ones. Sums of any images, in any order.
+struct Tally {
+  int64_t changed = 0;                       // predictions that differ
+  int64_t broken = 0;                        // right before, wrong now
+  int64_t repaired = 0;                      // wrong before, right now
+  int64_t margin_delta = 0, loss_delta = 0;  // in units of 2^-20
+
+  Tally& operator+=(const Tally& other);
+  bool operator==(const Tally&) const = default;
+};
+Scores ScoresOf(const Tally& tally, const Scores& golden);
+// One image's part.
+Tally TallyOf(uint8_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta, int64_t loss_delta);
+
+// What differential evaluations start from. Shared by all threads.
+struct GoldenRun {
+  DifferentialPlan plan;
+  std::vector<GoldenBlock> blocks;
+};
+// The bytes that the blocks of such a run take.
+int64_t GoldenRunBytes(const model::QuantizedModel& model, const EvaluationSet& set);
+std::shared_ptr<const GoldenRun> MakeGoldenRun(const model::QuantizedModel& model, const EvaluationSet& set,
+                                               int threads, const Cancellation* cancellation = nullptr);
 
 // The share of zero codes of each coded value over all images, by value index (values that are not outputs of weighted
 // nodes get -1), and of all of them together.
@@ -43,16 +61,28 @@ ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const
 // Evaluates changes of one model, one after another. One evaluator serves one thread.
 class Evaluator {
  public:
-  Evaluator(const model::QuantizedModel& model, const EvaluationSet& set);
+  // With a golden run, changes that leave the first layers alone are evaluated differentially.
+  Evaluator(const model::QuantizedModel& model, const EvaluationSet& set,
+            std::shared_ptr<const GoldenRun> run = nullptr);
+  ~Evaluator();
+  Evaluator(Evaluator&&) noexcept;
 
   // The scores of the changed model on all images. Throws InterruptedError between blocks when cancelled.
   Scores Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation = nullptr);
 
+  // The same by one path.
+  Scores EvaluateDensely(const model::ModelChange& change, const Golden& golden,
+                         const Cancellation* cancellation = nullptr);
+  Scores EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
+                                const Cancellation* cancellation = nullptr);
+
  private:
+  struct Differential;
   model::QuantizedModel model_;
   const EvaluationSet* set_;
-  DenseEngine engine_;
+  DenseEngine dense_;
   std::vector<float> logits_;
+  std::unique_ptr<Differential> differential_;
 };
 
 }  // namespace steadfast::engine

@@ -1,7 +1,8 @@
 // The definition of the arithmetic: a scalar execution of a QuantizedModel, plain to read and slow.
 //
 // Levels are integers, sums are int32, requantization is Requantization's formula in IEEE float32 (the library is
-// compiled without floating-point contraction). Every other path of the engine equals this one bit for bit.
+// compiled without floating-point contraction). Each operator's definition is RunScalar in its file in operators/.
+// Every other path of the engine equals this one bit for bit.
 #pragma once
 
 #include <cstdint>

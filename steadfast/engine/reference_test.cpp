@@ -20,9 +20,9 @@ TEST(RunReference, WorkedByHand) {
                   {"logits", {2, 1, 1, true}, std::nullopt}};
   model.weights = {{"conv.weight", {1, 1, 2, 2}, {.bits = 4}, {0.25f}, {1, -2, 3, -8}},
                    {"fc.weight", {2, 2}, model::FormatWithoutZero(2), {0.5f}, {0, 1, 2, 3}}};
-  model.nodes = {{"conv", model::Convolution{0, {.kernel_h = 2, .kernel_w = 2}, 1, {{}, {0.4375f}, true}}, 0, 1},
-                 {"flatten", model::Flatten{}, 1, 2},
-                 {"fc", model::Linear{1, {{}, {}, false}}, 2, 3}};
+  model.nodes = {{"conv", model::Convolution{0, {.kernel_h = 2, .kernel_w = 2}, 1, {{}, {0.4375f}, true}}, {0}, 1},
+                 {"flatten", model::Flatten{}, {1}, 2},
+                 {"fc", model::Linear{1, {{}, {}, false}}, {2}, 3}};
   model.output = 3;
   model::Validate(model);
   const std::vector<uint8_t> image = {10, 12, 9, 30, 11, 14};

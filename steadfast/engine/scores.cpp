@@ -7,17 +7,6 @@
 #include "steadfast/base/elementary.h"  // PortableExp, PortableLog
 
 namespace steadfast::engine {
-namespace {
-
-// Keeps a sum over 10^9 images inside 64 bits.
-constexpr double kLargestScore = 4096.0;
-
-int64_t Rounded(double score) {
-  return std::llrint(std::clamp(score, -kLargestScore, kLargestScore) / kScoreUnit);
-}
-
-}  // namespace
-
 Scores& Scores::operator+=(const Scores& other) {
   images += other.images;
   correct += other.correct;
@@ -33,19 +22,23 @@ int ArgMax(std::span<const float> logits) {
   return static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
+int64_t RoundedScore(double score) {
+  return std::llrint(std::clamp(score, -kLargestScore, kLargestScore) / kScoreUnit);
+}
+
 int64_t MarginOf(std::span<const float> logits, int label) {
   float other = -std::numeric_limits<float>::infinity();
   for (size_t c = 0; c < logits.size(); ++c) {
     if (static_cast<int>(c) != label) other = std::max(other, logits[c]);
   }
-  return Rounded(double{logits[static_cast<size_t>(label)]} - double{other});
+  return RoundedScore(double{logits[static_cast<size_t>(label)]} - double{other});
 }
 
 int64_t LossOf(std::span<const float> logits, int label) {
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0.0;
   for (float logit : logits) sum += PortableExp(double{logit} - largest);
-  return Rounded(PortableLog(sum) + (largest - double{logits[static_cast<size_t>(label)]}));
+  return RoundedScore(PortableLog(sum) + (largest - double{logits[static_cast<size_t>(label)]}));
 }
 
 Scores ScoreOf(std::span<const float> logits, int64_t classes, std::span<const uint8_t> labels,

@@ -11,6 +11,8 @@
 namespace steadfast::engine {
 
 inline constexpr double kScoreUnit = 0x1p-20;
+// Margins and losses are clipped to +-this, which keeps a sum over 10^9 images inside 64 bits.
+inline constexpr double kLargestScore = 4096.0;
 
 struct Scores {
   int64_t images = 0;
@@ -30,6 +32,9 @@ struct Scores {
 
 // The index of the largest logit, the lowest where several are.
 int ArgMax(std::span<const float> logits);
+
+// A margin or loss as a number of units, clipped and rounded to the nearest.
+int64_t RoundedScore(double score);
 
 int64_t MarginOf(std::span<const float> logits, int label);  // in units of 2^-20
 int64_t LossOf(std::span<const float> logits, int label);    // in units of 2^-20

@@ -45,10 +45,10 @@ struct Consumed {};  // a pending operator that another node has taken up
 // A weighted sum and what follows it, until it is quantized.
 struct Pending {
   std::string name;
-  std::variant<Convolution, Linear, MaxPool, Flatten> operation;
-  int input;
+  Operation operation;
+  std::vector<int> inputs;
   ValueShape shape;
-  std::vector<double> multiplier, bias;  // [out]
+  std::vector<double> multiplier, bias;  // [out] of a weighted sum
   bool relu = false;
   std::optional<double> threshold;  // of ThresholdedRelu
   bool clipped = false;
@@ -343,7 +343,7 @@ class Reader {
     const auto found = meanings_.find(name);
     if (found == meanings_.end()) Fail("graph", fmt::format("output '{}' is not computed", name));
     const auto* pending = std::get_if<Pending>(&found->second);
-    if (pending == nullptr || pending->relu || pending->clipped) {
+    if (pending == nullptr || pending->multiplier.empty() || pending->relu || pending->clipped) {
       Fail("graph", fmt::format("output '{}' must be the real result of a convolution or a linear layer", name));
     }
     model_.output = Finish(*pending, name, std::nullopt);
@@ -351,7 +351,7 @@ class Reader {
 
   // Turns a pending operator into a node and its output value.
   int Finish(const Pending& pending, const std::string& value_name, std::optional<ActivationCoding> coding) {
-    Node node{pending.name, pending.operation, pending.input, static_cast<int>(model_.values.size())};
+    Node node{pending.name, pending.operation, pending.inputs, static_cast<int>(model_.values.size())};
     const auto rounded = [](const std::vector<double>& values, double neutral) {
       std::vector<float> floats;
       bool all_neutral = true;
@@ -364,6 +364,12 @@ class Reader {
     const Affine affine{rounded(pending.multiplier, 1.0), rounded(pending.bias, 0.0), pending.relu};
     if (auto* convolution = std::get_if<Convolution>(&node.operation)) convolution->affine = affine;
     if (auto* linear = std::get_if<Linear>(&node.operation)) linear->affine = affine;
+    if (auto* add = std::get_if<Add>(&node.operation)) add->relu = pending.relu;
+    const bool pooled_or_joined =
+        std::holds_alternative<AveragePool>(node.operation) || std::holds_alternative<Concatenate>(node.operation);
+    // With zero point 0, clipping to codes is a Relu by itself.
+    if (pooled_or_joined && pending.relu && coding && coding->zero_point > 0)
+      Fail(fmt::format("value '{}'", value_name), "Relu behind pooling or Concat needs zero point 0");
     model_.values.push_back({value_name, pending.shape, coding});
     model_.nodes.push_back(std::move(node));
     return static_cast<int>(model_.values.size()) - 1;
@@ -385,13 +391,17 @@ class Reader {
         {"ThresholdedRelu", &Reader::ReadThresholdedRelu},
         {"Clip", &Reader::ReadClip},
         {"MaxPool", &Reader::ReadMaxPool},
+        {"AveragePool", &Reader::ReadAveragePool},
+        {"GlobalAveragePool", &Reader::ReadGlobalAveragePool},
+        {"Concat", &Reader::ReadConcat},
         {"Flatten", &Reader::ReadFlatten},
         {"Identity", &Reader::ReadIdentity}};
     const auto handler = handlers.find(node.op_type());
     if (handler == handlers.end()) {
       Fail(NameOf(node),
            "this operator is not supported (known are Conv, Gemm, MatMul, BatchNormalization, Mul, Add, Relu, "
-           "ThresholdedRelu, Clip, MaxPool, Flatten, QuantizeLinear, DequantizeLinear)");
+           "ThresholdedRelu, Clip, MaxPool, AveragePool, GlobalAveragePool, Concat, Flatten, QuantizeLinear, "
+           "DequantizeLinear)");
     }
     (this->*handler->second)(node);
   }
@@ -554,12 +564,12 @@ class Reader {
 
   template <typename Operation>
   void Start(const onnx::NodeProto& node, Operation operation, int input, int64_t outputs) {
-    if (!used_.insert(*WeightOf(Node{"", operation, 0, 0})).second)
+    if (!used_.insert(*WeightOf(Node{"", operation, {0}, 0})).second)
       Fail(NameOf(node), "shares its weights with another node");
     Pending pending;
     pending.name = WithoutSuffix(node.output(0), ".sum");
     pending.operation = operation;
-    pending.input = input;
+    pending.inputs = {input};
     pending.shape = ShapeOf(node, pending);
     pending.multiplier.assign(static_cast<size_t>(outputs), 1.0);
     pending.bias.assign(static_cast<size_t>(outputs), 0.0);
@@ -569,7 +579,7 @@ class Reader {
 
   ValueShape ShapeOf(const onnx::NodeProto& node, const Pending& pending) const {
     try {
-      return OutputShape(model_, Node{pending.name, pending.operation, pending.input, 0});
+      return OutputShape(model_, Node{pending.name, pending.operation, pending.inputs, 0});
     } catch (const InputError& error) {
       Fail(NameOf(node), error.what());
     }
@@ -587,9 +597,10 @@ class Reader {
     meaning = Consumed{};
     return pending;
   }
-  // The same, where it must not be quantized or clipped yet.
+  // The same, where it must be a weighted sum that is not clipped yet.
   Pending Affinely(const onnx::NodeProto& node, int input) {
     Pending pending = Take(node, input);
+    if (pending.multiplier.empty()) Fail(NameOf(node), "is only possible behind a convolution or linear layer");
     if (pending.relu || pending.clipped || pending.threshold) Fail(NameOf(node), "comes after the activation function");
     return pending;
   }
@@ -606,6 +617,7 @@ class Reader {
 
   void ReadAdd(const onnx::NodeProto& node) {
     if (const auto* weights = std::get_if<RealWeights>(&Lookup(node, 0))) return ReadWeightShift(node, weights->weight);
+    if (std::holds_alternative<Real>(Lookup(node, 0))) return StartUnweighted(node, Add{}, ".sum");
     Pending pending = Affinely(node, 0);
     const auto term = PerChannel(node, 1, pending.shape.channels, TrailingDims(pending));
     for (size_t c = 0; c < term.size(); ++c) pending.bias[c] += term[c];
@@ -644,7 +656,8 @@ class Reader {
   }
 
   void ReadRelu(const onnx::NodeProto& node) {
-    Pending pending = Affinely(node, 0);
+    Pending pending = Take(node, 0);
+    if (pending.relu || pending.clipped) Fail(NameOf(node), "comes after the activation function");
     pending.relu = true;
     Define(node, std::move(pending));
   }
@@ -713,16 +726,49 @@ class Reader {
     Define(node, Codes{Finish(pending, node.output(0), coding)});
   }
 
-  void ReadShapeOnly(const onnx::NodeProto& node, std::variant<Convolution, Linear, MaxPool, Flatten> operation) {
-    const Real& input = Expect<Real>(node, 0, "a dequantized value");
+  void ReadShapeOnly(const onnx::NodeProto& node, Operation operation) {
+    std::vector<int> inputs = {Expect<Real>(node, 0, "a dequantized value").value};
+    const auto coding = model_.values[static_cast<size_t>(inputs[0])].coding;
     const std::string name = WithoutSuffix(node.output(0), ".real");
     Pending pending;
     pending.name = name;
     pending.operation = std::move(operation);
-    pending.input = input.value;
+    pending.inputs = std::move(inputs);
     pending.shape = ShapeOf(node, pending);
-    const auto coding = model_.values[static_cast<size_t>(input.value)].coding;
     Define(node, Real{Finish(pending, name, coding)});
+  }
+
+  // An operator on dequantized values whose result is quantized anew.
+  void StartUnweighted(const onnx::NodeProto& node, Operation operation, const std::string& suffix) {
+    Pending pending;
+    pending.name = WithoutSuffix(node.output(0), suffix);
+    pending.operation = std::move(operation);
+    for (int i = 0; i < node.input_size(); ++i)
+      pending.inputs.push_back(Expect<Real>(node, i, "a dequantized value").value);
+    pending.shape = ShapeOf(node, pending);
+    Define(node, std::move(pending));
+  }
+
+  void ReadAveragePool(const onnx::NodeProto& node) {
+    if (Attribute(node, "kernel_shape") == nullptr) Fail(NameOf(node), "has no kernel_shape");
+    const Window window = WindowOf(node, 1, 1);
+    if ((window.pad_h > 0 || window.pad_w > 0) && IntAttribute(node, "count_include_pad", 0) != 1)
+      Fail(NameOf(node), "padding must count (count_include_pad = 1)");
+    StartUnweighted(node, AveragePool{window}, ".mean");
+  }
+
+  void ReadGlobalAveragePool(const onnx::NodeProto& node) {
+    const int input = Expect<Real>(node, 0, "a dequantized value").value;
+    const ValueShape& shape = model_.values[static_cast<size_t>(input)].shape;
+    Window window;
+    window.kernel_h = SmallInt(node, "height", shape.height);
+    window.kernel_w = SmallInt(node, "width", shape.width);
+    StartUnweighted(node, AveragePool{window}, ".mean");
+  }
+
+  void ReadConcat(const onnx::NodeProto& node) {
+    if (IntAttribute(node, "axis", 1) != 1) Fail(NameOf(node), "axis must be 1");
+    StartUnweighted(node, Concatenate{}, ".joined");
   }
 
   void ReadMaxPool(const onnx::NodeProto& node) {

@@ -199,8 +199,14 @@ class Writer {
       if (affine.multiplier.empty() && affine.bias.empty()) AddNode("Identity", {current}, RealName(node.output));
       return;
     }
+    WriteQuantize(node, std::move(current), affine.relu);
+  }
+
+  // Activation function and QuantizeLinear.
+  void WriteQuantize(const Node& node, std::string current, bool relu) {
+    const Value& output = ValueAt(node.output);
     const ActivationCoding& coding = *output.coding;
-    if (affine.relu) {
+    if (relu) {
       AddNode("Relu", {current}, node.name + ".relu");
       current = node.name + ".relu";
     }
@@ -226,21 +232,39 @@ class Writer {
 
   void WriteOperation(const Node& node, const Convolution& op) {
     const std::string weight = WriteWeights(model_.weights[static_cast<size_t>(op.weight)]);
-    auto* conv = AddNode("Conv", {RealName(node.input), weight}, node.name + ".sum");
+    auto* conv = AddNode("Conv", {RealName(node.input()), weight}, node.name + ".sum");
     SetWindow(conv, op.window);
     SetInt(conv, "group", op.groups);
     WriteAffine(node, op.affine, node.name + ".sum", 2);
   }
   void WriteOperation(const Node& node, const Linear& op) {
     const std::string weight = WriteWeights(model_.weights[static_cast<size_t>(op.weight)]);
-    SetInt(AddNode("Gemm", {RealName(node.input), weight}, node.name + ".sum"), "transB", 1);
+    SetInt(AddNode("Gemm", {RealName(node.input()), weight}, node.name + ".sum"), "transB", 1);
     WriteAffine(node, op.affine, node.name + ".sum", 0);
   }
   void WriteOperation(const Node& node, const MaxPool& op) {
-    SetWindow(AddNode("MaxPool", {RealName(node.input)}, RealName(node.output)), op.window);
+    SetWindow(AddNode("MaxPool", {RealName(node.input())}, RealName(node.output)), op.window);
+  }
+  void WriteOperation(const Node& node, const AveragePool& op) {
+    auto* pool = AddNode("AveragePool", {RealName(node.input())}, node.name + ".mean");
+    SetInts(pool, "kernel_shape", {op.window.kernel_h, op.window.kernel_w});
+    SetInts(pool, "strides", {op.window.stride_h, op.window.stride_w});
+    SetInts(pool, "pads", {op.window.pad_h, op.window.pad_w, op.window.pad_h, op.window.pad_w});
+    SetInt(pool, "count_include_pad", 1);
+    WriteQuantize(node, node.name + ".mean", false);
+  }
+  void WriteOperation(const Node& node, const Add& op) {
+    AddNode("Add", {RealName(node.inputs[0]), RealName(node.inputs[1])}, node.name + ".sum");
+    WriteQuantize(node, node.name + ".sum", op.relu);
+  }
+  void WriteOperation(const Node& node, const Concatenate&) {
+    std::vector<std::string> inputs;
+    for (int input : node.inputs) inputs.push_back(RealName(input));
+    SetInt(AddNode("Concat", inputs, node.name + ".joined"), "axis", 1);
+    WriteQuantize(node, node.name + ".joined", false);
   }
   void WriteOperation(const Node& node, const Flatten&) {
-    SetInt(AddNode("Flatten", {RealName(node.input)}, RealName(node.output)), "axis", 1);
+    SetInt(AddNode("Flatten", {RealName(node.input())}, RealName(node.output)), "axis", 1);
   }
 
   const QuantizedModel& model_;

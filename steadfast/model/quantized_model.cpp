@@ -44,6 +44,16 @@ ValueShape WindowShape(std::string_view where, const ValueShape& input, const Wi
           WindowOutput(where, input.width, window.kernel_w, window.stride_w, window.pad_w, window.dilation_w)};
 }
 
+ValueShape PooledShape(std::string_view where, const ValueShape& input, const Window& window) {
+  if (window.pad_h >= window.kernel_h || window.pad_w >= window.kernel_w)
+    Fail(where, "padding is not smaller than the pooling window");
+  return WindowShape(where, input, window, input.channels);
+}
+
+const ValueShape& ShapeOfInput(const QuantizedModel& model, const Node& node, size_t input) {
+  return model.values[static_cast<size_t>(node.inputs[input])].shape;
+}
+
 void ValidateWeights(const WeightTensor& tensor) {
   const CodeFormat& format = tensor.format;
   if (format.bits < 1 || format.bits > 8)
@@ -95,6 +105,10 @@ void ValidateCoding(const Value& value) {
   }
 }
 
+bool KeepsCoding(const Node& node) {
+  return std::holds_alternative<MaxPool>(node.operation) || std::holds_alternative<Flatten>(node.operation);
+}
+
 int64_t LargestActivationLevel(const ActivationCoding& coding) {
   return std::max(coding.zero_point, coding.highest_code() - coding.zero_point);
 }
@@ -109,7 +123,7 @@ void ValidateAffine(const QuantizedModel& model, const Node& node, const Affine&
       if (!std::isfinite(value)) Fail(node.name, fmt::format("a constant is {}", value));
     }
   }
-  const Value& input = model.values[static_cast<size_t>(node.input)];
+  const Value& input = model.values[static_cast<size_t>(node.input())];
   const int64_t products = ProductsPerOutput(model, node);
   const int64_t bound = products * LargestActivationLevel(*input.coding) * LargestStoredLevel(weight.format);
   if (bound >= int64_t{1} << 31) {
@@ -124,6 +138,19 @@ void ValidateAffine(const QuantizedModel& model, const Node& node, const Affine&
       if (!std::isfinite(value)) Fail(node.name, "its scales give requantization constants that are not finite");
     }
   }
+}
+
+Requantization RequantizationOfMean(const QuantizedModel& model, const Node& node, const AveragePool& pool) {
+  const ActivationCoding& from = *model.values[static_cast<size_t>(node.input())].coding;
+  const Value& output = model.values[static_cast<size_t>(node.output)];
+  const double elements = double{static_cast<double>(pool.window.kernel_h)} * pool.window.kernel_w;
+  const auto channels = static_cast<size_t>(output.shape.channels);
+  Requantization result;
+  result.scale.assign(channels, static_cast<float>(double{from.scale} / elements / output.coding->scale));
+  result.offset.assign(channels, static_cast<float>(output.coding->zero_point));
+  result.highest = static_cast<float>(output.coding->highest_code());
+  result.zero_below = output.coding->zero_below;
+  return result;
 }
 
 }  // namespace
@@ -155,12 +182,15 @@ std::string_view KindOf(const Node& node) {
   return std::visit(Overloaded{[](const Convolution&) -> std::string_view { return "Convolution"; },
                                [](const Linear&) -> std::string_view { return "Linear"; },
                                [](const MaxPool&) -> std::string_view { return "MaxPool"; },
+                               [](const AveragePool&) -> std::string_view { return "AveragePool"; },
+                               [](const Add&) -> std::string_view { return "Add"; },
+                               [](const Concatenate&) -> std::string_view { return "Concatenate"; },
                                [](const Flatten&) -> std::string_view { return "Flatten"; }},
                     node.operation);
 }
 
 ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
-  const ValueShape input = model.values[static_cast<size_t>(node.input)].shape;
+  const ValueShape input = model.values[static_cast<size_t>(node.input())].shape;
   const auto weight_of = [&](int index, size_t dimensions) -> const WeightTensor& {
     if (index < 0 || index >= static_cast<int>(model.weights.size()))
       Fail(node.name, "names a weight that does not exist");
@@ -192,11 +222,26 @@ ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
                    }
                    return ValueShape{weight.outputs(), 1, 1, true};
                  },
-                 [&](const MaxPool& op) {
-                   if (op.window.pad_h >= op.window.kernel_h || op.window.pad_w >= op.window.kernel_w) {
-                     Fail(node.name, "padding is not smaller than the pooling window");
+                 [&](const MaxPool& op) { return PooledShape(node.name, input, op.window); },
+                 [&](const AveragePool& op) {
+                   if (op.window.dilation_h != 1 || op.window.dilation_w != 1)
+                     Fail(node.name, "average pooling has no dilation");
+                   return PooledShape(node.name, input, op.window);
+                 },
+                 [&](const Add&) {
+                   if (node.inputs.size() != 2 || !(ShapeOfInput(model, node, 1) == input))
+                     Fail(node.name, "needs two inputs of one shape");
+                   return input;
+                 },
+                 [&](const Concatenate&) {
+                   ValueShape joined = input;
+                   for (size_t i = 1; i < node.inputs.size(); ++i) {
+                     const ValueShape& other = ShapeOfInput(model, node, i);
+                     if (other.height != input.height || other.width != input.width || other.flat != input.flat)
+                       Fail(node.name, "joins values of different height or width");
+                     joined.channels += other.channels;
                    }
-                   return WindowShape(node.name, input, op.window, input.channels);
+                   return joined;
                  },
                  [&](const Flatten&) {
                    return ValueShape{input.elements(), 1, 1, true};
@@ -205,9 +250,10 @@ ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
 }
 
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node) {
+  if (const auto* pool = std::get_if<AveragePool>(&node.operation)) return RequantizationOfMean(model, node, *pool);
   const Affine& affine = *AffineOf(node);
   const WeightTensor& weight = model.weights[static_cast<size_t>(*WeightOf(node))];
-  const Value& input = model.values[static_cast<size_t>(node.input)];
+  const Value& input = model.values[static_cast<size_t>(node.input())];
   const Value& output = model.values[static_cast<size_t>(node.output)];
   const double output_scale = output.coding ? output.coding->scale : 1.0;
   const double zero_point = output.coding ? output.coding->zero_point : 0.0;
@@ -227,6 +273,22 @@ Requantization RequantizationOf(const QuantizedModel& model, const Node& node) {
     result.zero_below = output.coding->zero_below;
   }
   return result;
+}
+
+Quantization QuantizationOf(const ActivationCoding& coding, bool relu) {
+  return {coding.scale, coding.zero_point, relu ? coding.zero_point : 0, coding.highest_code(), coding.zero_below};
+}
+
+uint8_t CodeOf(float real, const Quantization& q) {
+  // Clipping before the conversion keeps it defined for every float.
+  const float rounded = std::rint(real / q.scale);
+  const float clipped = std::min(std::max(rounded, -1024.0f), 1024.0f);
+  const int code = std::clamp(static_cast<int>(clipped) + q.zero_point, q.lowest, q.highest);
+  return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
+}
+
+float RealOf(int code, const ActivationCoding& coding) {
+  return static_cast<float>(code - coding.zero_point) * coding.scale;
 }
 
 int64_t ProductsPerOutput(const QuantizedModel& model, const Node& node) {
@@ -252,20 +314,27 @@ void Validate(const QuantizedModel& model) {
   std::vector<bool> defined(static_cast<size_t>(count), false);
   defined[0] = true;
   for (const auto& node : model.nodes) {
-    if (node.input < 0 || node.input >= count || node.output <= node.input || node.output >= count) {
-      Fail(node.name, "names values that do not exist or come later");
+    const auto unary =
+        !std::holds_alternative<Add>(node.operation) && !std::holds_alternative<Concatenate>(node.operation);
+    if (node.inputs.empty() || (unary && node.inputs.size() != 1)) Fail(node.name, "has a wrong number of inputs");
+    for (int index : node.inputs) {
+      if (index < 0 || index >= count || node.output <= index || node.output >= count)
+        Fail(node.name, "names values that do not exist or come later");
+      if (!defined[static_cast<size_t>(index)]) Fail(node.name, "uses a value before it is computed");
+      const Value& from = model.values[static_cast<size_t>(index)];
+      if (!from.coding) Fail(node.name, fmt::format("its input {} is not quantized", from.name));
     }
-    if (!defined[static_cast<size_t>(node.input)]) Fail(node.name, "uses a value before it is computed");
     if (defined[static_cast<size_t>(node.output)]) Fail(node.name, "computes a value a second time");
     defined[static_cast<size_t>(node.output)] = true;
-    const Value& from = model.values[static_cast<size_t>(node.input)];
+    const Value& from = model.values[static_cast<size_t>(node.input())];
     const Value& to = model.values[static_cast<size_t>(node.output)];
-    if (!from.coding) Fail(node.name, fmt::format("its input {} is not quantized", from.name));
     const ValueShape expected = OutputShape(model, node);
     if (!(expected == to.shape)) Fail(node.name, "its output has another shape than the operator gives");
     if (const Affine* affine = AffineOf(node)) {
       ValidateAffine(model, node, *affine);
-    } else if (!(from.coding == to.coding)) {
+    } else if (!to.coding) {
+      Fail(node.name, "its output must be quantized");
+    } else if (KeepsCoding(node) && !(from.coding == to.coding)) {
       Fail(node.name, "must keep the coding of its input");
     }
   }

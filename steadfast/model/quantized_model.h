@@ -114,15 +114,36 @@ struct MaxPool {
   bool operator==(const MaxPool&) const = default;
 };
 
+// The mean over a window, padding counted as level 0; its output has a coding of its own. A window as large as its
+// input is global average pooling.
+struct AveragePool {
+  Window window;
+  bool operator==(const AveragePool&) const = default;
+};
+
+// The sum of two values of one shape, each with a scale of its own (a residual connection), then Relu if set.
+struct Add {
+  bool relu = false;
+  bool operator==(const Add&) const = default;
+};
+
+// The channels of its inputs, one input after the other, requantized to the output's coding where theirs differs.
+struct Concatenate {
+  bool operator==(const Concatenate&) const = default;
+};
+
 struct Flatten {
   bool operator==(const Flatten&) const = default;
 };
 
+using Operation = std::variant<Convolution, Linear, MaxPool, AveragePool, Add, Concatenate, Flatten>;
+
 struct Node {
   std::string name;
-  std::variant<Convolution, Linear, MaxPool, Flatten> operation;
-  int input;   // index into QuantizedModel::values
-  int output;  // always greater than input
+  Operation operation;
+  std::vector<int> inputs;  // indices into QuantizedModel::values
+  int output;               // always greater than the inputs
+  int input() const { return inputs.front(); }
   bool operator==(const Node&) const = default;
 };
 
@@ -156,9 +177,23 @@ struct Requantization {
   int zero_below = 0;
 };
 
-// scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out + zero_point, each computed in
-// double from left to right and rounded to float once (s_out = 1 and zero_point = 0 for real outputs).
+// Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out + zero_point,
+// each computed in double from left to right and rounded to float once (s_out = 1 and zero_point = 0 for real outputs).
+// Of an AveragePool: scale = s_in / (elements of the window) / s_out and offset = zero_point, for every channel.
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node);
+
+// What becomes of real values that are no sums (Add, Concatenate): code = clip(rint(x / s_out) + zero_point, lowest,
+// highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters as float(level) *
+// s_in, rounded; the two of an Add are added in float32, in the order of the inputs.
+struct Quantization {
+  float scale = 1;
+  int zero_point = 0;
+  int lowest = 0, highest = 0;
+  int zero_below = 0;
+};
+Quantization QuantizationOf(const ActivationCoding& coding, bool relu);
+uint8_t CodeOf(float real, const Quantization& quantization);
+float RealOf(int code, const ActivationCoding& coding);
 
 // The products summed for one output of a weighted node.
 int64_t ProductsPerOutput(const QuantizedModel& model, const Node& node);

@@ -37,7 +37,7 @@ TEST(Validate, NamesWhatIsWrong) {
   std::get<Linear>(model.nodes.back().operation).affine.bias[0] = std::numeric_limits<float>::infinity();
   EXPECT_NE(MessageOf(model).find("fc3: a constant is inf"), std::string::npos);
   model = good;
-  model.nodes[1].input = 5;
+  model.nodes[1].inputs = {5};
   EXPECT_NE(MessageOf(model), "valid");
 }
 
@@ -47,7 +47,7 @@ TEST(Validate, ProvesSumsForWhatAFaultyMemoryCanHold) {
   model.values = {{"input", {70000, 1, 1, true}, ActivationCoding{.bits = 8, .scale = 1.0f}},
                   {"logits", {2, 1, 1, true}, std::nullopt}};
   model.weights = {{"fc.weight", {2, 70000}, {.bits = 8}, {1.0f}, std::vector<int16_t>(140000, 0)}};
-  model.nodes = {{"fc", Linear{0, {}}, 0, 1}};
+  model.nodes = {{"fc", Linear{0, {}}, {0}, 1}};
   model.output = 1;
   EXPECT_NE(MessageOf(model).find("do not fit 32 bits"), std::string::npos);
   model.weights[0].format.bits = 4;

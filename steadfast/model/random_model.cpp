@@ -65,6 +65,16 @@ class Generator {
     return coding;
   }
 
+  // A coding whose range is about that of another times `factor`.
+  ActivationCoding CodingOfAbout(const ActivationCoding& other, float factor, bool with_zero_point) {
+    ActivationCoding coding;
+    coding.bits = static_cast<int>(Between(1, 8));
+    coding.scale =
+        other.scale * factor * static_cast<float>(other.highest_code()) / static_cast<float>(coding.highest_code());
+    if (with_zero_point && Chance(50)) coding.zero_point = static_cast<int>(Between(0, coding.highest_code()));
+    return coding;
+  }
+
   int AddNode(QuantizedModel& model, const std::string& name, Node node, std::optional<ActivationCoding> coding) {
     node.name = name;
     node.output = static_cast<int>(model.values.size());
@@ -78,7 +88,7 @@ class Generator {
                 bool last) {
     if (!model.values[static_cast<size_t>(input)].shape.flat) {
       const auto coding = model.values[static_cast<size_t>(input)].coding;
-      input = AddNode(model, name + ".flat", {"", Flatten{}, input, 0}, coding);
+      input = AddNode(model, name + ".flat", {"", Flatten{}, {input}, 0}, coding);
     }
     const int weight = AddWeight(model, name + ".weight",
                                  {outputs, model.values[static_cast<size_t>(input)].shape.elements()}, format);
@@ -86,7 +96,7 @@ class Generator {
     if (last) affine.relu = false;
     std::optional<ActivationCoding> coding;
     if (!last) coding = CodingFor(model, input, weight, affine.relu);
-    return AddNode(model, name, {"", Linear{weight, affine}, input, 0}, coding);
+    return AddNode(model, name, {"", Linear{weight, affine}, {input}, 0}, coding);
   }
 
  private:
@@ -114,6 +124,62 @@ Window RandomWindow(Generator& generator, const ValueShape& shape, bool pooling)
   return window;
 }
 
+Window GlobalWindow(const ValueShape& shape) {
+  Window window;
+  window.kernel_h = static_cast<int>(shape.height);
+  window.kernel_w = static_cast<int>(shape.width);
+  return window;
+}
+
+// Of any number of outputs and groups; `outputs` > 0 fixes their number.
+int AddConvolution(Generator& generator, QuantizedModel& model, int input, const std::string& name,
+                   const Window& window, int64_t outputs = 0) {
+  const ValueShape shape = model.values[static_cast<size_t>(input)].shape;
+  const bool depthwise = generator.Chance(25) && outputs % shape.channels == 0;
+  int64_t groups = depthwise ? shape.channels : 1;
+  if (!depthwise && outputs == 0 && shape.channels % 2 == 0 && generator.Chance(25)) groups = 2;
+  if (outputs == 0) outputs = generator.Between(1, 3) * (groups > 1 ? groups : generator.Between(1, 4));
+  const int weight =
+      generator.AddWeight(model, name + ".weight", {outputs, shape.channels / groups, window.kernel_h, window.kernel_w},
+                          generator.Format());
+  const Affine affine = generator.AffineFor(outputs);
+  const ActivationCoding coding = generator.CodingFor(model, input, weight, affine.relu);
+  return generator.AddNode(model, name, {"", Convolution{weight, window, static_cast<int>(groups), affine}, {input}, 0},
+                           coding);
+}
+
+// A convolution that keeps the shape, added to what went into it.
+int AddResidual(Generator& generator, QuantizedModel& model, int input, const std::string& name) {
+  const ValueShape shape = model.values[static_cast<size_t>(input)].shape;
+  Window window;
+  const auto side = [&](int64_t size) { return size >= 3 && generator.Chance(70) ? 3 : 1; };
+  window.kernel_h = side(shape.height);
+  window.kernel_w = side(shape.width);
+  window.pad_h = window.kernel_h / 2;
+  window.pad_w = window.kernel_w / 2;
+  const int branch = AddConvolution(generator, model, input, name + ".branch", window, shape.channels);
+  const bool relu = generator.Chance(60);
+  std::vector<int> inputs = {input, branch};
+  if (generator.Chance(50)) std::swap(inputs[0], inputs[1]);
+  const ActivationCoding& larger = *model.values[static_cast<size_t>(branch)].coding;
+  return generator.AddNode(model, name, {"", Add{relu}, inputs, 0},
+                           generator.CodingOfAbout(larger, generator.Real(0.5f, 2.0f), !relu));
+}
+
+// Two or three convolutions of one input, or the input itself, joined.
+int AddBranches(Generator& generator, QuantizedModel& model, int input, const std::string& name) {
+  std::vector<int> parts;
+  const Window window;
+  const int64_t count = generator.Between(1, 3);
+  for (int64_t i = 0; i < count; ++i)
+    parts.push_back(AddConvolution(generator, model, input, fmt::format("{}.part{}", name, i), window));
+  if (generator.Chance(40)) parts.push_back(input);
+  const ActivationCoding& first = *model.values[static_cast<size_t>(parts[0])].coding;
+  const bool same = count == 1 && parts.size() == 1;
+  return generator.AddNode(model, name, {"", Concatenate{}, parts, 0},
+                           same ? first : generator.CodingOfAbout(first, generator.Real(0.5f, 2.0f), true));
+}
+
 Value InputValue(ValueShape shape, float scale, int zero_point) {
   return {"input", shape, ActivationCoding{.bits = 8, .scale = scale, .zero_point = zero_point}};
 }
@@ -127,27 +193,29 @@ QuantizedModel RandomModel(uint64_t seed) {
   model.values.push_back(InputValue({generator.Between(1, 5), generator.Between(3, 12), generator.Between(3, 12)},
                                     generator.Real(0.005f, 0.02f), static_cast<int>(generator.Between(0, 255))));
   int current = 0;
-  const int64_t hidden = generator.Between(0, 4);
+  const int64_t hidden = generator.Between(0, 5);
   for (int64_t layer = 0; layer < hidden; ++layer) {
     const ValueShape shape = model.values[static_cast<size_t>(current)].shape;
+    const auto coding = model.values[static_cast<size_t>(current)].coding;
     const std::string name = fmt::format("layer{}", layer);
-    const int64_t kind = shape.flat ? 10 : generator.Between(1, 10);
+    const int64_t kind = shape.flat ? 14 : generator.Between(1, 14);
     if (kind <= 5) {
-      const Window window = RandomWindow(generator, shape, false);
-      const int groups = generator.Chance(25) ? static_cast<int>(shape.channels) : 1;
-      const int64_t outputs = generator.Between(1, 3) * (groups > 1 ? groups : generator.Between(1, 4));
-      const int weight =
-          generator.AddWeight(model, name + ".weight",
-                              {outputs, shape.channels / groups, window.kernel_h, window.kernel_w}, generator.Format());
-      const Affine affine = generator.AffineFor(outputs);
-      const ActivationCoding coding = generator.CodingFor(model, current, weight, affine.relu);
-      current = generator.AddNode(model, name, {"", Convolution{weight, window, groups, affine}, current, 0}, coding);
-    } else if (kind <= 8) {
-      const Node node{"", MaxPool{RandomWindow(generator, shape, true)}, current, 0};
-      current = generator.AddNode(model, name, node, model.values[static_cast<size_t>(current)].coding);
-    } else if (kind == 9) {
-      current = generator.AddNode(model, name, {"", Flatten{}, current, 0},
-                                  model.values[static_cast<size_t>(current)].coding);
+      current = AddConvolution(generator, model, current, name, RandomWindow(generator, shape, false));
+    } else if (kind <= 7) {
+      const Node node{"", MaxPool{RandomWindow(generator, shape, true)}, {current}, 0};
+      current = generator.AddNode(model, name, node, coding);
+    } else if (kind == 8) {
+      Window window = RandomWindow(generator, shape, true);
+      if (generator.Chance(30)) window = GlobalWindow(shape);
+      window.dilation_h = window.dilation_w = 1;
+      current = generator.AddNode(model, name, {"", AveragePool{window}, {current}, 0},
+                                  generator.CodingOfAbout(*coding, generator.Real(0.3f, 1.5f), false));
+    } else if (kind <= 10) {
+      current = AddResidual(generator, model, current, name);
+    } else if (kind <= 12) {
+      current = AddBranches(generator, model, current, name);
+    } else if (kind == 13) {
+      current = generator.AddNode(model, name, {"", Flatten{}, {current}, 0}, coding);
     } else {
       current = generator.AddLinear(model, current, name, generator.Between(1, 20), generator.Format(), false);
     }
@@ -183,16 +251,18 @@ QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed)
     const Window window{.kernel_h = 5, .kernel_w = 5, .pad_h = pad, .pad_w = pad};
     current = generator.AddNode(
         model, name,
-        {"", Convolution{weight, window, 1, {{}, std::vector<float>(static_cast<size_t>(outputs), 0.1f), true}},
-         current, 0},
+        {"",
+         Convolution{weight, window, 1, {{}, std::vector<float>(static_cast<size_t>(outputs), 0.1f), true}},
+         {current},
+         0},
         coded(weight));
     const Window pool{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
-    current = generator.AddNode(model, name + ".pool", {"", MaxPool{pool}, current, 0},
+    current = generator.AddNode(model, name + ".pool", {"", MaxPool{pool}, {current}, 0},
                                 model.values[static_cast<size_t>(current)].coding);
   };
   convolution("conv1", 6, 2);
   convolution("conv2", 16, 0);
-  current = generator.AddNode(model, "flatten", {"", Flatten{}, current, 0},
+  current = generator.AddNode(model, "flatten", {"", Flatten{}, {current}, 0},
                               model.values[static_cast<size_t>(current)].coding);
   for (const auto& [name, outputs] : {std::pair{"fc1", 120}, {"fc2", 84}, {"fc3", 10}}) {
     const bool last = outputs == 10;
@@ -202,7 +272,8 @@ QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed)
     if (!last) coding = coded(weight);
     current = generator.AddNode(
         model, name,
-        {"", Linear{weight, {{}, std::vector<float>(static_cast<size_t>(outputs), 0.1f), !last}}, current, 0}, coding);
+        {"", Linear{weight, {{}, std::vector<float>(static_cast<size_t>(outputs), 0.1f), !last}}, {current}, 0},
+        coding);
   }
   model.output = current;
   return model;

@@ -8,9 +8,9 @@
 
 namespace steadfast::model {
 
-// A chain of one to five random convolutions (any stride, padding, dilation, groups), poolings and linear layers, of
-// random widths, level maps, per-tensor or per-channel scales, thresholds and zero points. The same seed gives the same
-// network.
+// One to six layers: convolutions (any stride, padding, dilation, groups, depthwise), max-, average and global pooling,
+// residual additions at different scales, branches that are joined, linear layers; of random widths, level maps,
+// per-tensor or per-channel scales, thresholds and zero points. The same seed gives the same network.
 QuantizedModel RandomModel(uint64_t seed);
 
 // n random images that fit the model.

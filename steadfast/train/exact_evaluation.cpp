@@ -19,7 +19,7 @@ Tensor LevelsOf(const model::WeightTensor& weight) {
 
 void CheckSums(const model::QuantizedModel& model, const model::Node& node) {
   const model::WeightTensor& weight = model.weights[static_cast<size_t>(*model::WeightOf(node))];
-  const model::ActivationCoding& input = *model.values[static_cast<size_t>(node.input)].coding;
+  const model::ActivationCoding& input = *model.values[static_cast<size_t>(node.input())].coding;
   const int64_t largest_level = std::max(input.zero_point, input.highest_code() - input.zero_point);
   const int64_t per_output = model::ProductsPerOutput(model, node);
   for (int64_t o = 0; o < weight.outputs(); ++o) {
@@ -54,9 +54,9 @@ class Executor {
   }
 
  private:
-  const Tensor& InputCodes(const model::Node& node) const { return result_.codes[static_cast<size_t>(node.input)]; }
+  const Tensor& InputCodes(const model::Node& node) const { return result_.codes[static_cast<size_t>(node.input())]; }
   Tensor InputLevels(const model::Node& node) const {
-    return InputCodes(node) - static_cast<float>(model_.values[static_cast<size_t>(node.input)].coding->zero_point);
+    return InputCodes(node) - static_cast<float>(model_.values[static_cast<size_t>(node.input())].coding->zero_point);
   }
 
   void Requantize(const model::Node& node, const Tensor& sums) {
@@ -70,6 +70,17 @@ class Executor {
     const Tensor codes = torch::clamp(torch::round(real), r.lowest, r.highest);  // round: ties to even
     result_.codes[static_cast<size_t>(node.output)] =
         torch::where(codes < static_cast<float>(r.zero_below), torch::full_like(codes, r.lowest), codes);
+  }
+
+  Tensor RealLevels(int value) const {
+    const model::ActivationCoding& coding = *model_.values[static_cast<size_t>(value)].coding;
+    return (result_.codes[static_cast<size_t>(value)] - static_cast<float>(coding.zero_point)) * coding.scale;
+  }
+  void Quantize(const model::Node& node, const Tensor& reals, bool relu) {
+    const model::Quantization q = model::QuantizationOf(*model_.values[static_cast<size_t>(node.output)].coding, relu);
+    const Tensor codes = torch::clamp(torch::round(reals / q.scale) + q.zero_point, q.lowest, q.highest);
+    result_.codes[static_cast<size_t>(node.output)] =
+        torch::where(codes < q.zero_below, torch::full_like(codes, q.lowest), codes);
   }
 
   void Run(const model::Node& node, const model::Convolution& op) {
@@ -88,6 +99,22 @@ class Executor {
     result_.codes[static_cast<size_t>(node.output)] =
         torch::max_pool2d(InputCodes(node), {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w}, {w.pad_h, w.pad_w},
                           {w.dilation_h, w.dilation_w});
+  }
+  void Run(const model::Node& node, const model::AveragePool& op) {
+    const model::Window& w = op.window;
+    const double elements = double{static_cast<double>(w.kernel_h)} * w.kernel_w;
+    const Tensor means = torch::avg_pool2d(InputLevels(node).to(torch::kDouble), {w.kernel_h, w.kernel_w},
+                                           {w.stride_h, w.stride_w}, {w.pad_h, w.pad_w});
+    Requantize(node, torch::round(means * elements).to(torch::kFloat));
+  }
+  // The others are no sums of products: their definition is model::CodeOf, code for code.
+  void Run(const model::Node& node, const model::Add& op) {
+    Quantize(node, RealLevels(node.inputs[0]) + RealLevels(node.inputs[1]), op.relu);
+  }
+  void Run(const model::Node& node, const model::Concatenate&) {
+    std::vector<Tensor> parts;
+    for (int input : node.inputs) parts.push_back(RealLevels(input));
+    Quantize(node, torch::cat(parts, 1), false);
   }
   void Run(const model::Node& node, const model::Flatten&) {
     result_.codes[static_cast<size_t>(node.output)] = InputCodes(node).flatten(1);

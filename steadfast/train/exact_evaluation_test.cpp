@@ -54,7 +54,7 @@ TEST(RunInLibTorch, RefusesSumsThatFloatsCannotHold) {
   model.values = {{"input", {5000, 1, 1, true}, model::ActivationCoding{.bits = 8, .scale = 1.0f}},
                   {"logits", {1, 1, 1, true}, std::nullopt}};
   model.weights = {{"fc.weight", {1, 5000}, {.bits = 8}, {1.0f}, std::vector<int16_t>(5000, 127)}};
-  model.nodes = {{"fc", model::Linear{0, {}}, 0, 1}};
+  model.nodes = {{"fc", model::Linear{0, {}}, {0}, 1}};
   model.output = 1;
   EXPECT_THROW(RunInLibTorch(model, torch::zeros({1, 5000}, torch::kByte)), InputError);
 }

@@ -113,7 +113,7 @@ Flow WeightedLayer::Finish(Pass& pass, Tensor sums, int input,
       {name_ + ".weight", weight_.sizes().vec(), quantizer_.format(), {stored.scale}, std::move(stored.codes)});
   const int weight = static_cast<int>(model.weights.size()) - 1;
   const model::Affine affine{{}, ToVector(bias_), has_activation_};
-  model::Node node{"", {}, input, 0};
+  model::Node node{"", {}, {input}, 0};
   std::visit(
       [&](auto& op) {
         op.weight = weight;
@@ -151,7 +151,7 @@ Flow MaxPooled(Pass& pass, const Flow& input, const std::string& name, int size)
   if (pass.exporting == nullptr) return output;
   model::QuantizedModel& model = *pass.exporting;
   const model::Window window{.kernel_h = size, .kernel_w = size, .stride_h = size, .stride_w = size};
-  output.value = AddValue(model, name, {"", model::MaxPool{window}, input.value, 0},
+  output.value = AddValue(model, name, {"", model::MaxPool{window}, {input.value}, 0},
                           model.values[static_cast<size_t>(input.value)].coding);
   return output;
 }
@@ -160,7 +160,7 @@ Flow Flattened(Pass& pass, const Flow& input, const std::string& name) {
   Flow output{input.tensor.flatten(1), 0};
   if (pass.exporting == nullptr) return output;
   model::QuantizedModel& model = *pass.exporting;
-  output.value = AddValue(model, name, {"", model::Flatten{}, input.value, 0},
+  output.value = AddValue(model, name, {"", model::Flatten{}, {input.value}, 0},
                           model.values[static_cast<size_t>(input.value)].coding);
   return output;
 }

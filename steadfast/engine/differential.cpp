@@ -1,0 +1,452 @@
+#include "steadfast/engine/differential.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <any>
+#include <bit>
+#include <chrono>
+#include <cstring>
+
+#include "steadfast/base/elementary.h"  // PortableLog
+#include "steadfast/base/error.h"
+#include "steadfast/base/parallel.h"
+#include "steadfast/engine/plan.h"
+#include "steadfast/engine/score_rows.h"
+
+namespace steadfast::engine {
+
+using model::QuantizedModel;
+
+namespace {
+
+struct ValueInfo {
+  int64_t channels, rows_of_channel;
+  bool coded;
+  int codes;  // 2^bits
+  int64_t elements() const { return channels * rows_of_channel; }
+};
+
+}  // namespace
+
+struct DifferentialPlan::Steps {
+  std::vector<Step> steps;
+  std::vector<ValueInfo> values;
+  std::vector<std::vector<int>> uses;  // [value]: steps that read it
+  std::vector<uint8_t> is_cut;         // [step]: behind it, only its output is still needed
+  std::vector<double> nanoseconds;     // [step]: of a whole block, measured
+  std::vector<double> suffix;          // [step]: of this and all later ones
+  InstructionSet set;
+  int64_t classes;
+  int output;
+  int64_t input_elements;
+};
+
+namespace {
+
+using Steps = DifferentialPlan::Steps;
+
+// Behind step s, which values are still needed?
+bool IsCut(const Steps& plan, size_t s) {
+  for (size_t v = 0; v < plan.values.size(); ++v) {
+    if (static_cast<int>(v) == plan.steps[s].output) continue;
+    bool computed = v == 0;
+    for (size_t t = 0; t <= s; ++t) computed |= plan.steps[t].output == static_cast<int>(v);
+    const bool needed =
+        std::any_of(plan.uses[v].begin(), plan.uses[v].end(), [&](int use) { return use > static_cast<int>(s); });
+    if (computed && needed) return false;
+  }
+  return plan.values[static_cast<size_t>(plan.steps[s].output)].coded;
+}
+
+// Runs a block through the steps from `first` on; rows[value] must hold what they read.
+template <typename RowsOf>
+void RunSteps(const Steps& plan, size_t first, Workspace& workspace, const RowsOf& rows_of, float* logits,
+              std::vector<std::vector<int32_t>>* sums, std::vector<double>* nanoseconds = nullptr) {
+  std::vector<const uint8_t*> inputs;
+  for (size_t s = first; s < plan.steps.size(); ++s) {
+    const Step& step = plan.steps[s];
+    inputs.clear();
+    for (int input : step.inputs) inputs.push_back(rows_of(input));
+    const auto start = std::chrono::steady_clock::now();
+    step.operation->RunBlock(inputs, workspace,
+                             {const_cast<uint8_t*>(rows_of(step.output)), logits,
+                              sums == nullptr || (*sums)[s].empty() ? nullptr : (*sums)[s].data()});
+    if (nanoseconds == nullptr) continue;
+    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+    (*nanoseconds)[s] = std::min((*nanoseconds)[s], elapsed.count());
+  }
+}
+
+// Times each step on a block of zero codes.
+void MeasureSteps(Steps& plan) {
+  Workspace workspace(plan.set);
+  std::vector<std::vector<uint8_t>> rows;
+  for (const ValueInfo& value : plan.values)
+    rows.emplace_back(value.coded ? static_cast<size_t>(value.elements() * kRowBytes) : 0, 0);
+  std::vector<float> logits(static_cast<size_t>(plan.classes * kBlockImages));
+  plan.nanoseconds.assign(plan.steps.size(), 1e300);
+  constexpr int kRounds = 3;
+  for (int round = 0; round < kRounds; ++round) {
+    RunSteps(
+        plan, 0, workspace, [&](int value) { return rows[static_cast<size_t>(value)].data(); }, logits.data(), nullptr,
+        &plan.nanoseconds);
+  }
+  plan.suffix.assign(plan.steps.size() + 1, 0.0);
+  for (size_t s = plan.steps.size(); s-- > 0;) plan.suffix[s] = plan.suffix[s + 1] + plan.nanoseconds[s];
+}
+
+}  // namespace
+
+DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet set)
+    : steps_(std::make_unique<Steps>()) {
+  Steps& plan = *steps_;
+  plan.steps = MakeSteps(model, /*fuse=*/true);
+  plan.set = set;
+  plan.classes = model.classes();
+  plan.output = model.output;
+  plan.input_elements = model.values[0].shape.elements();
+  for (const model::Value& value : model.values) {
+    const int codes = value.coding ? value.coding->highest_code() + 1 : 0;
+    plan.values.push_back(
+        {value.shape.channels, value.shape.height * value.shape.width, value.coding.has_value(), codes});
+  }
+  plan.uses.resize(model.values.size());
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    for (int input : plan.steps[s].inputs) plan.uses[static_cast<size_t>(input)].push_back(static_cast<int>(s));
+  }
+  for (size_t s = 0; s < plan.steps.size(); ++s) plan.is_cut.push_back(IsCut(plan, s) ? 1 : 0);
+  MeasureSteps(plan);
+}
+
+DifferentialPlan::~DifferentialPlan() = default;
+DifferentialPlan::DifferentialPlan(DifferentialPlan&&) noexcept = default;
+
+int64_t DifferentialPlan::classes() const {
+  return steps_->classes;
+}
+
+int64_t DifferentialPlan::bytes_per_block() const {
+  int64_t bytes = steps_->input_elements * kRowBytes;
+  for (const Step& step : steps_->steps) {
+    const ValueInfo& value = steps_->values[static_cast<size_t>(step.output)];
+    bytes += value.elements() * kRowBytes * (value.coded ? 1 : static_cast<int64_t>(sizeof(float)));
+    bytes += step.operation->SumsKept() * kBlockImages * static_cast<int64_t>(sizeof(int32_t));
+  }
+  return bytes;
+}
+
+GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block) {
+  const Steps& steps = plan.steps();
+  GoldenBlock golden;
+  golden.number = block;
+  golden.images = set.images.images_in(block);
+  golden.rows.resize(steps.values.size());
+  const auto images = set.images.block(block);
+  golden.rows[0].assign(images.begin(), images.end());
+  golden.sums.resize(steps.steps.size());
+  for (size_t s = 0; s < steps.steps.size(); ++s) {
+    const Step& step = steps.steps[s];
+    const ValueInfo& value = steps.values[static_cast<size_t>(step.output)];
+    if (value.coded)
+      golden.rows[static_cast<size_t>(step.output)].resize(static_cast<size_t>(value.elements() * kRowBytes));
+    golden.sums[s].resize(static_cast<size_t>(step.operation->SumsKept() * kBlockImages));
+  }
+  golden.logits.resize(static_cast<size_t>(steps.classes * kBlockImages));
+  Workspace workspace(steps.set);
+  RunSteps(
+      steps, 0, workspace, [&](int value) { return golden.rows[static_cast<size_t>(value)].data(); },
+      golden.logits.data(), &golden.sums);
+  const auto first = set.labels.begin() + block * kBlockImages;
+  std::copy(first, first + golden.images, golden.labels.begin());
+  return golden;
+}
+
+std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int threads,
+                                         const Cancellation* cancellation) {
+  std::vector<GoldenBlock> blocks(static_cast<size_t>(set.images.blocks()));
+  ParallelFor(
+      threads, set.images.blocks(),
+      [&](int, int64_t block) { blocks[static_cast<size_t>(block)] = RunGoldenBlock(plan, set, block); }, cancellation);
+  return blocks;
+}
+
+struct StepDeltas::Lists {
+  std::vector<std::vector<WeightDelta>> of_step;  // ascending by output
+  int first = 0, last = -1;                       // steps with any
+};
+
+StepDeltas::StepDeltas(const DifferentialPlan& plan, const QuantizedModel& model, const model::ModelChange& change)
+    : lists_(std::make_unique<Lists>()) {
+  const Steps& steps = plan.steps();
+  lists_->of_step.resize(steps.steps.size());
+  std::vector<int> step_of_tensor(model.weights.size(), -1);
+  for (size_t s = 0; s < steps.steps.size(); ++s) {
+    if (steps.steps[s].weight >= 0) step_of_tensor[static_cast<size_t>(steps.steps[s].weight)] = static_cast<int>(s);
+  }
+  for (const model::CodeChange& code : change.codes) {
+    const model::WeightTensor& weight = model.weights[static_cast<size_t>(code.tensor)];
+    const int64_t products = static_cast<int64_t>(weight.codes.size()) / weight.outputs();
+    const int step = step_of_tensor[static_cast<size_t>(code.tensor)];
+    if (step < 0) continue;  // no node uses it
+    const int delta = weight.format.level(code.new_code) - weight.format.level(code.old_code);
+    lists_->of_step[static_cast<size_t>(step)].push_back(
+        {static_cast<int32_t>(code.index / products), static_cast<int32_t>(code.index % products), delta});
+  }
+  lists_->first = static_cast<int>(steps.steps.size());
+  for (int s = 0; s < static_cast<int>(steps.steps.size()); ++s) {
+    if (lists_->of_step[static_cast<size_t>(s)].empty()) continue;
+    lists_->first = std::min(lists_->first, s);
+    lists_->last = s;
+  }
+}
+double StepDeltas::expected_share(const DifferentialPlan& plan) const {
+  const Steps& steps = plan.steps();
+  const KernelCosts& costs = CostsOf(steps.set);
+  double expected = 0.0;
+  for (size_t s = static_cast<size_t>(lists_->first); s < steps.steps.size(); ++s) {
+    const auto& deltas = lists_->of_step[s];
+    int64_t outputs = 0;
+    for (size_t i = 0; i < deltas.size(); ++i) outputs += i == 0 || deltas[i].output != deltas[i - 1].output;
+    const ValueInfo& value = steps.values[static_cast<size_t>(steps.steps[s].output)];
+    const double share = static_cast<double>(outputs) / static_cast<double>(value.channels);
+    const auto positions =
+        static_cast<double>(steps.steps[s].operation->SumsKept()) / static_cast<double>(value.channels);
+    const double rows = static_cast<double>(deltas.size()) * positions * costs.row;
+    // The first changed step computes some outputs; all later ones may have to compute everything.
+    expected += static_cast<int>(s) == lists_->first ? std::min(rows, share * steps.nanoseconds[s])
+                                                     : steps.nanoseconds[s] + rows;
+  }
+  return expected / steps.suffix[0];
+}
+
+StepDeltas::~StepDeltas() = default;
+StepDeltas::StepDeltas(StepDeltas&&) noexcept = default;
+
+struct DifferentialEngine::Impl {
+  const Steps& plan;
+  ResultSink& sink;
+  const bool with_losses;
+  Workspace workspace;
+  std::vector<std::unique_ptr<ChangedValue>> values;
+  std::vector<std::any> states;  // [step]
+  std::vector<float> reals;      // [classes][64]
+  std::vector<ChangedValue*> inputs;
+
+  // Images gathered behind a step, to go on together.
+  struct Gathered {
+    std::vector<uint8_t> rows;  // [element][64]
+    std::vector<LaneTag> tags;
+    std::vector<uint8_t> labels;
+  };
+  std::vector<Gathered> gathered;                 // [step]
+  std::vector<std::vector<uint8_t>> suffix_rows;  // [value]
+
+  Impl(const DifferentialPlan& p, ResultSink& s, bool losses)
+      : plan(p.steps()), sink(s), with_losses(losses), workspace(plan.set) {
+    for (const ValueInfo& value : plan.values)
+      values.push_back(value.coded ? std::make_unique<ChangedValue>(value.channels, value.rows_of_channel) : nullptr);
+    states.resize(plan.steps.size());
+    gathered.resize(plan.steps.size());
+    suffix_rows.resize(plan.values.size());
+    reals.resize(static_cast<size_t>(plan.classes * kBlockImages));
+  }
+
+  void Reset(const GoldenBlock& golden) {
+    for (size_t v = 0; v < values.size(); ++v) {
+      if (values[v] != nullptr) values[v]->Reset(golden.rows[v].data());
+    }
+  }
+
+  // Runs steps from `first` on; `deltas` may be null.
+  void Propagate(const GoldenBlock& golden, const StepDeltas::Lists* deltas, size_t first, int32_t change) {
+    const uint64_t valid = LanesOf(golden.images);
+    uint64_t real_lanes = 0;
+    for (size_t s = first; s < plan.steps.size(); ++s) {
+      const Step& step = plan.steps[s];
+      inputs.clear();
+      bool changed = false;
+      for (int input : step.inputs) {
+        inputs.push_back(values[static_cast<size_t>(input)].get());
+        changed |= !inputs.back()->channels().empty();
+      }
+      std::span<const WeightDelta> own;
+      if (deltas != nullptr) own = deltas->of_step[s];
+      if (!changed && own.empty()) continue;
+      ChangedValue* output = values[static_cast<size_t>(step.output)].get();
+      BlockChange block{inputs, own, golden.number, golden.sums[s].data(), valid, output, nullptr, nullptr};
+      if (output == nullptr) {
+        std::copy(golden.logits.begin(), golden.logits.end(), reals.begin());
+        block.reals = reals.data();
+        block.real_lanes = &real_lanes;
+      }
+      step.operation->RunChanged(block, workspace, states[s]);
+      if (output == nullptr || plan.is_cut[s] == 0 || output->channels().empty()) continue;
+      const bool rest_is_golden = deltas == nullptr || deltas->last <= static_cast<int>(s);
+      if (!rest_is_golden) continue;
+      if (GatheringIsCheaper(s, *output)) {
+        Gather(s, *output, golden, change);
+        return;
+      }
+    }
+    if (real_lanes != 0) Score(golden, real_lanes, change);
+  }
+
+  // Going on with all 64 lanes, against copying the lanes that differ and going on with 64 such.
+  bool GatheringIsCheaper(size_t s, const ChangedValue& value) const {
+    const double share = std::popcount(value.lanes()) / static_cast<double>(kBlockImages);
+    const double rows = static_cast<double>(value.channel_count() * value.rows_of_channel());
+    const double gather = rows * workspace.costs->compress + share * plan.suffix[s + 1];
+    double next = plan.nanoseconds[s + 1] * plan.steps[s + 1].operation->ChangedShare(value, *workspace.costs);
+    double after = plan.suffix[s + 2];
+    // A flatten costs next to nothing; look behind it.
+    if (s + 2 < plan.steps.size() && plan.nanoseconds[s + 1] < plan.nanoseconds[s + 2] &&
+        plan.steps[s + 1].operation->SumsKept() == 0) {
+      next += plan.nanoseconds[s + 2] * next / std::max(plan.nanoseconds[s + 1], 1.0);
+      after = plan.suffix[s + 3];
+    }
+    return gather < next + after;
+  }
+
+  void Gather(size_t s, const ChangedValue& value, const GoldenBlock& golden, int32_t change) {
+    Gathered& to = gathered[s];
+    const int64_t rows = value.channel_count() * value.rows_of_channel();
+    to.rows.resize(static_cast<size_t>(rows * kRowBytes));
+    uint64_t lanes = value.lanes();
+    while (lanes != 0) {
+      const auto room = static_cast<int>(kBlockImages - static_cast<int64_t>(to.tags.size()));
+      uint64_t now = lanes;
+      for (int excess = std::popcount(lanes) - room; excess > 0; --excess)
+        now &= ~(uint64_t{1} << (63 - std::countl_zero(now)));
+      const auto filled = static_cast<int64_t>(to.tags.size());
+      uint8_t* row_to = to.rows.data() + filled;
+      for (int64_t c = 0; c < value.channel_count(); ++c) {
+        const uint8_t* row = value.channel(c);
+        for (int64_t r = 0; r < value.rows_of_channel(); ++r, row += kRowBytes, row_to += kRowBytes)
+          workspace.kernels->compress_row(row, now, row_to);
+      }
+      for (uint64_t rest = now; rest != 0; rest &= rest - 1) {
+        const int lane = std::countr_zero(rest);
+        to.tags.push_back({change, static_cast<int32_t>(golden.number * kBlockImages + lane)});
+        to.labels.push_back(golden.labels[static_cast<size_t>(lane)]);
+      }
+      lanes &= ~now;
+      if (static_cast<int64_t>(to.tags.size()) == kBlockImages) RunGathered(s);
+    }
+  }
+
+  void RunGathered(size_t s) {
+    Gathered& from = gathered[s];
+    if (from.tags.empty()) return;
+    for (size_t t = s + 1; t < plan.steps.size(); ++t) {
+      const auto output = static_cast<size_t>(plan.steps[t].output);
+      if (plan.values[output].coded)
+        suffix_rows[output].resize(static_cast<size_t>(plan.values[output].elements() * kRowBytes));
+    }
+    RunSteps(
+        plan, s + 1, workspace,
+        [&](int value) -> const uint8_t* {
+          return value == plan.steps[s].output ? from.rows.data() : suffix_rows[static_cast<size_t>(value)].data();
+        },
+        reals.data(), nullptr);
+    from.labels.resize(kBlockImages);
+    const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), from.labels.data(),
+                             with_losses);
+    const size_t count = from.tags.size();
+    sink.Take(from.tags, std::span(scores.predictions).first(count), std::span(scores.margins).first(count),
+              std::span(scores.losses).first(with_losses ? count : 0));
+    from.tags.clear();
+    from.labels.clear();
+  }
+
+  void Score(const GoldenBlock& golden, uint64_t lanes, int32_t change) {
+    const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), golden.labels.data(),
+                             with_losses);
+    LaneTag tags[kBlockImages];
+    uint16_t predictions[kBlockImages];
+    int64_t margins[kBlockImages], losses[kBlockImages];
+    size_t count = 0;
+    for (; lanes != 0; lanes &= lanes - 1, ++count) {
+      const auto lane = static_cast<size_t>(std::countr_zero(lanes));
+      tags[count] = {change, static_cast<int32_t>(golden.number * kBlockImages + static_cast<int64_t>(lane))};
+      predictions[count] = scores.predictions[lane];
+      margins[count] = scores.margins[lane];
+      losses[count] = scores.losses[lane];
+    }
+    sink.Take(std::span(tags).first(count), std::span(predictions).first(count), std::span(margins).first(count),
+              std::span(losses).first(with_losses ? count : 0));
+  }
+};
+
+DifferentialEngine::DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, bool with_losses)
+    : impl_(std::make_unique<Impl>(plan, sink, with_losses)) {}
+DifferentialEngine::~DifferentialEngine() = default;
+
+void DifferentialEngine::Evaluate(const GoldenBlock& golden, const StepDeltas& deltas, int32_t change) {
+  impl_->Reset(golden);
+  impl_->Propagate(golden, &deltas.lists(), static_cast<size_t>(deltas.lists().first), change);
+}
+
+namespace {
+
+int StepOfTensor(const Steps& plan, int tensor) {
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    if (plan.steps[s].weight == tensor) return static_cast<int>(s);
+  }
+  throw Error(fmt::format("no layer uses weight tensor {}", tensor));
+}
+
+}  // namespace
+
+void DifferentialEngine::EvaluateForced(const GoldenBlock& golden, int tensor, int64_t channel, uint8_t code,
+                                        int32_t change) {
+  impl_->Reset(golden);
+  const auto step = static_cast<size_t>(StepOfTensor(impl_->plan, tensor));
+  ChangedValue& value = *impl_->values[static_cast<size_t>(impl_->plan.steps[step].output)];
+  std::memset(value.Begin(channel), code, static_cast<size_t>(value.rows_of_channel() * kRowBytes));
+  value.Finish(channel, LanesOf(golden.images), *impl_->workspace.kernels);
+  if (!value.channels().empty()) impl_->Propagate(golden, nullptr, step + 1, change);
+}
+
+void DifferentialEngine::Flush() {
+  for (size_t s = 0; s < impl_->gathered.size(); ++s) impl_->RunGathered(s);
+}
+
+NeuronSums::NeuronSums(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron)
+    : plan_(&plan), golden_(&golden), step_(StepOfTensor(plan.steps(), tensor)), neuron_(neuron) {
+  if (CodesOf(plan, tensor) == 0) throw Error(fmt::format("weight tensor {} has no neurons to look up", tensor));
+}
+
+int64_t NeuronSums::LookUp(std::span<const Change> changes, const int64_t* table) const {
+  const Step& step = plan_->steps().steps[static_cast<size_t>(step_)];
+  engine::LookUp look_up{};
+  step.operation->LookUpOf(neuron_, golden_->sums[static_cast<size_t>(step_)].data(), look_up);
+  look_up.table = table;
+  const Kernels& kernels = KernelsOf(plan_->steps().set);
+  const std::vector<uint8_t>& rows = golden_->rows[static_cast<size_t>(step.inputs[0])];
+  const int32_t zero_point = step.operation->ZeroPoint();
+  int32_t sums[kBlockImages];
+  for (size_t i = 0; i + 1 < changes.size(); ++i) {
+    kernels.add_scaled_row(rows.data() + changes[i].input * kRowBytes, changes[i].level_delta, look_up.sums, sums);
+    look_up.sums = sums;
+    look_up.correction -= zero_point * changes[i].level_delta;
+  }
+  const Change& last = changes.back();
+  look_up.correction -= zero_point * last.level_delta;
+  return kernels.look_up(look_up, rows.data() + last.input * kRowBytes, last.level_delta);
+}
+
+std::array<uint8_t, kBlockImages> NeuronSums::PlacesOf(const DifferentialPlan& plan) {
+  return KernelsOf(plan.steps().set).lane_of_image;
+}
+
+int NeuronSums::CodesOf(const DifferentialPlan& plan, int tensor) {
+  const Steps& steps = plan.steps();
+  const Step& step = steps.steps[static_cast<size_t>(StepOfTensor(steps, tensor))];
+  const ValueInfo& output = steps.values[static_cast<size_t>(step.output)];
+  engine::LookUp look_up{};
+  if (!output.coded || output.rows_of_channel != 1 || !step.operation->LookUpOf(0, nullptr, look_up)) return 0;
+  return output.codes;
+}
+
+}  // namespace steadfast::engine

@@ -1,0 +1,136 @@
+// The differential path: from a golden run and a change of the model, computes only what differs.
+//
+// Layer by layer, from the first that changed: the output channels whose weights changed, then what changed activations
+// lead to, until no code differs any more. Layers above the first change are never computed again; an image that no
+// longer differs stops. Each step chooses between computing what changed and computing everything by what the kernels
+// cost on this machine (the numbers do not depend on the choice); images that still differ are gathered from several
+// blocks, and from several changes, so that vector registers stay full. Bit-identical to the reference.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "steadfast/base/cancellation.h"       // Cancellation
+#include "steadfast/engine/block.h"            // kBlockImages
+#include "steadfast/engine/evaluation_set.h"   // EvaluationSet
+#include "steadfast/engine/instruction_set.h"  // InstructionSet
+#include "steadfast/model/model_change.h"      // ModelChange
+#include "steadfast/model/quantized_model.h"   // QuantizedModel
+
+namespace steadfast::engine {
+
+// A model prepared for differential runs. Shared by threads, never changed.
+class DifferentialPlan {
+ public:
+  explicit DifferentialPlan(const model::QuantizedModel& model, InstructionSet set = BestInstructionSet());
+  ~DifferentialPlan();
+  DifferentialPlan(DifferentialPlan&&) noexcept;
+
+  // What a GoldenBlock holds.
+  int64_t bytes_per_block() const;
+  int64_t classes() const;
+
+  struct Steps;
+  const Steps& steps() const { return *steps_; }
+
+ private:
+  std::unique_ptr<Steps> steps_;
+};
+
+// What the fault-free network computed for one block.
+struct GoldenBlock {
+  int64_t number = 0;                      // of the block in the evaluation set
+  int64_t images = 0;                      // in the block
+  std::vector<std::vector<uint8_t>> rows;  // [value][element * 64 + image]
+  std::vector<std::vector<int32_t>> sums;  // [step]
+  std::vector<float> logits;               // [classes][64]
+  std::array<uint8_t, kBlockImages> labels = {};
+};
+GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block);
+
+// All blocks of a set, on `threads` threads.
+std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int threads,
+                                         const Cancellation* cancellation = nullptr);
+
+// The weight changes of a ModelChange, by step of the plan.
+class StepDeltas {
+ public:
+  StepDeltas(const DifferentialPlan& plan, const model::QuantizedModel& model, const model::ModelChange& change);
+  ~StepDeltas();
+  StepDeltas(StepDeltas&&) noexcept;
+
+  // What a differential run costs of a dense one, about, when all that follows the changes changes.
+  double expected_share(const DifferentialPlan& plan) const;
+
+  struct Lists;
+  const Lists& lists() const { return *lists_; }
+
+ private:
+  std::unique_ptr<Lists> lists_;
+};
+
+// One image under one change.
+struct LaneTag {
+  int32_t change;  // the caller's number
+  int32_t image;   // in the evaluation set
+};
+
+// Receives the results of images for which the network may answer otherwise than in the golden run. All others answer
+// the same.
+class ResultSink {
+ public:
+  virtual ~ResultSink() = default;
+  // margins and losses: in units of 2^-20; losses are empty where they are not computed.
+  virtual void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions,
+                    std::span<const int64_t> margins, std::span<const int64_t> losses) = 0;
+};
+
+// Serves one thread. Results may reach the sink as late as Flush.
+class DifferentialEngine {
+ public:
+  DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, bool with_losses);
+  ~DifferentialEngine();
+
+  // One block under the change. The golden block must live until the next call for another block.
+  void Evaluate(const GoldenBlock& golden, const StepDeltas& deltas, int32_t change);
+
+  // One block where `channel` of the output of the node that owns weight tensor `tensor` has this code for every image.
+  void EvaluateForced(const GoldenBlock& golden, int tensor, int64_t channel, uint8_t code, int32_t change);
+
+  void Flush();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// A fully connected neuron of a block as sums that a change of one of its weights leads to (see NeuronTable).
+class NeuronSums {
+ public:
+  // Throws Error where the tensor is not one of a fully connected layer with quantized output.
+  NeuronSums(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron);
+
+  // The sum over the block's images of table[code * 64 + place(image)], code being what the neuron gives for the image
+  // when the weights of `inputs` grow by these levels.
+  struct Change {
+    int64_t input;
+    int32_t level_delta;
+  };
+  int64_t LookUp(std::span<const Change> changes, const int64_t* table) const;
+
+  // Where the tables keep an image of a block.
+  static std::array<uint8_t, kBlockImages> PlacesOf(const DifferentialPlan& plan);
+  // Whether `tensor` is that of a fully connected layer with quantized output, and how many codes a neuron has.
+  static int CodesOf(const DifferentialPlan& plan, int tensor);
+
+ private:
+  const DifferentialPlan* plan_;
+  const GoldenBlock* golden_;
+  int step_;
+  int64_t neuron_;
+};
+
+}  // namespace steadfast::engine

@@ -1,0 +1,543 @@
+#include "steadfast/engine/kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "steadfast/base/elementary.h"  // PortableExp and its constants
+#include "steadfast/engine/scores.h"    // kScoreUnit
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define STEADFAST_X86 1
+#endif
+
+namespace steadfast::engine {
+namespace {
+
+#define STEADFAST_INLINE inline __attribute__((always_inline))
+
+// ---- Portable: plain loops, compiled once for the baseline and once for AVX2 ----
+
+STEADFAST_INLINE void MakeQuadBody(const uint8_t* const rows[4], uint8_t* quad) {
+  for (int i = 0; i < kRowBytes; ++i) {
+    for (int j = 0; j < 4; ++j) quad[4 * i + j] = rows[j][i];
+  }
+}
+
+STEADFAST_INLINE void ProductsBody(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                                   int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
+  for (int o = 0; o < outputs; ++o) {
+    uint32_t lanes[kBlockImages] = {};
+    if (initial != nullptr) std::memcpy(lanes, initial + o * initial_stride, sizeof lanes);
+    for (int t = 0; t < taps; ++t) {
+      const uint8_t* quad = base + offsets[t];
+      int8_t w[4];
+      std::memcpy(w, &weights[t * outputs + o], 4);
+      const int32_t w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+      for (int i = 0; i < kBlockImages; ++i) {
+        lanes[i] += static_cast<uint32_t>(quad[4 * i] * w0 + quad[4 * i + 1] * w1 + quad[4 * i + 2] * w2 +
+                                          quad[4 * i + 3] * w3);
+      }
+    }
+    std::memcpy(sums + o * kBlockImages, lanes, sizeof lanes);
+  }
+}
+
+STEADFAST_INLINE void MaximumBody(const int32_t* sums, int32_t* into, int count) {
+  for (int i = 0; i < count; ++i) into[i] = std::max(into[i], sums[i]);
+}
+
+STEADFAST_INLINE void RequantizeBody(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
+                                     uint8_t* row) {
+  for (int i = 0; i < kBlockImages; ++i) {
+    const auto sum = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(correction));
+    const float product = static_cast<float>(sum) * c.scale;
+    const float value = product + c.offset;
+    // Clipping to whole numbers before rounding gives the same as after it.
+    const float clipped = std::min(std::max(value, c.lowest), c.highest);
+    const int code = static_cast<int>(std::rint(clipped));
+    row[i] = static_cast<uint8_t>(code < c.zero_below ? static_cast<int>(c.lowest) : code);
+  }
+}
+
+STEADFAST_INLINE void SubtractBody(const int32_t* a, const int32_t* b, int32_t* result) {
+  for (int i = 0; i < kBlockImages; ++i)
+    result[i] = static_cast<int32_t>(static_cast<uint32_t>(a[i]) - static_cast<uint32_t>(b[i]));
+}
+
+STEADFAST_INLINE void AddScaledRowBody(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {
+  for (int i = 0; i < kBlockImages; ++i)
+    into[i] = static_cast<int32_t>(static_cast<uint32_t>(from[i]) + static_cast<uint32_t>(row[i] * factor));
+}
+
+STEADFAST_INLINE void RealsBody(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {
+  for (int i = 0; i < kBlockImages; ++i) {
+    const auto sum = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(correction));
+    const float product = static_cast<float>(sum) * scale;
+    reals[i] = product + offset;
+  }
+}
+
+STEADFAST_INLINE void AddRowsBody(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b,
+                                  const OperandConstants& of_b, const QuantizeConstants& c, uint8_t* row) {
+  for (int i = 0; i < kRowBytes; ++i) {
+    const float x = static_cast<float>(a[i] - of_a.zero_point) * of_a.scale;
+    const float y = static_cast<float>(b[i] - of_b.zero_point) * of_b.scale;
+    const float rounded = std::rint((x + y) / c.scale);
+    const float clipped = std::min(std::max(rounded, -1024.0f), 1024.0f);
+    const int code = std::min(std::max(static_cast<int>(clipped) + c.zero_point, c.lowest), c.highest);
+    row[i] = static_cast<uint8_t>(code < c.zero_below ? c.lowest : code);
+  }
+}
+
+STEADFAST_INLINE uint64_t DifferenceBody(const uint8_t* a, const uint8_t* b) {
+  uint64_t lanes = 0;
+  if (std::memcmp(a, b, kRowBytes) == 0) return 0;
+  for (int i = 0; i < kRowBytes; ++i) lanes |= uint64_t{a[i] != b[i]} << i;
+  return lanes;
+}
+
+STEADFAST_INLINE void CompressRowBody(const uint8_t* row, uint64_t lanes, uint8_t* to) {
+  for (; lanes != 0; lanes &= lanes - 1) *to++ = row[std::countr_zero(lanes)];
+}
+
+STEADFAST_INLINE int64_t LookUpBody(const LookUp& look_up, const uint8_t* row, int32_t factor) {
+  int32_t sums[kBlockImages];
+  AddScaledRowBody(row, factor, look_up.sums, sums);
+  uint8_t codes[kRowBytes];
+  RequantizeBody(sums, look_up.correction, look_up.constants, codes);
+  int64_t total = 0;
+  for (int i = 0; i < kBlockImages; ++i) total += look_up.table[codes[i] * kBlockImages + i];
+  return total;
+}
+
+// The margin, a difference of logits, in units of 2^-20.
+STEADFAST_INLINE int64_t MarginUnits(float of_label, float of_other) {
+  const double margin = double{of_label} - double{of_other};
+  return std::llrint(std::min(std::max(margin, -kLargestScore), kLargestScore) / kScoreUnit);
+}
+
+STEADFAST_INLINE void ScoreBody(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,
+                                int64_t* margins) {
+  float best[kBlockImages], other[kBlockImages], of_label[kBlockImages];
+  int32_t index[kBlockImages];
+  for (int i = 0; i < kBlockImages; ++i) {
+    best[i] = logits[i];
+    index[i] = 0;
+    other[i] = -std::numeric_limits<float>::infinity();
+    of_label[i] = 0;
+  }
+  for (int c = 0; c < classes; ++c) {
+    const float* row = logits + c * kBlockImages;
+    for (int i = 0; i < kBlockImages; ++i) {
+      index[i] = row[i] > best[i] ? c : index[i];
+      best[i] = row[i] > best[i] ? row[i] : best[i];
+      const bool is_label = labels[i] == c;
+      of_label[i] = is_label ? row[i] : of_label[i];
+      const float candidate = is_label ? other[i] : row[i];
+      other[i] = candidate > other[i] ? candidate : other[i];
+    }
+  }
+  for (int i = 0; i < kBlockImages; ++i) {
+    predictions[i] = static_cast<uint16_t>(index[i]);
+    margins[i] = MarginUnits(of_label[i], other[i]);
+  }
+}
+
+void ExponentialsBody(const float* logits, int classes, double* exponentials, double* largest) {
+  for (int i = 0; i < kBlockImages; ++i) {
+    double most = logits[i];
+    for (int c = 1; c < classes; ++c) most = std::max(most, double{logits[c * kBlockImages + i]});
+    double sum = 0.0;
+    for (int c = 0; c < classes; ++c) sum += PortableExp(double{logits[c * kBlockImages + i]} - most);
+    exponentials[i] = sum;
+    largest[i] = most;
+  }
+}
+
+STEADFAST_INLINE void MaximumRowsBody(const uint8_t* other, uint8_t* row) {
+  for (int i = 0; i < kRowBytes; ++i) row[i] = std::max(row[i], other[i]);
+}
+
+std::array<uint8_t, kBlockImages> NaturalOrder() {
+  std::array<uint8_t, kBlockImages> order = {};
+  for (int i = 0; i < kBlockImages; ++i) order[static_cast<size_t>(i)] = static_cast<uint8_t>(i);
+  return order;
+}
+
+#define STEADFAST_PORTABLE_KERNELS(NAME, TARGET)                                                                     \
+  struct NAME {                                                                                                      \
+    TARGET static void MakeQuad(const uint8_t* const rows[4], uint8_t* quad) { MakeQuadBody(rows, quad); }           \
+    TARGET static void Products(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,      \
+                                int outputs, const int32_t* initial, int64_t stride, int32_t* sums) {                \
+      ProductsBody(base, offsets, taps, weights, outputs, initial, stride, sums);                                    \
+    }                                                                                                                \
+    TARGET static void Maximum(const int32_t* sums, int32_t* into, int count) { MaximumBody(sums, into, count); }    \
+    TARGET static void Subtract(const int32_t* a, const int32_t* b, int32_t* result) { SubtractBody(a, b, result); } \
+    TARGET static void AddScaledRow(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {        \
+      AddScaledRowBody(row, factor, from, into);                                                                     \
+    }                                                                                                                \
+    TARGET static void Requantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,             \
+                                  uint8_t* row) {                                                                    \
+      RequantizeBody(sums, correction, c, row);                                                                      \
+    }                                                                                                                \
+    TARGET static void Reals(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {     \
+      RealsBody(sums, correction, scale, offset, reals);                                                             \
+    }                                                                                                                \
+    TARGET static void MaximumRows(const uint8_t* other, uint8_t* row) { MaximumRowsBody(other, row); }              \
+    TARGET static void AddRows(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b,                     \
+                               const OperandConstants& of_b, const QuantizeConstants& c, uint8_t* row) {             \
+      AddRowsBody(a, of_a, b, of_b, c, row);                                                                         \
+    }                                                                                                                \
+    TARGET static uint64_t Difference(const uint8_t* a, const uint8_t* b) { return DifferenceBody(a, b); }           \
+    TARGET static void CompressRow(const uint8_t* row, uint64_t lanes, uint8_t* to) {                                \
+      CompressRowBody(row, lanes, to);                                                                               \
+    }                                                                                                                \
+    TARGET static int64_t LookUpSum(const LookUp& look_up, const uint8_t* row, int32_t factor) {                     \
+      return LookUpBody(look_up, row, factor);                                                                       \
+    }                                                                                                                \
+    TARGET static void Score(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,         \
+                             int64_t* margins) {                                                                     \
+      ScoreBody(logits, classes, labels, predictions, margins);                                                      \
+    }                                                                                                                \
+  };
+
+STEADFAST_PORTABLE_KERNELS(Portable, )
+
+#if STEADFAST_X86
+
+#define STEADFAST_AVX2 __attribute__((target("avx2")))
+STEADFAST_PORTABLE_KERNELS(Avx2Loops, STEADFAST_AVX2)
+
+// ---- AVX2: pairs of 16-bit products; 8 images x 4 outputs at a time ----
+
+template <int kOutputs>
+STEADFAST_AVX2 STEADFAST_INLINE void Avx2ProductsOf(const uint8_t* base, const int32_t* offsets, int taps,
+                                                    const uint32_t* weights, int stride, const int32_t* initial,
+                                                    int64_t initial_stride, int32_t* sums) {
+  for (int i = 0; i < kBlockImages; i += 8) {
+    __m256i low[kOutputs], high[kOutputs];
+    for (int o = 0; o < kOutputs; ++o) low[o] = high[o] = _mm256_setzero_si256();
+    for (int t = 0; t < taps; ++t) {
+      const uint8_t* quad = base + offsets[t] + 4 * i;
+      const __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(quad)));
+      const __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(quad + 16)));
+      for (int o = 0; o < kOutputs; ++o) {
+        const __m128i packed = _mm_cvtsi32_si128(static_cast<int>(weights[t * stride + o]));
+        const __m256i w = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(packed));
+        low[o] = _mm256_add_epi32(low[o], _mm256_madd_epi16(a, w));
+        high[o] = _mm256_add_epi32(high[o], _mm256_madd_epi16(b, w));
+      }
+    }
+    for (int o = 0; o < kOutputs; ++o) {
+      const __m256i pairs = _mm256_hadd_epi32(low[o], high[o]);  // images 0 1 4 5 | 2 3 6 7
+      __m256i total = _mm256_permute4x64_epi64(pairs, 0xD8);
+      if (initial != nullptr) {
+        const auto* from = reinterpret_cast<const __m256i*>(initial + o * initial_stride + i);
+        total = _mm256_add_epi32(total, _mm256_loadu_si256(from));
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + o * kBlockImages + i), total);
+    }
+  }
+}
+
+STEADFAST_AVX2 void Avx2Products(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                                 int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
+  const auto from = [&](int o) { return initial == nullptr ? nullptr : initial + o * initial_stride; };
+  int o = 0;
+  for (; o + 4 <= outputs; o += 4)
+    Avx2ProductsOf<4>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
+  for (; o + 2 <= outputs; o += 2)
+    Avx2ProductsOf<2>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
+  for (; o < outputs; ++o)
+    Avx2ProductsOf<1>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
+}
+
+// ---- AVX-512 VNNI: a quad is 4 registers of 16 images; unpacking and packing keep an order of images of their own
+// ----
+
+#define STEADFAST_VNNI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
+
+STEADFAST_PORTABLE_KERNELS(Avx512Loops, STEADFAST_VNNI)
+
+STEADFAST_VNNI void VnniMakeQuad(const uint8_t* const rows[4], uint8_t* quad) {
+  const __m512i a = _mm512_loadu_si512(rows[0]), b = _mm512_loadu_si512(rows[1]);
+  const __m512i c = _mm512_loadu_si512(rows[2]), d = _mm512_loadu_si512(rows[3]);
+  const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+  const __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+  _mm512_storeu_si512(quad, _mm512_unpacklo_epi16(ab_low, cd_low));
+  _mm512_storeu_si512(quad + 64, _mm512_unpackhi_epi16(ab_low, cd_low));
+  _mm512_storeu_si512(quad + 128, _mm512_unpacklo_epi16(ab_high, cd_high));
+  _mm512_storeu_si512(quad + 192, _mm512_unpackhi_epi16(ab_high, cd_high));
+}
+
+// Register q, lane 4 L + j of a quad is image 16 L + 4 q + j.
+std::array<uint8_t, kBlockImages> VnniOrder() {
+  std::array<uint8_t, kBlockImages> order = {};
+  for (int q = 0; q < 4; ++q) {
+    for (int lane = 0; lane < 16; ++lane) {
+      order[static_cast<size_t>(lane / 4 * 16 + 4 * q + lane % 4)] = static_cast<uint8_t>(16 * q + lane);
+    }
+  }
+  return order;
+}
+
+template <int kOutputs>
+STEADFAST_VNNI STEADFAST_INLINE void VnniProductsOf(const uint8_t* base, const int32_t* offsets, int taps,
+                                                    const uint32_t* weights, const int32_t* initial,
+                                                    int64_t initial_stride, int32_t* sums) {
+  __m512i lanes[kOutputs][4];
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int q = 0; q < 4; ++q) {
+      lanes[o][q] =
+          initial == nullptr ? _mm512_setzero_si512() : _mm512_loadu_si512(initial + o * initial_stride + 16 * q);
+    }
+  }
+  for (int t = 0; t < taps; ++t) {
+    const uint8_t* quad = base + offsets[t];
+    __m512i codes[4];
+    for (int q = 0; q < 4; ++q) codes[q] = _mm512_loadu_si512(quad + 64 * q);
+    for (int o = 0; o < kOutputs; ++o) {
+      const __m512i w = _mm512_set1_epi32(static_cast<int>(weights[t * kOutputs + o]));
+      for (int q = 0; q < 4; ++q) lanes[o][q] = _mm512_dpbusd_epi32(lanes[o][q], codes[q], w);
+    }
+  }
+  for (int o = 0; o < kOutputs; ++o) {
+    for (int q = 0; q < 4; ++q) _mm512_storeu_si512(sums + o * kBlockImages + 16 * q, lanes[o][q]);
+  }
+}
+
+STEADFAST_VNNI void VnniProducts(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                                 int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
+  switch (outputs) {
+    case 1:
+      return VnniProductsOf<1>(base, offsets, taps, weights, initial, initial_stride, sums);
+    case 2:
+      return VnniProductsOf<2>(base, offsets, taps, weights, initial, initial_stride, sums);
+    case 3:
+      return VnniProductsOf<3>(base, offsets, taps, weights, initial, initial_stride, sums);
+    case 4:
+      return VnniProductsOf<4>(base, offsets, taps, weights, initial, initial_stride, sums);
+    case 5:
+      return VnniProductsOf<5>(base, offsets, taps, weights, initial, initial_stride, sums);
+    default:
+      return VnniProductsOf<6>(base, offsets, taps, weights, initial, initial_stride, sums);
+  }
+}
+
+STEADFAST_VNNI void VnniMaximum(const int32_t* sums, int32_t* into, int count) {
+  for (int i = 0; i < count; i += 16) {
+    _mm512_storeu_si512(into + i, _mm512_max_epi32(_mm512_loadu_si512(into + i), _mm512_loadu_si512(sums + i)));
+  }
+}
+
+STEADFAST_VNNI void VnniSubtract(const int32_t* a, const int32_t* b, int32_t* result) {
+  for (int i = 0; i < kBlockImages; i += 16)
+    _mm512_storeu_si512(result + i, _mm512_sub_epi32(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i)));
+}
+
+// The codes of a row as 4 registers of 16 int32, in the order of a quad's.
+STEADFAST_VNNI STEADFAST_INLINE void VnniUnpack(const uint8_t* row, __m512i codes[4]) {
+  const __m512i zero = _mm512_setzero_si512(), bytes = _mm512_loadu_si512(row);
+  const __m512i low = _mm512_unpacklo_epi8(bytes, zero), high = _mm512_unpackhi_epi8(bytes, zero);
+  codes[0] = _mm512_unpacklo_epi16(low, zero);
+  codes[1] = _mm512_unpackhi_epi16(low, zero);
+  codes[2] = _mm512_unpacklo_epi16(high, zero);
+  codes[3] = _mm512_unpackhi_epi16(high, zero);
+}
+
+// Codes are below 2^8 and factors fit 16 bits: a pair of 16-bit products (the second is 0) is the 32-bit product.
+STEADFAST_VNNI void VnniAddScaledRow(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {
+  __m512i codes[4];
+  VnniUnpack(row, codes);
+  const __m512i factors = _mm512_set1_epi32(factor & 0xFFFF);
+  for (int q = 0; q < 4; ++q) {
+    const __m512i product = _mm512_madd_epi16(codes[q], factors);
+    _mm512_storeu_si512(into + 16 * q, _mm512_add_epi32(_mm512_loadu_si512(from + 16 * q), product));
+  }
+}
+
+struct VnniRequantizer {
+  __m512 scale, offset, lowest, highest;
+  __m512i threshold, low_code, correction;
+
+  STEADFAST_VNNI STEADFAST_INLINE VnniRequantizer(int32_t add, const RequantizeConstants& c)
+      : scale(_mm512_set1_ps(c.scale)),
+        offset(_mm512_set1_ps(c.offset)),
+        lowest(_mm512_set1_ps(c.lowest)),
+        highest(_mm512_set1_ps(c.highest)),
+        threshold(_mm512_set1_epi32(c.zero_below)),
+        low_code(_mm512_set1_epi32(static_cast<int>(c.lowest))),
+        correction(_mm512_set1_epi32(add)) {}
+
+  STEADFAST_VNNI STEADFAST_INLINE __m512i operator()(__m512i sums) const {
+    const __m512i sum = _mm512_add_epi32(sums, correction);
+    const __m512 value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), offset);
+    const __m512 clipped = _mm512_min_ps(_mm512_max_ps(value, lowest), highest);
+    const __m512i code = _mm512_cvtps_epi32(clipped);  // to nearest, ties to even
+    return _mm512_mask_mov_epi32(code, _mm512_cmplt_epi32_mask(code, threshold), low_code);
+  }
+};
+
+STEADFAST_VNNI void VnniRequantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
+                                   uint8_t* row) {
+  const VnniRequantizer requantizer(correction, c);
+  __m512i codes[4];
+  for (int q = 0; q < 4; ++q) codes[q] = requantizer(_mm512_loadu_si512(sums + 16 * q));
+  const __m512i first = _mm512_packus_epi32(codes[0], codes[1]), second = _mm512_packus_epi32(codes[2], codes[3]);
+  _mm512_storeu_si512(row, _mm512_packus_epi16(first, second));  // undoes the order of VnniMakeQuad
+}
+
+STEADFAST_VNNI void VnniReals(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {
+  const __m512 scales = _mm512_set1_ps(scale), offsets = _mm512_set1_ps(offset);
+  const __m512i add = _mm512_set1_epi32(correction);
+  __m512 values[4];
+  for (int q = 0; q < 4; ++q) {
+    const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(sums + 16 * q), add);
+    values[q] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scales), offsets);
+  }
+  // Quarter L of register q holds images 16 L + 4 q to + 3: a 4 x 4 transposition of quarters.
+  const __m512 low01 = _mm512_shuffle_f32x4(values[0], values[1], 0x44);
+  const __m512 low23 = _mm512_shuffle_f32x4(values[2], values[3], 0x44);
+  const __m512 high01 = _mm512_shuffle_f32x4(values[0], values[1], 0xEE);
+  const __m512 high23 = _mm512_shuffle_f32x4(values[2], values[3], 0xEE);
+  _mm512_storeu_ps(reals, _mm512_shuffle_f32x4(low01, low23, 0x88));
+  _mm512_storeu_ps(reals + 16, _mm512_shuffle_f32x4(low01, low23, 0xDD));
+  _mm512_storeu_ps(reals + 32, _mm512_shuffle_f32x4(high01, high23, 0x88));
+  _mm512_storeu_ps(reals + 48, _mm512_shuffle_f32x4(high01, high23, 0xDD));
+}
+
+STEADFAST_VNNI uint64_t VnniDifference(const uint8_t* a, const uint8_t* b) {
+  return _mm512_cmpneq_epi8_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b));
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2"))) void VnniCompressRow(const uint8_t* row,
+                                                                                      uint64_t lanes, uint8_t* to) {
+  const __m512i packed = _mm512_maskz_compress_epi8(lanes, _mm512_loadu_si512(row));
+  const int count = __builtin_popcountll(lanes);
+  _mm512_mask_storeu_epi8(to, count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1, packed);
+}
+
+STEADFAST_VNNI int64_t VnniLookUp(const LookUp& look_up, const uint8_t* row, int32_t factor) {
+  const VnniRequantizer requantizer(look_up.correction, look_up.constants);
+  const __m512i factors = _mm512_set1_epi32(factor & 0xFFFF);
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  __m512i codes[4];
+  VnniUnpack(row, codes);
+  __m512i total = _mm512_setzero_si512();
+  for (int q = 0; q < 4; ++q) {
+    const __m512i sums =
+        _mm512_add_epi32(_mm512_loadu_si512(look_up.sums + 16 * q), _mm512_madd_epi16(codes[q], factors));
+    const __m512i index = _mm512_add_epi32(_mm512_slli_epi32(requantizer(sums), 6), lane);
+    const int64_t* table = look_up.table + 16 * q;
+    total = _mm512_add_epi64(total, _mm512_i32gather_epi64(_mm512_castsi512_si256(index), table, 8));
+    total = _mm512_add_epi64(total, _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), table, 8));
+  }
+  return _mm512_reduce_add_epi64(total);
+}
+
+STEADFAST_VNNI void VnniScore(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,
+                              int64_t* margins) {
+  const __m512d smallest = _mm512_set1_pd(-kLargestScore), largest = _mm512_set1_pd(kLargestScore);
+  const __m512d units = _mm512_set1_pd(1 / kScoreUnit);  // a power of two: the product is the quotient
+  for (int i = 0; i < kBlockImages; i += 16) {
+    const __m512i label = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(labels + i)));
+    __m512 best = _mm512_loadu_ps(logits + i), of_label = _mm512_setzero_ps();
+    __m512 other = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+    __m512i index = _mm512_setzero_si512();
+    for (int c = 0; c < classes; ++c) {
+      const __m512 row = _mm512_loadu_ps(logits + c * kBlockImages + i);
+      const __m512i number = _mm512_set1_epi32(c);
+      const __mmask16 better = _mm512_cmp_ps_mask(row, best, _CMP_GT_OQ);
+      best = _mm512_mask_mov_ps(best, better, row);
+      index = _mm512_mask_mov_epi32(index, better, number);
+      const __mmask16 is_label = _mm512_cmpeq_epi32_mask(label, number);
+      of_label = _mm512_mask_mov_ps(of_label, is_label, row);
+      other = _mm512_mask_max_ps(other, static_cast<__mmask16>(~is_label), other, row);
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(predictions + i), _mm512_cvtepi32_epi16(index));
+    const __m256 label_half[2] = {_mm512_castps512_ps256(of_label), _mm512_extractf32x8_ps(of_label, 1)};
+    const __m256 other_half[2] = {_mm512_castps512_ps256(other), _mm512_extractf32x8_ps(other, 1)};
+    for (int h = 0; h < 2; ++h) {
+      const __m512d margin = _mm512_sub_pd(_mm512_cvtps_pd(label_half[h]), _mm512_cvtps_pd(other_half[h]));
+      const __m512d clipped = _mm512_min_pd(_mm512_max_pd(margin, smallest), largest);
+      _mm512_storeu_si512(margins + i + 8 * h, _mm512_cvtpd_epi64(_mm512_mul_pd(clipped, units)));
+    }
+  }
+}
+
+// PortableExp, operation by operation, of arguments that are no larger than 0.
+STEADFAST_VNNI STEADFAST_INLINE __m512d VnniExp(__m512d x) {
+  const __m512d rounder = _mm512_set1_pd(kExpRounder);
+  const __m512d k = _mm512_sub_pd(_mm512_add_pd(_mm512_mul_pd(x, _mm512_set1_pd(kLog2E)), rounder), rounder);
+  const __m512d r = _mm512_sub_pd(_mm512_sub_pd(x, _mm512_mul_pd(k, _mm512_set1_pd(kLn2High))),
+                                  _mm512_mul_pd(k, _mm512_set1_pd(kLn2Low)));
+  __m512d sum = _mm512_set1_pd(kExpCoefficients[kExpDegree]);
+  for (int n = kExpDegree - 1; n >= 0; --n)
+    sum = _mm512_add_pd(_mm512_mul_pd(sum, r), _mm512_set1_pd(kExpCoefficients[n]));
+  const __m512d result = _mm512_scalef_pd(sum, k);
+  return _mm512_mask_mov_pd(result, _mm512_cmp_pd_mask(x, _mm512_set1_pd(kExpUnderflow), _CMP_LT_OQ),
+                            _mm512_setzero_pd());
+}
+
+STEADFAST_VNNI STEADFAST_INLINE __m512d VnniDoubles(const float* values) {
+  return _mm512_cvtps_pd(_mm256_loadu_ps(values));
+}
+
+STEADFAST_VNNI void VnniExponentials(const float* logits, int classes, double* exponentials, double* largest) {
+  for (int i = 0; i < kBlockImages; i += 8) {
+    __m512d most = VnniDoubles(logits + i), sum = _mm512_setzero_pd();
+    for (int c = 1; c < classes; ++c) most = _mm512_max_pd(most, VnniDoubles(logits + c * kBlockImages + i));
+    for (int c = 0; c < classes; ++c)
+      sum = _mm512_add_pd(sum, VnniExp(_mm512_sub_pd(VnniDoubles(logits + c * kBlockImages + i), most)));
+    _mm512_storeu_pd(exponentials + i, sum);
+    _mm512_storeu_pd(largest + i, most);
+  }
+}
+
+STEADFAST_VNNI void VnniMaximumRows(const uint8_t* other, uint8_t* row) {
+  _mm512_storeu_si512(row, _mm512_max_epu8(_mm512_loadu_si512(row), _mm512_loadu_si512(other)));
+}
+
+#endif  // STEADFAST_X86
+
+}  // namespace
+
+const Kernels& KernelsOf(InstructionSet set) {
+  static const Kernels portable = {
+      Portable::MakeQuad,    Portable::Products,  Portable::Maximum,     Portable::Subtract, Portable::AddScaledRow,
+      Portable::Requantize,  Portable::Reals,     Portable::MaximumRows, Portable::AddRows,  Portable::Difference,
+      Portable::CompressRow, Portable::LookUpSum, Portable::Score,       ExponentialsBody,   NaturalOrder()};
+#if STEADFAST_X86
+  static const Kernels avx2 = {
+      Avx2Loops::MakeQuad,     Avx2Products,          Avx2Loops::Maximum,     Avx2Loops::Subtract,
+      Avx2Loops::AddScaledRow, Avx2Loops::Requantize, Avx2Loops::Reals,       Avx2Loops::MaximumRows,
+      Avx2Loops::AddRows,      Avx2Loops::Difference, Avx2Loops::CompressRow, Avx2Loops::LookUpSum,
+      Avx2Loops::Score,        ExponentialsBody,      NaturalOrder()};
+  static const bool has_compress = __builtin_cpu_supports("avx512vbmi2");
+  static const Kernels vnni = {VnniMakeQuad,
+                               VnniProducts,
+                               VnniMaximum,
+                               VnniSubtract,
+                               VnniAddScaledRow,
+                               VnniRequantize,
+                               VnniReals,
+                               VnniMaximumRows,
+                               Avx512Loops::AddRows,
+                               VnniDifference,
+                               has_compress ? VnniCompressRow : Avx512Loops::CompressRow,
+                               VnniLookUp,
+                               VnniScore,
+                               VnniExponentials,
+                               VnniOrder()};
+  if (set == InstructionSet::kAvx512Vnni) return vnni;
+  if (set == InstructionSet::kAvx2) return avx2;
+#endif
+  (void)set;
+  return portable;
+}
+
+}  // namespace steadfast::engine

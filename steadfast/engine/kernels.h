@@ -1,0 +1,111 @@
+// The inner loops of the engine, one set for each instruction set. Internal to the engine.
+//
+// A "row" is the codes of one element for the 64 images of a block: 64 bytes, in the order of the images. A "quad" is 4
+// rows interleaved so that the 4 codes of an image lie side by side: 256 bytes. Sums are 64 int32 in the kernel set's
+// own order of images. Sums wrap modulo 2^32.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "steadfast/engine/block.h"            // kBlockImages
+#include "steadfast/engine/instruction_set.h"  // InstructionSet
+
+namespace steadfast::engine {
+
+inline constexpr int kQuadBytes = 256;
+inline constexpr int kOutputsPerCall = 6;  // 6 x 4 vector registers of sums
+
+struct RequantizeConstants {
+  float scale;
+  float offset;
+  float lowest;
+  float highest;
+  int zero_below;
+};
+
+// How one operand of an Add becomes real.
+struct OperandConstants {
+  int zero_point;
+  float scale;
+};
+struct QuantizeConstants {
+  float scale;
+  int zero_point;
+  int lowest, highest;
+  int zero_below;
+};
+
+// Sums of what a neuron's codes lead to, over the images of a block.
+struct LookUp {
+  const int32_t* sums;  // of the neuron
+  int32_t correction;
+  RequantizeConstants constants;
+  const int64_t* table;  // [code][64], in the order of sums
+};
+
+struct Kernels {
+  // Interleaves 4 rows into a quad.
+  void (*make_quad)(const uint8_t* const rows[4], uint8_t* quad);
+
+  // sums[o][lane] = initial[o * initial_stride][lane] (0 where initial is null) + sum over taps of the 4-way product of
+  // base[offsets[t]] with weights[t * outputs + o], for o < outputs <= kOutputsPerCall.
+  void (*products)(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights, int outputs,
+                   const int32_t* initial, int64_t initial_stride, int32_t* sums);
+
+  // into[lane] = max(into[lane], sums[lane]) for `count` sums.
+  void (*maximum)(const int32_t* sums, int32_t* into, int count);
+
+  // result = a - b for 64 sums.
+  void (*subtract)(const int32_t* a, const int32_t* b, int32_t* result);
+
+  // into = from + factor * row, for 64 sums; |factor| <= 2^15.
+  void (*add_scaled_row)(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into);
+
+  // One row of codes from 64 sums, to which `correction` is added first.
+  void (*requantize)(const int32_t* sums, int32_t correction, const RequantizeConstants& constants, uint8_t* row);
+
+  // reals[image] = float(sum + correction) * scale + offset, in the order of the images.
+  void (*reals)(const int32_t* sums, int32_t correction, float scale, float offset, float* reals);
+
+  // row = max(row, other)
+  void (*maximum_rows)(const uint8_t* other, uint8_t* row);
+
+  // The residual addition of two rows of codes.
+  void (*add_rows)(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b, const OperandConstants& of_b,
+                   const QuantizeConstants& constants, uint8_t* row);
+
+  // The images for which two rows differ.
+  uint64_t (*difference)(const uint8_t* a, const uint8_t* b);
+
+  // Writes the codes of the images in `lanes` one after the other to `to`.
+  void (*compress_row)(const uint8_t* row, uint64_t lanes, uint8_t* to);
+
+  // The sum over the images of table[code of sums + factor * row], where it is not that of `sums` itself.
+  int64_t (*look_up)(const LookUp& look_up, const uint8_t* row, int32_t factor);
+
+  // Decisions and margins of 64 images. logits: [classes][64]; labels: [64]. predictions: the class of the largest
+  // logit, the lowest where several are. margins: in units of 2^-20.
+  void (*score)(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions, int64_t* margins);
+
+  // Of the same images: exponentials[image] = sum over classes of exp(logit - largest), largest[image].
+  void (*exponentials)(const float* logits, int classes, double* exponentials, double* largest);
+
+  // lane_of_image[i]: where image i stands among 64 sums.
+  std::array<uint8_t, kBlockImages> lane_of_image;
+};
+
+const Kernels& KernelsOf(InstructionSet set);
+
+// What the kernels cost on this machine, measured when first asked for: nanoseconds for the 64 images of a block.
+struct KernelCosts {
+  double tap;       // one tap of one output, in calls for several outputs
+  double lone_tap;  // one tap, in calls for one output
+  double quad;      // making a quad
+  double row;       // adding a scaled row
+  double code_row;  // requantizing a row
+  double compress;  // gathering some images of a row
+};
+const KernelCosts& CostsOf(InstructionSet set);
+
+}  // namespace steadfast::engine

@@ -1,0 +1,39 @@
+#include "steadfast/engine/operators/operator.h"
+
+#include <algorithm>
+
+namespace steadfast::engine {
+
+std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node) {
+  return std::visit(
+      [&](const auto& operation) {
+        return Make(operation, OperatorSource{model, node});
+      },
+      node.operation);
+}
+
+void ChannelwiseOperator::RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
+                                   const BlockOutput& output) const {
+  const int64_t in_bytes = in_.height * in_.width * kRowBytes, out_bytes = out_.height * out_.width * kRowBytes;
+  std::vector<const uint8_t*> channel_inputs(inputs.size());
+  for (int64_t c = 0; c < out_.channels; ++c) {
+    for (size_t i = 0; i < inputs.size(); ++i) channel_inputs[i] = inputs[i] + c * in_bytes;
+    RunChannel(c, channel_inputs, workspace, output.rows + c * out_bytes);
+  }
+}
+
+void ChannelwiseOperator::RunChanged(const BlockChange& change, Workspace& workspace, std::any&) const {
+  std::vector<int32_t> channels;
+  for (const ChangedValue* input : change.inputs)
+    channels.insert(channels.end(), input->channels().begin(), input->channels().end());
+  std::sort(channels.begin(), channels.end());
+  channels.erase(std::unique(channels.begin(), channels.end()), channels.end());
+  std::vector<const uint8_t*> channel_inputs(change.inputs.size());
+  for (int32_t c : channels) {
+    for (size_t i = 0; i < change.inputs.size(); ++i) channel_inputs[i] = change.inputs[i]->channel(c);
+    RunChannel(c, channel_inputs, workspace, change.output->Begin(c));
+    change.output->Finish(c, change.valid, *workspace.kernels);
+  }
+}
+
+}  // namespace steadfast::engine

@@ -1,0 +1,171 @@
+// What an operator of the graph is to the engine: one file each gives the definition (one image, plain loops), the path
+// for blocks of images, and the differential rule: what of the output may change when something of the input did.
+//
+// To add one: its file here, its Make below, its kind in model/quantized_model.h.
+#pragma once
+
+#include <any>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "steadfast/engine/kernels.h"
+#include "steadfast/model/quantized_model.h"  // QuantizedModel, Node
+
+namespace steadfast::engine {
+
+// A change of one weight: index into its output's weights, and what its level grew by.
+struct WeightDelta {
+  int32_t output;
+  int32_t source;
+  int32_t level_delta;
+};
+
+// Codes of a value of one block, of which some channels may have others than in the golden run.
+class ChangedValue {
+ public:
+  // rows: [channels * rows of a channel][64]
+  ChangedValue(int64_t channels, int64_t rows_of_channel)
+      : rows_of_channel_(rows_of_channel),
+        rows_(static_cast<size_t>(channels * rows_of_channel * kRowBytes)),
+        is_changed_(static_cast<size_t>(channels), 0) {}
+
+  // Nothing is changed: all channels are those of the golden run.
+  void Reset(const uint8_t* golden) {
+    golden_ = golden;
+    for (int32_t channel : channels_) is_changed_[static_cast<size_t>(channel)] = 0;
+    channels_.clear();
+    lanes_ = 0;
+  }
+
+  const uint8_t* golden(int64_t channel) const { return golden_ + channel * rows_of_channel_ * kRowBytes; }
+  const uint8_t* channel(int64_t channel) const {
+    return is_changed_[static_cast<size_t>(channel)] != 0 ? rows_.data() + channel * rows_of_channel_ * kRowBytes
+                                                          : golden(channel);
+  }
+  // Where a channel's new rows are written before Finish.
+  uint8_t* Begin(int64_t channel) { return rows_.data() + channel * rows_of_channel_ * kRowBytes; }
+  // Takes the channel as changed where any of its rows differs from the golden run for one of the `valid` images.
+  void Finish(int64_t channel, uint64_t valid, const Kernels& kernels) {
+    uint64_t lanes = 0;
+    const uint8_t* now = Begin(channel);
+    const uint8_t* before = golden(channel);
+    for (int64_t r = 0; r < rows_of_channel_; ++r)
+      lanes |= kernels.difference(now + r * kRowBytes, before + r * kRowBytes);
+    if ((lanes & valid) == 0) return;
+    lanes_ |= lanes & valid;
+    is_changed_[static_cast<size_t>(channel)] = 1;
+    channels_.push_back(static_cast<int32_t>(channel));
+  }
+
+  std::span<const int32_t> channels() const { return channels_; }  // the changed ones
+  bool is_changed(int64_t channel) const { return is_changed_[static_cast<size_t>(channel)] != 0; }
+  uint64_t lanes() const { return lanes_; }  // the images for which anything changed
+  int64_t channel_count() const { return static_cast<int64_t>(is_changed_.size()); }
+  int64_t rows_of_channel() const { return rows_of_channel_; }
+
+ private:
+  int64_t rows_of_channel_;
+  const uint8_t* golden_ = nullptr;
+  std::vector<uint8_t> rows_;
+  std::vector<uint8_t> is_changed_;
+  std::vector<int32_t> channels_;
+  uint64_t lanes_ = 0;
+};
+
+// Memory for one thread's work, shared by the operators it runs one after another.
+struct Workspace {
+  explicit Workspace(InstructionSet set) : kernels(&KernelsOf(set)), costs(&CostsOf(set)) {}
+  const Kernels* kernels;
+  const KernelCosts* costs;
+  std::vector<uint8_t> quads, changed_quads;
+  std::vector<int32_t> sums, pooled;
+  std::vector<uint32_t> weights;
+};
+
+// Where an operator's results of one block go.
+struct BlockOutput {
+  uint8_t* rows;  // coded outputs: [elements][64]
+  float* reals;   // real outputs: [elements][64]
+  int32_t* sums;  // weighted operators: where to keep the sums ([SumsKept()][64]), or null
+};
+
+// What of a block changed before an operator, and where its output's changes go.
+struct BlockChange {
+  std::span<ChangedValue* const> inputs;
+  std::span<const WeightDelta> deltas;  // of this operator's weights, ascending by output
+  int64_t block = 0;                    // golden sums and rows of another block have another number
+  const int32_t* golden_sums = nullptr;
+  uint64_t valid = 0;  // the lanes that hold an image
+  ChangedValue* output = nullptr;
+  // Real outputs: [elements][64], of which only changed ones are written; the lanes for which any may have changed.
+  float* reals = nullptr;
+  uint64_t* real_lanes = nullptr;
+};
+
+class Operator {
+ public:
+  virtual ~Operator() = default;
+
+  // The definition: one image. inputs: the codes of each input; results go to `codes`, or to `reals`.
+  virtual void RunScalar(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
+                         std::span<float> reals) const = 0;
+
+  // A block of images. inputs: the rows of each input.
+  virtual void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
+                        const BlockOutput& output) const = 0;
+
+  // The differential rule: the output's changed channels, from those of the inputs and the changed weights. `state` is
+  // the operator's own memory between calls of one thread.
+  virtual void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const = 0;
+
+  // What RunChanged costs of RunBlock, about, when these channels of its input changed.
+  virtual double ChangedShare(const ChangedValue& input, const KernelCosts&) const {
+    return static_cast<double>(input.channels().size()) / static_cast<double>(input.channel_count());
+  }
+
+  // ---- weighted operators ----
+
+  // Takes the codes of its weight tensor.
+  virtual void SetWeights(const model::WeightTensor&) {}
+  // Takes a max-pool behind it into itself, where that gives the same; false where it does not.
+  virtual bool Fuse(const model::MaxPool&) { return false; }
+  // How many rows of sums the golden run keeps for RunChanged.
+  virtual int64_t SumsKept() const { return 0; }
+  // Of a linear operator with coded output, the table look-up of a neuron; false for others.
+  virtual bool LookUpOf(int64_t /*output*/, const int32_t* /*golden_sums*/, LookUp&) const { return false; }
+  virtual int32_t ZeroPoint() const { return 0; }  // of its input
+};
+
+// Operators that compute each channel of their output from one channel of each input.
+class ChannelwiseOperator : public Operator {
+ public:
+  void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace, const BlockOutput& output) const override;
+  void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
+
+ protected:
+  ChannelwiseOperator(const model::ValueShape& in, const model::ValueShape& out) : in_(in), out_(out) {}
+  // inputs: the rows of the channel, of each input.
+  virtual void RunChannel(int64_t channel, std::span<const uint8_t* const> inputs, Workspace& workspace,
+                          uint8_t* output) const = 0;
+  const model::ValueShape in_, out_;
+};
+
+// What an operator of `model` is made from. The model is not kept.
+struct OperatorSource {
+  const model::QuantizedModel& model;
+  const model::Node& node;
+  const model::Value& input(size_t i) const { return model.values[static_cast<size_t>(node.inputs[i])]; }
+  const model::Value& output() const { return model.values[static_cast<size_t>(node.output)]; }
+};
+std::unique_ptr<Operator> Make(const model::Convolution& operation, const OperatorSource& source);
+std::unique_ptr<Operator> Make(const model::Linear& operation, const OperatorSource& source);
+std::unique_ptr<Operator> Make(const model::MaxPool& operation, const OperatorSource& source);
+std::unique_ptr<Operator> Make(const model::AveragePool& operation, const OperatorSource& source);
+std::unique_ptr<Operator> Make(const model::Add& operation, const OperatorSource& source);
+std::unique_ptr<Operator> Make(const model::Concatenate& operation, const OperatorSource& source);
+std::unique_ptr<Operator> Make(const model::Flatten& operation, const OperatorSource& source);
+std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node);
+
+}  // namespace steadfast::engine

@@ -1,0 +1,538 @@
+#include "steadfast/engine/operators/weighted_sum.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <limits>
+
+namespace steadfast::engine {
+namespace {
+
+constexpr QuadShape kQuadShapes[] = {{4, 1}, {2, 2}, {1, 4}};
+
+int64_t CeilDivide(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Weights whose levels exceed int8 are split into this many int8 terms (|level| <= 255 = 127 + 127 + 1).
+int TermsOf(const model::CodeFormat& format) {
+  return model::LargestStoredLevel(format) <= 127 ? 1 : 3;
+}
+
+int8_t TermOf(int level, int term, int terms) {
+  if (terms == 1) return static_cast<int8_t>(level);
+  for (int t = 0; t < term; ++t) level -= std::clamp(level, -127, 127);
+  return static_cast<int8_t>(std::clamp(level, -127, 127));
+}
+
+// The quad shape with the fewest taps for `channels` input channels.
+QuadShape ChooseQuad(int64_t channels, const model::Window& window) {
+  QuadShape best = kQuadShapes[0];
+  int64_t fewest = std::numeric_limits<int64_t>::max();
+  for (const QuadShape& quad : kQuadShapes) {
+    const int64_t taps =
+        CeilDivide(channels, quad.channels) * window.kernel_h * CeilDivide(window.kernel_w, quad.columns);
+    if (taps < fewest) {
+      fewest = taps;
+      best = quad;
+    }
+  }
+  return best;
+}
+
+std::array<uint8_t, kRowBytes> RowOf(int code) {
+  std::array<uint8_t, kRowBytes> row;
+  row.fill(static_cast<uint8_t>(code));
+  return row;
+}
+
+const model::WeightTensor& WeightOf(const OperatorSource& source, int weight) {
+  return source.model.weights[static_cast<size_t>(weight)];
+}
+
+}  // namespace
+
+// What RunChanged keeps for one thread: for the last set of changed planes, their taps and, for the last block, the
+// sums without them.
+struct WeightedSum::State {
+  std::vector<int32_t> channels;  // the changed ones
+  std::vector<int32_t> groups;    // that hold any of them
+  std::vector<int32_t> planes;    // of a group: those changed in any group
+  std::vector<int32_t> offsets;
+  std::vector<uint32_t> weights;
+  int64_t block = -1;
+  std::vector<int32_t> base;  // [out][position][64]
+};
+
+WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& window, int groups, int weight,
+                         const OperatorSource& source)
+    : in_(in),
+      out_(source.output().shape),
+      window_(window),
+      groups_(groups),
+      zero_point_(source.input(0).coding->zero_point),
+      requantization_(model::RequantizationOf(source.model, source.node)),
+      products_(model::ProductsPerOutput(source.model, source.node)),
+      group_inputs_(WeightOf(source, weight).shape[1]),
+      format_(WeightOf(source, weight).format),
+      terms_(TermsOf(format_)),
+      padded_h_(in.height + 2 * int64_t{window.pad_h}),
+      padded_w_(in.width + 2 * int64_t{window.pad_w}),
+      padding_row_(RowOf(zero_point_)),
+      dense_(Arrange(ChooseQuad(group_inputs_, window))),
+      differential_(Arrange(ChooseQuad(1, window))) {
+  SetWeights(WeightOf(source, weight));
+}
+
+WeightedSum::Arrangement WeightedSum::Arrange(QuadShape quad) const {
+  Arrangement arrangement;
+  arrangement.quad = quad;
+  arrangement.planes_per_group = CeilDivide(group_inputs_, quad.channels);
+  arrangement.taps_per_plane = window_.kernel_h * CeilDivide(window_.kernel_w, quad.columns);
+  for (int term = 0; term < terms_; ++term) {
+    for (int64_t plane = 0; plane < arrangement.planes_per_group; ++plane) {
+      for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
+        for (int64_t kx = 0; kx < window_.kernel_w; kx += quad.columns) {
+          std::array<int32_t, 4> sources;
+          for (int slot = 0; slot < 4; ++slot) {
+            const int64_t channel = plane * quad.channels + slot / quad.columns;
+            const int64_t column = kx + slot % quad.columns;
+            const bool inside = channel < group_inputs_ && column < window_.kernel_w;
+            sources[static_cast<size_t>(slot)] =
+                inside ? static_cast<int32_t>((channel * window_.kernel_h + ky) * window_.kernel_w + column) : -1;
+          }
+          arrangement.sources.push_back(sources);
+          const int64_t row = plane * padded_h_ + ky * window_.dilation_h;
+          arrangement.offsets.push_back(static_cast<int32_t>((row * padded_w_ + kx * window_.dilation_w) * kQuadBytes));
+        }
+      }
+    }
+  }
+  return arrangement;
+}
+
+template <typename LevelOf>
+uint32_t WeightedSum::PackedTap(const Arrangement& arrangement, int64_t tap, const LevelOf& level_of) const {
+  const auto term = static_cast<int>(tap / (arrangement.planes_per_group * arrangement.taps_per_plane));
+  uint32_t packed = 0;
+  for (size_t slot = 0; slot < 4; ++slot) {
+    const int32_t source = arrangement.sources[static_cast<size_t>(tap)][slot];
+    const int level = source < 0 ? 0 : level_of(source);
+    packed |= uint32_t{static_cast<uint8_t>(TermOf(level, term, terms_))} << (8 * slot);
+  }
+  return packed;
+}
+
+template <typename Block>
+void WeightedSum::ForEachOutputBlock(int64_t group, const Block& block) const {
+  const int64_t per_group = outputs_per_group();
+  for (int64_t first = 0; first < per_group; first += kOutputsPerCall)
+    block(group * per_group + first, static_cast<int>(std::min<int64_t>(kOutputsPerCall, per_group - first)));
+}
+
+void WeightedSum::Pack(Arrangement& arrangement) const {
+  arrangement.weights.clear();
+  for (int64_t group = 0; group < groups_; ++group) {
+    ForEachOutputBlock(group, [&](int64_t channel, int count) {
+      for (int64_t tap = 0; tap < arrangement.taps(); ++tap) {
+        for (int64_t o = channel; o < channel + count; ++o)
+          arrangement.weights.push_back(PackedTap(arrangement, tap, [&](int32_t i) { return LevelAt(o, i); }));
+      }
+    });
+  }
+}
+
+void WeightedSum::SetWeights(const model::WeightTensor& weight) {
+  levels_.resize(weight.codes.size());
+  for (size_t i = 0; i < levels_.size(); ++i) levels_[i] = static_cast<int16_t>(format_.level(weight.codes[i]));
+  corrections_.assign(static_cast<size_t>(out_.channels), 0);
+  for (int64_t output = 0; output < out_.channels; ++output) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < products_; ++i) sum += LevelAt(output, i);
+    corrections_[static_cast<size_t>(output)] = static_cast<int32_t>(-zero_point_ * sum);
+  }
+  Pack(dense_);
+  if (differential_.quad == dense_.quad)
+    differential_.weights = dense_.weights;
+  else
+    Pack(differential_);
+}
+
+// Max-pooling can be taken on the sums where its windows tile and requantization grows with the sum.
+bool WeightedSum::Fuse(const model::MaxPool& pool) {
+  const model::Window& window = pool.window;
+  const bool tiles = window.stride_h == window.kernel_h && window.stride_w == window.kernel_w && window.pad_h == 0 &&
+                     window.pad_w == 0 && window.dilation_h == 1 && window.dilation_w == 1;
+  const auto& scales = requantization_.scale;
+  const bool grows = std::all_of(scales.begin(), scales.end(), [](float scale) { return scale >= 0; });
+  // Maxima are taken before the zero point is corrected: sums of plain codes must not wrap either.
+  const bool fits = products_ * 255 * model::LargestStoredLevel(format_) < int64_t{1} << 31;
+  if (!tiles || !grows || !fits || requantization_.real) return false;
+  pool_h_ = window.kernel_h;
+  pool_w_ = window.kernel_w;
+  return true;
+}
+
+RequantizeConstants WeightedSum::ConstantsOf(int64_t output) const {
+  const auto c = static_cast<size_t>(output);
+  return {requantization_.scale[c], requantization_.offset[c], requantization_.lowest, requantization_.highest,
+          requantization_.zero_below};
+}
+
+bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const {
+  if (requantization_.real || positions() != 1) return false;
+  look_up.sums = golden_sums + output * kBlockImages;
+  look_up.correction = corrections_[static_cast<size_t>(output)];
+  look_up.constants = ConstantsOf(output);
+  return true;
+}
+
+std::vector<uint8_t>& WeightedSum::Resized(std::vector<uint8_t>& quads, const Arrangement& arrangement) const {
+  // A quad at the right edge reads up to 3 columns further.
+  const int64_t count = arrangement.planes_per_group * groups_ * padded_h_ * padded_w_ + 4;
+  if (static_cast<int64_t>(quads.size()) < count * kQuadBytes) quads.resize(static_cast<size_t>(count * kQuadBytes));
+  return quads;
+}
+
+// Lays a plane of the input out as quads, padding included.
+template <typename ChannelRows>
+void WeightedSum::ExpandPlane(const Arrangement& arrangement, int64_t plane, const ChannelRows& channel_rows,
+                              const Kernels& kernels, uint8_t* quads) const {
+  const QuadShape& shape = arrangement.quad;
+  const int64_t group = plane / arrangement.planes_per_group;
+  const int64_t first = plane % arrangement.planes_per_group * shape.channels;
+  const uint8_t* rows[4];
+  for (int slot = 0; slot < 4; ++slot) {
+    const int64_t channel = first + slot / shape.columns;
+    rows[slot] = channel < group_inputs_ ? channel_rows(group * group_inputs_ + channel) : nullptr;
+  }
+  uint8_t* quad = quads + plane * padded_h_ * padded_w_ * kQuadBytes;
+  for (int64_t py = 0; py < padded_h_; ++py) {
+    const int64_t y = py - window_.pad_h;
+    for (int64_t px = 0; px < padded_w_; ++px, quad += kQuadBytes) {
+      const uint8_t* sources[4];
+      for (int slot = 0; slot < 4; ++slot) {
+        const int64_t x = px - window_.pad_w + slot % shape.columns * window_.dilation_w;
+        const bool inside = rows[slot] != nullptr && y >= 0 && y < in_.height && x >= 0 && x < in_.width;
+        sources[slot] = inside ? rows[slot] + (y * in_.width + x) * kRowBytes : padding_row_.data();
+      }
+      kernels.make_quad(sources, quad);
+    }
+  }
+}
+
+template <typename ChannelRows>
+void WeightedSum::ExpandAll(const ChannelRows& channel_rows, Workspace& workspace) const {
+  uint8_t* quads = Resized(workspace.quads, dense_).data();
+  for (int64_t plane = 0; plane < dense_.planes_per_group * groups_; ++plane)
+    ExpandPlane(dense_, plane, channel_rows, *workspace.kernels, quads);
+}
+
+const uint8_t* WeightedSum::QuadAt(const Arrangement& arrangement, const uint8_t* quads, int64_t group, int64_t oy,
+                                   int64_t ox) const {
+  const int64_t row = group * arrangement.planes_per_group * padded_h_ + oy * window_.stride_h;
+  return quads + (row * padded_w_ + ox * window_.stride_w) * kQuadBytes;
+}
+
+// The sums of `count` outputs from `channel` on at a position: `into`, or where they start if no tap comes to that.
+const int32_t* WeightedSum::ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
+                                       const Kernels& kernels, int32_t* into) const {
+  const int32_t* initial =
+      program.initial == nullptr ? nullptr : program.initial + (channel * positions() + position) * kBlockImages;
+  const auto taps = static_cast<int64_t>(program.offsets.size());
+  if (taps == 0) return initial;
+  const uint8_t* quads = QuadAt(*program.arrangement, program.quads, channel / outputs_per_group(),
+                                position / out_.width, position % out_.width);
+  kernels.products(quads, program.offsets.data(), static_cast<int>(taps),
+                   program.weights + (channel - program.first_output) * taps, count, initial,
+                   positions() * kBlockImages, into);
+  return into;
+}
+
+void WeightedSum::StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction,
+                              const Kernels& kernels, uint8_t* rows, float* reals) const {
+  const auto c = static_cast<size_t>(output);
+  if (requantization_.real)
+    kernels.reals(sums, correction, requantization_.scale[c], requantization_.offset[c],
+                  reals + (output * positions() + position) * kBlockImages);
+  else
+    kernels.requantize(sums, correction, ConstantsOf(output), rows + position * kRowBytes);
+}
+
+void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
+                           const BlockOutput& output) const {
+  const Kernels& kernels = *workspace.kernels;
+  const int64_t channel_bytes = in_.height * in_.width * kRowBytes;
+  ExpandAll([&](int64_t c) { return inputs[0] + c * channel_bytes; }, workspace);
+  workspace.sums.resize(kOutputsPerCall * kBlockImages);
+  workspace.pooled.resize(kOutputsPerCall * kBlockImages);
+  const Program program{&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data()};
+  const auto keep = [&](int64_t channel, int count, int64_t position, const int32_t* sums) {
+    for (int o = 0; o < count; ++o) {
+      std::memcpy(output.sums + ((channel + o) * positions() + position) * kBlockImages, sums + o * kBlockImages,
+                  kBlockImages * sizeof(int32_t));
+    }
+  };
+  const int64_t pooled_positions = pooled_h() * pooled_w();
+  for (int64_t group = 0; group < groups_; ++group) {
+    ForEachOutputBlock(group, [&](int64_t channel, int count) {
+      for (int64_t at = 0; at < pooled_positions; ++at) {
+        const int64_t first = at / pooled_w() * pool_h_ * out_.width + at % pooled_w() * pool_w_;
+        for (int64_t p = 0; p < int64_t{pool_h_} * pool_w_; ++p) {
+          int32_t* into = p == 0 ? workspace.pooled.data() : workspace.sums.data();
+          const int64_t position = first + p / pool_w_ * out_.width + p % pool_w_;
+          ProductsAt(program, channel, count, position, kernels, into);
+          if (output.sums != nullptr) keep(channel, count, position, into);
+          if (p > 0) kernels.maximum(into, workspace.pooled.data(), count * static_cast<int>(kBlockImages));
+        }
+        for (int o = 0; o < count; ++o) {
+          uint8_t* rows = output.rows + (requantization_.real ? 0 : (channel + o) * pooled_positions * kRowBytes);
+          StoreOutput(channel + o, at, workspace.pooled.data() + o * kBlockImages,
+                      corrections_[static_cast<size_t>(channel + o)], kernels, rows, output.reals);
+        }
+      }
+      if (output.sums == nullptr || pooled_h() * pool_h_ * pooled_w() * pool_w_ == positions()) return;
+      // Sums at the edge that no pooling window covers.
+      for (int64_t position = 0; position < positions(); ++position) {
+        const bool covered =
+            position / out_.width < pooled_h() * pool_h_ && position % out_.width < pooled_w() * pool_w_;
+        if (!covered)
+          keep(channel, count, position, ProductsAt(program, channel, count, position, kernels, workspace.sums.data()));
+      }
+    });
+  }
+}
+
+// ---- differential ----
+
+// Computing the changed planes' contribution anew against all products, by what the kernels cost.
+double WeightedSum::ChangedShare(const ChangedValue& input, const KernelCosts& costs) const {
+  const auto cost = [&](const Arrangement& arrangement, double planes) {
+    const double quads = planes * static_cast<double>(padded_h_ * padded_w_);
+    const double taps = planes / groups_ * static_cast<double>(arrangement.taps_per_plane * terms_ * out_.elements());
+    const double codes = static_cast<double>(out_.elements() / pool_h_ / pool_w_);
+    return quads * costs.quad + taps * costs.tap + codes * costs.code_row;
+  };
+  const auto changed = static_cast<int64_t>(input.channels().size());
+  // Neighbouring channels share planes.
+  const int64_t planes =
+      std::min(CeilDivide(changed, differential_.quad.channels) + 1, differential_.planes_per_group * groups_);
+  return cost(differential_, static_cast<double>(planes)) /
+         cost(dense_, static_cast<double>(dense_.planes_per_group * groups_));
+}
+
+// The taps of the changed planes, and their weights. Groups have the same taps: where a plane is changed in some groups
+// only, its contribution to the others is taken away and comes back.
+void WeightedSum::SelectTaps(State& state) const {
+  state.groups.clear();
+  state.planes.clear();
+  std::vector<uint8_t> selected(static_cast<size_t>(differential_.planes_per_group), 0);
+  for (int32_t channel : state.channels) {
+    const auto group = static_cast<int32_t>(channel / group_inputs_);
+    if (state.groups.empty() || state.groups.back() != group) state.groups.push_back(group);
+    selected[static_cast<size_t>(channel % group_inputs_ / differential_.quad.channels)] = 1;
+  }
+  for (size_t plane = 0; plane < selected.size(); ++plane) {
+    if (selected[plane] != 0) state.planes.push_back(static_cast<int32_t>(plane));
+  }
+  std::vector<int64_t> taps;
+  state.offsets.clear();
+  for (int64_t tap = 0; tap < differential_.taps(); ++tap) {
+    const int64_t plane = tap / differential_.taps_per_plane % differential_.planes_per_group;
+    if (selected[static_cast<size_t>(plane)] == 0) continue;
+    taps.push_back(tap);
+    state.offsets.push_back(differential_.offsets[static_cast<size_t>(tap)]);
+  }
+  state.weights.clear();
+  for (int64_t group = 0; group < groups_; ++group) {
+    ForEachOutputBlock(group, [&](int64_t channel, int count) {
+      const uint32_t* packed = differential_.weights.data() + channel * differential_.taps();
+      for (int64_t tap : taps) {
+        state.weights.insert(state.weights.end(), packed + tap * count, packed + (tap + 1) * count);
+      }
+    });
+  }
+}
+
+void WeightedSum::ExpandChanged(const BlockChange& change, bool golden, Workspace& workspace,
+                                const State& state) const {
+  uint8_t* quads = Resized(workspace.changed_quads, differential_).data();
+  const ChangedValue& input = *change.inputs[0];
+  for (int32_t group : state.groups) {
+    for (int32_t plane : state.planes) {
+      ExpandPlane(
+          differential_, group * differential_.planes_per_group + plane,
+          [&](int64_t c) { return golden ? input.golden(c) : input.channel(c); }, *workspace.kernels, quads);
+    }
+  }
+}
+
+// Sums without the changed planes, which are kept for the next change of the same ones, and the planes' taps.
+WeightedSum::Program WeightedSum::ProgramOfChangedPlanes(const BlockChange& change, Workspace& workspace,
+                                                         State& state) const {
+  const Kernels& kernels = *workspace.kernels;
+  const auto channels = change.inputs[0]->channels();
+  if (!std::equal(channels.begin(), channels.end(), state.channels.begin(), state.channels.end())) {
+    state.channels.assign(channels.begin(), channels.end());
+    const auto planes = state.planes, groups = state.groups;
+    SelectTaps(state);
+    if (state.planes != planes || state.groups != groups) state.block = -1;
+  }
+  Program program{&differential_, Resized(workspace.changed_quads, differential_).data(), state.offsets,
+                  state.weights.data()};
+  if (state.block != change.block) {
+    state.block = change.block;
+    state.base.resize(static_cast<size_t>(out_.elements() * kBlockImages));
+    workspace.sums.resize(kOutputsPerCall * kBlockImages);
+    ExpandChanged(change, true, workspace, state);
+    for (int32_t group : state.groups) {
+      ForEachOutputBlock(group, [&](int64_t channel, int count) {
+        for (int64_t position = 0; position < positions(); ++position) {
+          const int32_t* sums = ProductsAt(program, channel, count, position, kernels, workspace.sums.data());
+          for (int64_t o = 0; o < count; ++o) {
+            const int64_t at = ((channel + o) * positions() + position) * kBlockImages;
+            kernels.subtract(change.golden_sums + at, sums + o * kBlockImages, state.base.data() + at);
+          }
+        }
+      });
+    }
+  }
+  ExpandChanged(change, false, workspace, state);
+  program.initial = state.base.data();
+  return program;
+}
+
+// All products of one output with its changed weights. The workspace's quads hold the whole input.
+WeightedSum::Program WeightedSum::ProgramOfOutput(int64_t channel, std::span<const WeightDelta> deltas,
+                                                  Workspace& workspace) const {
+  std::vector<int> levels(static_cast<size_t>(products_));
+  for (int64_t i = 0; i < products_; ++i) levels[static_cast<size_t>(i)] = LevelAt(channel, i);
+  for (const WeightDelta& delta : deltas) levels[static_cast<size_t>(delta.source)] += delta.level_delta;
+  workspace.weights.clear();
+  for (int64_t tap = 0; tap < dense_.taps(); ++tap) {
+    workspace.weights.push_back(PackedTap(dense_, tap, [&](int32_t i) { return levels[static_cast<size_t>(i)]; }));
+  }
+  return {&dense_, workspace.quads.data(), dense_.offsets, workspace.weights.data(), nullptr, channel, true};
+}
+
+// What changed weights of one output add to its sums at a position.
+void WeightedSum::AddDeltas(const BlockChange& change, std::span<const WeightDelta> deltas, int64_t position,
+                            const Kernels& kernels, const int32_t* from, int32_t* into) const {
+  const int64_t oy = position / out_.width, ox = position % out_.width;
+  const int64_t first_channel = deltas.front().output / outputs_per_group() * group_inputs_;
+  for (const WeightDelta& delta : deltas) {
+    const int64_t kx = delta.source % window_.kernel_w;
+    const int64_t ky = delta.source / window_.kernel_w % window_.kernel_h;
+    const int64_t channel = first_channel + delta.source / (window_.kernel_w * window_.kernel_h);
+    const int64_t y = oy * window_.stride_h - window_.pad_h + ky * window_.dilation_h;
+    const int64_t x = ox * window_.stride_w - window_.pad_w + kx * window_.dilation_w;
+    const bool inside = y >= 0 && y < in_.height && x >= 0 && x < in_.width;
+    const uint8_t* row =
+        inside ? change.inputs[0]->channel(channel) + (y * in_.width + x) * kRowBytes : padding_row_.data();
+    kernels.add_scaled_row(row, delta.level_delta, from, into);
+    from = into;
+  }
+}
+
+// Computes `count` outputs from `channel` on; `deltas` are those of their weights.
+void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
+                             std::span<const WeightDelta> deltas, Workspace& workspace) const {
+  const Kernels& kernels = *workspace.kernels;
+  std::array<std::span<const WeightDelta>, kOutputsPerCall> deltas_of = {};
+  std::array<int32_t, kOutputsPerCall> corrections = {};
+  for (int o = 0; o < count; ++o) {
+    const auto [first, last] =
+        std::equal_range(deltas.begin(), deltas.end(), WeightDelta{static_cast<int32_t>(channel + o), 0, 0},
+                         [](const WeightDelta& a, const WeightDelta& b) { return a.output < b.output; });
+    deltas_of[static_cast<size_t>(o)] = {first, last};
+    uint32_t sum = 0;
+    for (auto delta = first; delta != last; ++delta) sum += static_cast<uint32_t>(delta->level_delta);
+    corrections[static_cast<size_t>(o)] =
+        static_cast<int32_t>(static_cast<uint32_t>(corrections_[static_cast<size_t>(channel + o)]) -
+                             static_cast<uint32_t>(zero_point_) * sum);
+  }
+  const int64_t pooled_positions = pooled_h() * pooled_w();
+  for (int64_t at = 0; at < pooled_positions; ++at) {
+    const int64_t first = at / pooled_w() * pool_h_ * out_.width + at % pooled_w() * pool_w_;
+    const int32_t* pooled = nullptr;
+    for (int64_t p = 0; p < int64_t{pool_h_} * pool_w_; ++p) {
+      const int64_t position = first + p / pool_w_ * out_.width + p % pool_w_;
+      int32_t* into = p == 0 ? workspace.pooled.data() : workspace.sums.data();
+      const int32_t* sums = ProductsAt(program, channel, count, position, kernels, into);
+      for (int64_t o = 0; o < count && !program.has_changed_weights; ++o) {
+        const auto& own = deltas_of[static_cast<size_t>(o)];
+        if (own.empty()) continue;
+        AddDeltas(change, own, position, kernels, sums + o * kBlockImages, into + o * kBlockImages);
+        sums = into;  // sums that no tap came to are those of one output
+      }
+      if (p == 0)
+        pooled = sums;
+      else
+        kernels.maximum(sums, workspace.pooled.data(), count * static_cast<int>(kBlockImages));
+    }
+    for (int o = 0; o < count; ++o) {
+      uint8_t* rows = requantization_.real ? nullptr : change.output->Begin(channel + o);
+      StoreOutput(channel + o, at, pooled + o * kBlockImages, corrections[static_cast<size_t>(o)], kernels, rows,
+                  change.reals);
+    }
+  }
+  for (int o = 0; o < count && !requantization_.real; ++o) change.output->Finish(channel + o, change.valid, kernels);
+}
+
+void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, std::any& any_state) const {
+  if (!any_state.has_value()) any_state = State();
+  State& state = std::any_cast<State&>(any_state);
+  const ChangedValue& input = *change.inputs[0];
+  const int64_t per_group = outputs_per_group();
+  workspace.sums.resize(kOutputsPerCall * kBlockImages);
+  workspace.pooled.resize(kOutputsPerCall * kBlockImages);
+
+  std::vector<uint8_t> group_changed(static_cast<size_t>(groups_), 0);
+  for (int32_t channel : input.channels()) group_changed[static_cast<size_t>(channel / group_inputs_)] = 1;
+  const auto new_rows = [&](int64_t c) { return input.channel(c); };
+  Program program;
+  bool expanded_all = false;
+  const auto expand_all = [&] {
+    if (!expanded_all) ExpandAll(new_rows, workspace);
+    expanded_all = true;
+  };
+  if (!input.channels().empty()) {
+    if (ChangedShare(input, *workspace.costs) < 1.0) {
+      program = ProgramOfChangedPlanes(change, workspace, state);
+    } else {
+      expand_all();
+      program = {&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data()};
+    }
+  }
+  size_t next = 0;
+  for (int64_t group = 0; group < groups_; ++group) {
+    const size_t begin = next;
+    while (next < change.deltas.size() && change.deltas[next].output < (group + 1) * per_group) ++next;
+    const auto deltas = change.deltas.subspan(begin, next - begin);
+    if (group_changed[static_cast<size_t>(group)] != 0) {
+      ForEachOutputBlock(
+          group, [&](int64_t channel, int count) { RunOutputs(change, program, channel, count, deltas, workspace); });
+      continue;
+    }
+    // Only outputs whose own weights changed: from the golden sums, or all products where the changes are many.
+    for (size_t i = 0; i < deltas.size();) {
+      const int64_t channel = deltas[i].output;
+      size_t end = i;
+      while (end < deltas.size() && deltas[end].output == channel) ++end;
+      const auto own = deltas.subspan(i, end - i);
+      Program of_output{.initial = change.golden_sums};
+      if (static_cast<double>(own.size()) * workspace.costs->row >
+          static_cast<double>(dense_.taps()) * workspace.costs->lone_tap) {
+        expand_all();
+        of_output = ProgramOfOutput(channel, own, workspace);
+      }
+      RunOutputs(change, of_output, channel, 1, own, workspace);
+      i = end;
+    }
+  }
+  if (!requantization_.real || change.real_lanes == nullptr) return;
+  *change.real_lanes |= input.lanes();
+  if (!change.deltas.empty()) *change.real_lanes |= change.valid;
+}
+
+}  // namespace steadfast::engine

@@ -1,0 +1,116 @@
+// What convolutions and linear layers share: packed weights, products on blocks of images, the differential rule.
+// Internal to the operators.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "steadfast/engine/operators/operator.h"
+
+namespace steadfast::engine {
+
+// How the 4 slots of a quad are filled: `channels` neighbouring channels times `columns` neighbouring pixels of a row.
+struct QuadShape {
+  int channels;
+  int columns;
+  bool operator==(const QuadShape&) const = default;
+};
+
+// A linear layer is a convolution of 1 x 1 windows on an input of one pixel.
+class WeightedSum : public Operator {
+ public:
+  void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace, const BlockOutput& output) const override;
+  void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
+  void SetWeights(const model::WeightTensor& weight) override;
+  bool Fuse(const model::MaxPool& pool) override;
+  int64_t SumsKept() const override { return out_.elements(); }
+  int32_t ZeroPoint() const override { return zero_point_; }
+  double ChangedShare(const ChangedValue& input, const KernelCosts& costs) const override;
+  bool LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const override;
+
+ protected:
+  // in: [channels, h, w] as the window sees it.
+  WeightedSum(const model::ValueShape& in, const model::Window& window, int groups, int weight,
+              const OperatorSource& source);
+
+  int LevelAt(int64_t output, int64_t source) const {
+    return levels_[static_cast<size_t>(output * products_ + source)];
+  }
+  const model::ValueShape in_, out_;
+  const model::Window window_;
+  const int groups_;
+  const int zero_point_;
+  const model::Requantization requantization_;
+
+ private:
+  // One way to arrange the products of an output as 4-way taps, with the weights packed for it.
+  struct Arrangement {
+    QuadShape quad{4, 1};
+    int64_t planes_per_group = 0;
+    int64_t taps_per_plane = 0;                   // of one term
+    std::vector<std::array<int32_t, 4>> sources;  // [tap]: indices into an output's weights, or -1 for a zero
+    std::vector<int32_t> offsets;                 // [tap]: of its quad, relative to the position's first quad
+    std::vector<uint32_t> weights;                // [group][output block][tap][output in block]
+
+    int64_t taps() const { return static_cast<int64_t>(offsets.size()); }
+  };
+  // The sums of a block of outputs at a position: where they start, and the taps that come to that.
+  struct Program {
+    const Arrangement* arrangement = nullptr;
+    const uint8_t* quads = nullptr;
+    std::span<const int32_t> offsets = {};
+    const uint32_t* weights = nullptr;  // as in Arrangement, of these taps; from the first of the outputs on
+    const int32_t* initial = nullptr;   // [out][position][64], or null: 0
+    int64_t first_output = 0;           // that `weights` belong to
+    bool has_changed_weights = false;   // changed weights are among `weights` already
+  };
+  struct State;
+
+  int64_t outputs_per_group() const { return out_.channels / groups_; }
+  int64_t positions() const { return out_.height * out_.width; }
+  int64_t pooled_h() const { return out_.height / pool_h_; }
+  int64_t pooled_w() const { return out_.width / pool_w_; }
+  Arrangement Arrange(QuadShape quad) const;
+  void Pack(Arrangement& arrangement) const;
+  // `level_of` gives the level of a source (an index into an output's weights).
+  template <typename LevelOf>
+  uint32_t PackedTap(const Arrangement& arrangement, int64_t tap, const LevelOf& level_of) const;
+  std::vector<uint8_t>& Resized(std::vector<uint8_t>& quads, const Arrangement& arrangement) const;
+  template <typename ChannelRows>
+  void ExpandPlane(const Arrangement& arrangement, int64_t plane, const ChannelRows& channel_rows,
+                   const Kernels& kernels, uint8_t* quads) const;
+  template <typename ChannelRows>
+  void ExpandAll(const ChannelRows& channel_rows, Workspace& workspace) const;
+  const uint8_t* QuadAt(const Arrangement& arrangement, const uint8_t* quads, int64_t group, int64_t oy,
+                        int64_t ox) const;
+  const int32_t* ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
+                            const Kernels& kernels, int32_t* into) const;
+  // Calls block(group, first channel, outputs) for the blocks of outputs of a group that are computed together.
+  template <typename Block>
+  void ForEachOutputBlock(int64_t group, const Block& block) const;
+  void SelectTaps(State& state) const;
+  void ExpandChanged(const BlockChange& change, bool golden, Workspace& workspace, const State& state) const;
+  Program ProgramOfChangedPlanes(const BlockChange& change, Workspace& workspace, State& state) const;
+  Program ProgramOfOutput(int64_t channel, std::span<const WeightDelta> deltas, Workspace& workspace) const;
+  void AddDeltas(const BlockChange& change, std::span<const WeightDelta> deltas, int64_t position,
+                 const Kernels& kernels, const int32_t* from, int32_t* into) const;
+  void RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
+                  std::span<const WeightDelta> deltas, Workspace& workspace) const;
+  void StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction, const Kernels& kernels,
+                   uint8_t* rows, float* reals) const;
+  RequantizeConstants ConstantsOf(int64_t output) const;
+
+  const int64_t products_;  // per output
+  const int64_t group_inputs_;
+  const model::CodeFormat format_;
+  const int terms_;  // weights whose levels exceed int8 are sums of so many int8 terms
+  const int64_t padded_h_, padded_w_;
+  const std::array<uint8_t, kRowBytes> padding_row_;
+  int pool_h_ = 1, pool_w_ = 1;       // fused pooling window (= stride)
+  std::vector<int16_t> levels_;       // [out][product]
+  std::vector<int32_t> corrections_;  // [out]: -zero_point * sum of levels
+  Arrangement dense_;                 // the fewest taps
+  Arrangement differential_;          // the fewest taps for one input channel
+};
+
+}  // namespace steadfast::engine

@@ -1,0 +1,31 @@
+// The elements of a channel that lie under each position of a window. Internal to the operators.
+#pragma once
+
+#include <cstdint>
+
+#include "steadfast/model/quantized_model.h"  // ValueShape, Window
+
+namespace steadfast::engine {
+
+// Calls position(elements) for each position of the window, row by row; elements(visit) calls visit(index into the
+// channel) for each element under it that is no padding.
+template <typename Position>
+void ForEachWindow(const model::ValueShape& in, const model::ValueShape& out, const model::Window& window,
+                   const Position& position) {
+  for (int64_t oy = 0; oy < out.height; ++oy) {
+    for (int64_t ox = 0; ox < out.width; ++ox) {
+      position([&](const auto& visit) {
+        for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
+          const int64_t y = oy * window.stride_h - window.pad_h + ky * window.dilation_h;
+          if (y < 0 || y >= in.height) continue;
+          for (int64_t kx = 0; kx < window.kernel_w; ++kx) {
+            const int64_t x = ox * window.stride_w - window.pad_w + kx * window.dilation_w;
+            if (x >= 0 && x < in.width) visit(y * in.width + x);
+          }
+        }
+      });
+    }
+  }
+}
+
+}  // namespace steadfast::engine

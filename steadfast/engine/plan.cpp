@@ -1,0 +1,35 @@
+#include "steadfast/engine/plan.h"
+
+#include <algorithm>
+
+namespace steadfast::engine {
+namespace {
+
+int64_t CountUses(const model::QuantizedModel& model, int value) {
+  int64_t uses = 0;
+  for (const model::Node& node : model.nodes) uses += std::count(node.inputs.begin(), node.inputs.end(), value);
+  return uses;
+}
+
+}  // namespace
+
+std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse) {
+  std::vector<Step> steps;
+  for (size_t n = 0; n < model.nodes.size(); ++n) {
+    const model::Node& node = model.nodes[n];
+    Step step{MakeOperator(model, node), node.inputs, node.output, model::WeightOf(node).value_or(-1), node.name};
+    if (fuse && n + 1 < model.nodes.size()) {
+      const model::Node& next = model.nodes[n + 1];
+      const auto* pool = std::get_if<model::MaxPool>(&next.operation);
+      if (pool != nullptr && next.input() == node.output && CountUses(model, node.output) == 1 &&
+          step.operation->Fuse(*pool)) {
+        step.output = next.output;
+        ++n;
+      }
+    }
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+}  // namespace steadfast::engine
