@@ -18,6 +18,7 @@ void AddDataCommand(CLI::App& app, Chosen& chosen);
 void AddTrainCommand(CLI::App& app, Chosen& chosen);
 void AddInspectCommand(CLI::App& app, Chosen& chosen);
 void AddInjectCommand(CLI::App& app, Chosen& chosen);
+void AddSweepCommand(CLI::App& app, Chosen& chosen);
 void AddReplayCommand(CLI::App& app, Chosen& chosen);
 void AddStudyCommand(CLI::App& app, Chosen& chosen);
 void AddReportCommand(CLI::App& app, Chosen& chosen);

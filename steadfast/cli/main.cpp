@@ -23,6 +23,7 @@ Start with:
   steadfast data                                 which datasets are here
   steadfast train lenet5 -o model.onnx           train LeNet-5 on Fashion-MNIST, 4-bit weights
   steadfast inject model.onnx --store t.sqlite   break its memory, measure accuracy
+  steadfast sweep model.onnx                     what every single bit costs
   steadfast study studies/quick.yaml             the whole comparison
 Every command explains itself: steadfast train --help)";
 
@@ -60,6 +61,7 @@ int Run(int argc, char** argv) {
   cli::AddTrainCommand(app, chosen);
   cli::AddInspectCommand(app, chosen);
   cli::AddInjectCommand(app, chosen);
+  cli::AddSweepCommand(app, chosen);
   cli::AddReplayCommand(app, chosen);
   cli::AddStudyCommand(app, chosen);
   cli::AddReportCommand(app, chosen);

@@ -412,39 +412,48 @@ void DifferentialEngine::Flush() {
   for (size_t s = 0; s < impl_->gathered.size(); ++s) impl_->RunGathered(s);
 }
 
-NeuronSums::NeuronSums(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron)
-    : plan_(&plan), golden_(&golden), step_(StepOfTensor(plan.steps(), tensor)), neuron_(neuron) {
-  if (CodesOf(plan, tensor) == 0) throw Error(fmt::format("weight tensor {} has no neurons to look up", tensor));
-}
+struct NeuronLookUp::Impl {
+  const Kernels& kernels;
+  const uint8_t* rows;  // of the inputs
+  int32_t zero_point;
+  LookUp look_up{};
+};
 
-int64_t NeuronSums::LookUp(std::span<const Change> changes, const int64_t* table) const {
-  const Step& step = plan_->steps().steps[static_cast<size_t>(step_)];
-  engine::LookUp look_up{};
-  step.operation->LookUpOf(neuron_, golden_->sums[static_cast<size_t>(step_)].data(), look_up);
+NeuronLookUp::NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron) {
+  if (CodesOf(plan, tensor) == 0) throw Error(fmt::format("weight tensor {} has no neurons to look up", tensor));
+  const auto s = static_cast<size_t>(StepOfTensor(plan.steps(), tensor));
+  const Step& step = plan.steps().steps[s];
+  impl_ = std::make_unique<Impl>(Impl{KernelsOf(plan.steps().set),
+                                      golden.rows[static_cast<size_t>(step.inputs[0])].data(),
+                                      step.operation->ZeroPoint()});
+  step.operation->LookUpOf(neuron, golden.sums[s].data(), impl_->look_up);
+}
+NeuronLookUp::~NeuronLookUp() = default;
+NeuronLookUp::NeuronLookUp(NeuronLookUp&&) noexcept = default;
+
+int64_t NeuronLookUp::Sum(std::span<const Change> changes, const int64_t* table) const {
+  LookUp look_up = impl_->look_up;
   look_up.table = table;
-  const Kernels& kernels = KernelsOf(plan_->steps().set);
-  const std::vector<uint8_t>& rows = golden_->rows[static_cast<size_t>(step.inputs[0])];
-  const int32_t zero_point = step.operation->ZeroPoint();
   int32_t sums[kBlockImages];
-  for (size_t i = 0; i + 1 < changes.size(); ++i) {
-    kernels.add_scaled_row(rows.data() + changes[i].input * kRowBytes, changes[i].level_delta, look_up.sums, sums);
+  for (const Change& change : changes.first(changes.size() - 1)) {
+    impl_->kernels.add_scaled_row(impl_->rows + change.input * kRowBytes, change.level_delta, look_up.sums, sums);
     look_up.sums = sums;
-    look_up.correction -= zero_point * changes[i].level_delta;
+    look_up.correction -= impl_->zero_point * change.level_delta;
   }
   const Change& last = changes.back();
-  look_up.correction -= zero_point * last.level_delta;
-  return kernels.look_up(look_up, rows.data() + last.input * kRowBytes, last.level_delta);
+  look_up.correction -= impl_->zero_point * last.level_delta;
+  return impl_->kernels.look_up(look_up, impl_->rows + last.input * kRowBytes, last.level_delta);
 }
 
-std::array<uint8_t, kBlockImages> NeuronSums::PlacesOf(const DifferentialPlan& plan) {
+std::array<uint8_t, kBlockImages> NeuronLookUp::PlacesOf(const DifferentialPlan& plan) {
   return KernelsOf(plan.steps().set).lane_of_image;
 }
 
-int NeuronSums::CodesOf(const DifferentialPlan& plan, int tensor) {
+int NeuronLookUp::CodesOf(const DifferentialPlan& plan, int tensor) {
   const Steps& steps = plan.steps();
   const Step& step = steps.steps[static_cast<size_t>(StepOfTensor(steps, tensor))];
   const ValueInfo& output = steps.values[static_cast<size_t>(step.output)];
-  engine::LookUp look_up{};
+  LookUp look_up{};
   if (!output.coded || output.rows_of_channel != 1 || !step.operation->LookUpOf(0, nullptr, look_up)) return 0;
   return output.codes;
 }

@@ -107,30 +107,32 @@ class DifferentialEngine {
   std::unique_ptr<Impl> impl_;
 };
 
-// A fully connected neuron of a block as sums that a change of one of its weights leads to (see NeuronTable).
-class NeuronSums {
+// Looks up what changes of one fully connected neuron's weights lead to on a block: a neuron has few codes, and each
+// code's consequences are computed once (EvaluateForced) and kept in a table.
+class NeuronLookUp {
  public:
   // Throws Error where the tensor is not one of a fully connected layer with quantized output.
-  NeuronSums(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron);
+  NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron);
+  ~NeuronLookUp();
+  NeuronLookUp(NeuronLookUp&&) noexcept;
 
-  // The sum over the block's images of table[code * 64 + place(image)], code being what the neuron gives for the image
-  // when the weights of `inputs` grow by these levels.
+  // One weight of the neuron: index of its input, and what its level grows by.
   struct Change {
     int64_t input;
     int32_t level_delta;
   };
-  int64_t LookUp(std::span<const Change> changes, const int64_t* table) const;
+  // The sum over the block's images of table[code][place of the image], code being what the neuron gives for it under
+  // the changes (at least one). table: [codes][64]
+  int64_t Sum(std::span<const Change> changes, const int64_t* table) const;
 
-  // Where the tables keep an image of a block.
+  // Where tables keep the images of a block.
   static std::array<uint8_t, kBlockImages> PlacesOf(const DifferentialPlan& plan);
-  // Whether `tensor` is that of a fully connected layer with quantized output, and how many codes a neuron has.
+  // How many codes a neuron of the layer of this weight tensor has; 0 where it has no neurons to look up.
   static int CodesOf(const DifferentialPlan& plan, int tensor);
 
  private:
-  const DifferentialPlan* plan_;
-  const GoldenBlock* golden_;
-  int step_;
-  int64_t neuron_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace steadfast::engine

@@ -45,6 +45,10 @@ Statement& Statement::Bind(std::string_view value) {
   Check(sqlite3_bind_text(statement_.get(), next_++, value.data(), static_cast<int>(value.size()), SQLITE_TRANSIENT));
   return *this;
 }
+Statement& Statement::BindBytes(std::string_view bytes) {
+  Check(sqlite3_bind_blob64(statement_.get(), next_++, bytes.data(), bytes.size(), SQLITE_TRANSIENT));
+  return *this;
+}
 Statement& Statement::Bind(const std::optional<double>& value) {
   return Bind(value.value_or(std::nan("")));
 }
@@ -68,6 +72,11 @@ std::string Statement::Text(int column) const {
   const auto* text = sqlite3_column_text(statement_.get(), column);
   if (text == nullptr) return "";
   return {reinterpret_cast<const char*>(text), static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+std::string Statement::Bytes(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_.get(), column));
+  return bytes == nullptr ? "" : std::string(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column)));
 }
 
 Database::Database(const std::filesystem::path& path, Mode mode)

@@ -21,6 +21,7 @@ class Statement {
   Statement& Bind(double value);  // NaN becomes NULL
   Statement& Bind(std::string_view value);
   Statement& Bind(const std::optional<double>& value);
+  Statement& BindBytes(std::string_view bytes);
 
   // True while there is a row.
   bool Step();
@@ -30,6 +31,7 @@ class Statement {
   int64_t Int(int column) const { return sqlite3_column_int64(statement_.get(), column); }
   double Real(int column) const { return sqlite3_column_double(statement_.get(), column); }
   std::string Text(int column) const;
+  std::string Bytes(int column) const;
   bool IsNull(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
 
  private:

@@ -42,6 +42,35 @@ CREATE TABLE claims (
   WITHOUT ROWID;
 )sql";
 
+// Since schema version 2.
+constexpr const char* kSweepSchema = R"sql(
+CREATE TABLE sweeps (
+  id INTEGER PRIMARY KEY, model INTEGER NOT NULL REFERENCES models, kind TEXT NOT NULL, encoding TEXT NOT NULL,
+  word_bits INTEGER NOT NULL, images INTEGER NOT NULL, dataset TEXT NOT NULL, data_sha256 TEXT NOT NULL);
+CREATE TABLE sweep_parts (
+  sweep INTEGER NOT NULL REFERENCES sweeps, tensor TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+  bits INTEGER NOT NULL, codes INTEGER NOT NULL, run INTEGER NOT NULL REFERENCES runs, faults BLOB NOT NULL,
+  PRIMARY KEY (sweep, tensor, first)) WITHOUT ROWID;
+)sql";
+
+// A fault of a sweep in the store: little-endian uint32 changed, broken, repaired, int64 margin_delta, uint8 held.
+constexpr size_t kSweepFaultBytes = 21;
+
+template <typename T>
+void AppendInteger(std::string& bytes, T value) {
+  for (size_t i = 0; i < sizeof(T); ++i)
+    bytes.push_back(static_cast<char>(static_cast<std::make_unsigned_t<T>>(value) >> (8 * i) & 0xFF));
+}
+
+template <typename T>
+T ReadInteger(std::string_view bytes, size_t& at) {
+  std::make_unsigned_t<T> value = 0;
+  for (size_t i = 0; i < sizeof(T); ++i)
+    value |= static_cast<std::make_unsigned_t<T>>(static_cast<std::make_unsigned_t<T>>(static_cast<uint8_t>(bytes[at++]))
+                                                  << (8 * i));
+  return static_cast<T>(value);
+}
+
 constexpr const char* kTrialColumns =
     "id, model, fault, encoding, rate, trial, faulty_bits, changed_codes, images, correct, changed, broken, repaired, "
     "margin_sum, loss_sum";
@@ -91,6 +120,7 @@ Store Store::Create(const std::filesystem::path& path) {
     tables.Step();
     if (tables.Int(0) == 0) {
       store.database_.Execute(kSchema);
+      store.database_.Execute(kSweepSchema);
       store.database_.Prepare("INSERT INTO meta VALUES ('schema_version', ?), ('written_by', ?)")
           .Bind(fmt::format("{}", kSchemaVersion))
           .Bind(fmt::format("steadfast {}", Version()))
@@ -100,6 +130,7 @@ Store Store::Create(const std::filesystem::path& path) {
     transaction.Commit();
   }
   store.CheckSchema();
+  store.Upgrade();
   return store;
 }
 
@@ -113,7 +144,21 @@ Store Store::OpenForWriting(const std::filesystem::path& path) {
   Store store(path, Database::Mode::kReadWrite);
   store.CheckSchema();
   store.database_.Execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
+  store.Upgrade();
   return store;
+}
+
+// A store of schema version 1 gets the tables that came later.
+void Store::Upgrade() {
+  Transaction transaction(database_);
+  auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
+  if (!version.Step() || version.Text(0) != "1") return;
+  database_.Execute(kSweepSchema);
+  database_.Prepare("UPDATE meta SET value = ? WHERE key = 'schema_version'")
+      .Bind(fmt::format("{}", kSchemaVersion))
+      .Run();
+  version.Run();
+  transaction.Commit();
 }
 
 void Store::CheckSchema() {
@@ -122,7 +167,7 @@ void Store::CheckSchema() {
   if (tables.Int(0) == 0) throw InputError(fmt::format("{}: is a database, but no store written by Steadfast", path_));
   auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
   const std::string found = version.Step() ? version.Text(0) : "none";
-  if (found != fmt::format("{}", kSchemaVersion)) {
+  if (found != fmt::format("{}", kSchemaVersion) && found != "1") {
     throw InputError(fmt::format(
         "{}: has schema version {}, and this program reads version {}; use the version of Steadfast that wrote it",
         path_, found, kSchemaVersion));
@@ -338,6 +383,91 @@ std::optional<std::string> Store::FaultList(const std::string& name) const {
   row.Bind(name);
   if (!row.Step()) return std::nullopt;
   return row.Text(0);
+}
+
+int64_t Store::AddSweep(const SweepRow& s) {
+  for (const SweepRow& other : Sweeps()) {
+    SweepRow same = other;
+    same.id = s.id;
+    if (same.model == s.model && same.kind == s.kind && same.encoding == s.encoding && same.word_bits == s.word_bits &&
+        same.images == s.images && same.data_sha256 == s.data_sha256) {
+      return other.id;
+    }
+  }
+  database_
+      .Prepare(
+          "INSERT INTO sweeps (model, kind, encoding, word_bits, images, dataset, data_sha256) VALUES (?,?,?,?,?,?,?)")
+      .Bind(s.model)
+      .Bind(s.kind)
+      .Bind(s.encoding)
+      .Bind(s.word_bits)
+      .Bind(s.images)
+      .Bind(s.dataset)
+      .Bind(s.data_sha256)
+      .Run();
+  return database_.last_insert_id();
+}
+
+std::vector<SweepRow> Store::Sweeps() const {
+  std::vector<SweepRow> sweeps;
+  auto table = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE name = 'sweeps'");
+  table.Step();
+  if (table.Int(0) == 0) return sweeps;  // schema version 1
+  auto row = database_.Prepare(
+      "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256 FROM sweeps ORDER BY id");
+  while (row.Step()) {
+    sweeps.push_back(
+        {row.Int(0), row.Int(1), row.Text(2), row.Text(3), row.Int(4), row.Int(5), row.Text(6), row.Text(7)});
+  }
+  return sweeps;
+}
+
+void Store::AddSweepPart(int64_t run, int64_t sweep, const SweepPart& part) {
+  std::string bytes;
+  bytes.reserve(part.faults.size() * kSweepFaultBytes);
+  for (const SweepPart::Fault& f : part.faults) {
+    AppendInteger(bytes, f.changed);
+    AppendInteger(bytes, f.broken);
+    AppendInteger(bytes, f.repaired);
+    AppendInteger(bytes, f.margin_delta);
+    AppendInteger(bytes, f.held);
+  }
+  Transaction transaction(database_);
+  database_.Prepare("INSERT OR IGNORE INTO sweep_parts VALUES (?,?,?,?,?,?,?,?)")
+      .Bind(sweep)
+      .Bind(part.tensor)
+      .Bind(part.first)
+      .Bind(static_cast<int64_t>(part.faults.size()))
+      .Bind(part.bits)
+      .Bind(part.codes)
+      .Bind(run)
+      .BindBytes(bytes)
+      .Run();
+  transaction.Commit();
+}
+
+std::vector<SweepPart> Store::SweepParts(int64_t sweep) const {
+  std::vector<SweepPart> parts;
+  auto row = database_.Prepare(
+      "SELECT tensor, bits, codes, first, count, faults FROM sweep_parts WHERE sweep = ? ORDER BY tensor, first");
+  row.Bind(sweep);
+  while (row.Step()) {
+    SweepPart part{row.Text(0), row.Int(1), row.Int(2), row.Int(3), {}};
+    const std::string bytes = row.Bytes(5);
+    if (bytes.size() != static_cast<size_t>(row.Int(4)) * kSweepFaultBytes)
+      throw InputError(fmt::format("{}: a part of a sweep is damaged ({}, fault {})", path_, part.tensor, part.first));
+    for (size_t at = 0; at < bytes.size();) {
+      SweepPart::Fault f;
+      f.changed = ReadInteger<uint32_t>(bytes, at);
+      f.broken = ReadInteger<uint32_t>(bytes, at);
+      f.repaired = ReadInteger<uint32_t>(bytes, at);
+      f.margin_delta = ReadInteger<int64_t>(bytes, at);
+      f.held = ReadInteger<uint8_t>(bytes, at);
+      part.faults.push_back(f);
+    }
+    parts.push_back(std::move(part));
+  }
+  return parts;
 }
 
 void Store::SetClaims(const std::vector<ClaimRow>& claims) {

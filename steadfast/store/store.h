@@ -15,7 +15,7 @@
 
 namespace steadfast::store {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;  // 1 lacked sweeps
 
 struct LayerRow {
   std::string name, kind;
@@ -76,6 +76,35 @@ struct ClaimRow {
   std::string detail_json;
 };
 
+// An exhaustive evaluation of the faults of a model's memory.
+struct SweepRow {
+  int64_t id = 0;     // given by the store
+  int64_t model = 0;  // ModelRow::id
+  std::string kind;   // "bits": every bit alone; "pairs-in-word": every two bits of a word together
+  std::string encoding;
+  int64_t word_bits = 32;
+  int64_t images = 0;
+  std::string dataset, data_sha256;
+};
+
+// What the flips of some bits of one tensor do, one element a fault, in the order of the cells (or of the pairs: words
+// in order, then the lower bit, then the higher one).
+struct SweepPart {
+  std::string tensor;
+  int64_t bits = 0;   // of a code
+  int64_t codes = 0;  // of the tensor
+  int64_t first = 0;  // number of the part's first fault in the tensor
+  struct Fault {
+    uint32_t changed = 0;   // predictions that differ from the fault-free ones
+    uint32_t broken = 0;    // right before, wrong now
+    uint32_t repaired = 0;  // wrong before, right now
+    int64_t margin_delta = 0;  // summed over the images, in units of 2^-20
+    uint8_t held = 0;       // what the bit held before (of a pair: the higher one's times 2 is added)
+    bool operator==(const Fault&) const = default;
+  };
+  std::vector<Fault> faults;
+};
+
 class Store {
  public:
   // Opens or makes a store. Throws IoError, and InputError where the file is no store or of another schema version.
@@ -106,12 +135,20 @@ class Store {
   void AddFaultList(const std::string& name, const std::string& csv);
   std::optional<std::string> FaultList(const std::string& name) const;
 
+  // Adds a sweep, or gives the id of the one with these settings.
+  int64_t AddSweep(const SweepRow& sweep);
+  std::vector<SweepRow> Sweeps() const;
+  // One transaction.
+  void AddSweepPart(int64_t run, int64_t sweep, const SweepPart& part);
+  std::vector<SweepPart> SweepParts(int64_t sweep) const;  // by tensor, then by first fault
+
   void SetClaims(const std::vector<ClaimRow>& claims);
   std::vector<ClaimRow> Claims() const;
 
  private:
   Store(const std::filesystem::path& path, Database::Mode mode);
   void CheckSchema();
+  void Upgrade();
 
   std::string path_;
   Database database_;

@@ -133,7 +133,7 @@ class Operator {
   virtual bool Fuse(const model::MaxPool&) { return false; }
   // How many rows of sums the golden run keeps for RunChanged.
   virtual int64_t SumsKept() const { return 0; }
-  // Of a linear operator with coded output, the table look-up of a neuron; false for others.
+  // The table look-up of a neuron that sums all rows of its input, and gives codes; false for other operators.
   virtual bool LookUpOf(int64_t /*output*/, const int32_t* /*golden_sums*/, LookUp&) const { return false; }
   virtual int32_t ZeroPoint() const { return 0; }  // of its input
 };

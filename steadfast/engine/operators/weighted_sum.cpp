@@ -180,7 +180,10 @@ RequantizeConstants WeightedSum::ConstantsOf(int64_t output) const {
 }
 
 bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const {
-  if (requantization_.real || positions() != 1) return false;
+  // Product i must be that of the input's row i.
+  const bool whole_input = window_.kernel_h == in_.height && window_.kernel_w == in_.width && window_.pad_h == 0 &&
+                           window_.pad_w == 0 && groups_ == 1;
+  if (requantization_.real || positions() != 1 || !whole_input) return false;
   look_up.sums = golden_sums + output * kBlockImages;
   look_up.correction = corrections_[static_cast<size_t>(output)];
   look_up.constants = ConstantsOf(output);

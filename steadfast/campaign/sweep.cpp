@@ -1,0 +1,444 @@
+#include "steadfast/campaign/sweep.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/machine.h"  // AvailableCores
+#include "steadfast/base/parallel.h"
+#include "steadfast/engine/differential.h"
+#include "steadfast/memory/fault_map.h"
+#include "steadfast/model/onnx_file.h"
+
+namespace steadfast::campaign {
+namespace {
+
+using engine::kBlockImages;
+using store::SweepPart;
+
+constexpr int64_t kLargestPairSweep = 4'000'000;
+constexpr int64_t kFaultsOfNeuronPart = 32768;  // about
+constexpr int64_t kBlocksAtOnce = 8;
+
+// The outcome of one image as one number, so that sums over the up to 64 images of a block are sums of numbers: a margin
+// difference of 41 bits (64 * 2^33 fits), then three counts of 7 bits.
+constexpr int kChangedShift = 41, kBrokenShift = 48, kRepairedShift = 55;
+
+int64_t Pack(const engine::Tally& tally) {
+  return tally.margin_delta + (tally.changed << kChangedShift) + (tally.broken << kBrokenShift) +
+         (tally.repaired << kRepairedShift);
+}
+
+void AddPacked(int64_t packed, SweepPart::Fault& to) {
+  const int64_t margin = static_cast<int64_t>(static_cast<uint64_t>(packed) << (64 - kChangedShift)) >>
+                         (64 - kChangedShift);
+  const auto counts = static_cast<uint64_t>(packed - margin);
+  to.margin_delta += margin;
+  to.changed += counts >> kChangedShift & 127;
+  to.broken += counts >> kBrokenShift & 127;
+  to.repaired += counts >> kRepairedShift & 127;
+}
+
+void Add(const SweepPart::Fault& from, SweepPart::Fault& to) {
+  to.changed += from.changed;
+  to.broken += from.broken;
+  to.repaired += from.repaired;
+  to.margin_delta += from.margin_delta;
+}
+
+int64_t PairsOf(int64_t cells) {
+  return cells * (cells - 1) / 2;
+}
+
+// Faults of a tensor that are evaluated together: those of some of its outputs, or of some of its words.
+struct Part {
+  int tensor;
+  int64_t first, count;  // faults
+  bool by_look_up;
+};
+
+// The golden blocks of all images, or one run's worth at a time.
+class GoldenBlocks {
+ public:
+  GoldenBlocks(const engine::DifferentialPlan& plan, const engine::EvaluationSet& set, int64_t bytes, int threads,
+               const Cancellation* cancellation)
+      : plan_(plan), set_(set) {
+    const int64_t per_block = plan.bytes_per_block();
+    if (per_block * set.images.blocks() <= bytes) {
+      all_ = engine::RunGoldenBlocks(plan, set, threads, cancellation);
+    } else if (per_block * threads > bytes) {
+      throw UsageError(fmt::format(
+          "--memory: the fault-free run of 64 images takes {} MiB on each of {} threads; give at least {} MiB, or "
+          "fewer --threads",
+          (per_block >> 20) + 1, threads, (per_block * threads >> 20) + 1));
+    }
+  }
+  const engine::GoldenBlock& Get(int64_t block, std::unique_ptr<engine::GoldenBlock>& own) const {
+    if (!all_.empty()) return all_[static_cast<size_t>(block)];
+    own = std::make_unique<engine::GoldenBlock>(engine::RunGoldenBlock(plan_, set_, block));
+    return *own;
+  }
+
+ private:
+  const engine::DifferentialPlan& plan_;
+  const engine::EvaluationSet& set_;
+  std::vector<engine::GoldenBlock> all_;
+};
+
+// One thread's engine, and where its results go.
+class Worker final : public engine::ResultSink {
+ public:
+  Worker(const engine::DifferentialPlan& plan, const engine::Golden& golden, const std::vector<uint8_t>& labels)
+      : engine(plan, *this, /*with_losses=*/false),
+        golden_(golden),
+        labels_(labels),
+        places_(engine::NeuronLookUp::PlacesOf(plan)) {}
+
+  void Take(std::span<const engine::LaneTag> tags, std::span<const uint16_t> predictions,
+            std::span<const int64_t> margins, std::span<const int64_t>) override {
+    for (size_t i = 0; i < tags.size(); ++i) {
+      const auto image = static_cast<size_t>(tags[i].image);
+      const engine::Tally tally = engine::TallyOf(labels_[image], golden_.predictions[image], predictions[i],
+                                                  margins[i] - golden_.margins[image], 0);
+      const auto change = static_cast<size_t>(tags[i].change);
+      if (!table.empty())
+        table[change * kBlockImages + places_[image % kBlockImages]] = Pack(tally);
+      else
+        AddPacked(Pack(tally), faults[change]);
+    }
+  }
+
+  engine::DifferentialEngine engine;
+  std::vector<SweepPart::Fault> faults;  // results of a part
+  std::vector<int64_t> table;            // [neuron][code][64], where neurons are tabulated
+
+ private:
+  const engine::Golden& golden_;
+  const std::vector<uint8_t>& labels_;
+  const std::array<uint8_t, kBlockImages> places_;
+};
+
+class Sweep {
+ public:
+  Sweep(const SweepSettings& settings, const std::function<void(const SweepProgress&)>& on_progress,
+        const Cancellation* cancellation)
+      : settings_(settings),
+        on_progress_(on_progress),
+        cancellation_(cancellation),
+        threads_(settings.threads > 0 ? settings.threads : AvailableCores()),
+        file_(model::ReadModelFile(settings.model)),
+        data_(LoadTestData(file_, settings.data)),
+        image_(file_.model, {settings.encoding, settings.word_bits}) {
+    CheckTensors();
+  }
+
+  SweepResult Run(const std::filesystem::path& store_path) {
+    const auto start = std::chrono::steady_clock::now();
+    const engine::EvaluationSet set = engine::MakeEvaluationSet(file_.model, data_.images.images, data_.images.labels);
+    golden_ = engine::RunGolden(file_.model, set, threads_, cancellation_);
+    labels_ = &set.labels;
+    SweepResult result;
+    const std::string label = LabelsOf({settings_.model})[0];
+    result.model = DescribeModel(file_, label, golden_, settings_.word_bits);
+    result.sweep = {.kind = settings_.pairs_in_word ? "pairs-in-word" : "bits",
+                    .encoding = std::string(memory::NameOf(settings_.encoding)),
+                    .word_bits = settings_.word_bits,
+                    .images = data_.images.size(),
+                    .dataset = data_.dataset,
+                    .data_sha256 = data_.sha256};
+    const engine::DifferentialPlan plan(file_.model);
+    PlanParts(plan);
+    if (!store_path.empty()) OpenStore(store_path, result);
+    CountDone(result);
+    if (done_faults_ < all_faults_) {
+      const GoldenBlocks blocks(plan, set, settings_.memory_bytes, threads_, cancellation_);
+      Evaluate(plan, blocks, set.images.blocks());
+    }
+    if (store_ != nullptr) store_->FinishRun(run_);
+    for (const Part& part : parts_) result.parts.push_back(std::move(finished_.at({part.tensor, part.first})));
+    result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return result;
+  }
+
+ private:
+  void CheckTensors() {
+    for (const auto& name : settings_.tensors) {
+      std::vector<std::string> names;
+      for (const auto& weight : file_.model.weights) names.push_back(weight.name);
+      if (std::find(names.begin(), names.end(), name) == names.end()) {
+        throw UsageError(fmt::format("{}: has no weight tensor '{}'; it has {}", settings_.model.string(), name,
+                                     fmt::join(names, ", ")));
+      }
+    }
+  }
+
+  bool IsSwept(int tensor) const {
+    const auto& chosen = settings_.tensors;
+    return chosen.empty() || std::find(chosen.begin(), chosen.end(), TensorAt(tensor).name) != chosen.end();
+  }
+  const model::WeightTensor& TensorAt(int tensor) const { return file_.model.weights[static_cast<size_t>(tensor)]; }
+
+  void PlanParts(const engine::DifferentialPlan& plan) {
+    for (int t = 0; t < static_cast<int>(file_.model.weights.size()); ++t) {
+      if (!IsSwept(t)) continue;
+      const model::WeightTensor& weight = TensorAt(t);
+      const int64_t codes = static_cast<int64_t>(weight.codes.size());
+      if (settings_.pairs_in_word) {
+        PlanPairs(t);
+        continue;
+      }
+      const int64_t of_output = codes / weight.outputs() * weight.format.bits;
+      const int neuron_codes = engine::NeuronLookUp::CodesOf(plan, t);
+      // A table pays where a neuron has fewer codes than weights' bits.
+      const bool by_look_up = neuron_codes > 0 && neuron_codes < of_output;
+      const int64_t outputs = by_look_up ? std::max<int64_t>(1, kFaultsOfNeuronPart / of_output) : 1;
+      for (int64_t o = 0; o < weight.outputs(); o += outputs)
+        AddPart({t, o * of_output, std::min(outputs, weight.outputs() - o) * of_output, by_look_up});
+    }
+    if (all_faults_ > kLargestPairSweep && settings_.pairs_in_word) {
+      throw UsageError(fmt::format(
+          "--pairs-in-word: {} pairs are too many; choose small layers with --layer (at most {} pairs)", all_faults_,
+          kLargestPairSweep));
+    }
+  }
+
+  void PlanPairs(int tensor) {
+    const model::WeightTensor& weight = TensorAt(tensor);
+    const int64_t per_word = settings_.word_bits / weight.format.bits * weight.format.bits;
+    const int64_t cells = static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+    constexpr int64_t kWordsAtOnce = 8;
+    int64_t fault = 0;
+    for (int64_t first = 0; first < cells; first += kWordsAtOnce * per_word) {
+      int64_t count = 0;
+      for (int64_t cell = first; cell < std::min(cells, first + kWordsAtOnce * per_word); cell += per_word)
+        count += PairsOf(std::min(per_word, cells - cell));
+      if (count > 0) AddPart({tensor, fault, count, false});
+      fault += count;
+    }
+  }
+
+  void AddPart(const Part& part) {
+    parts_.push_back(part);
+    all_faults_ += part.count;
+  }
+
+  void OpenStore(const std::filesystem::path& path, SweepResult& result) {
+    store_ = std::make_unique<store::Store>(store::Store::Create(path));
+    for (const auto& other : store_->Models()) {
+      if (other.label == result.model.label && other.sha256 != result.model.sha256) {
+        throw InputError(fmt::format(
+            "{}: holds another model named {} (hash {}…, the file's is {}…); name another store, or rename the model",
+            path.string(), other.label, other.sha256.substr(0, 12), result.model.sha256.substr(0, 12)));
+      }
+    }
+    result.model.id = store_->AddModel(result.model);
+    result.sweep.model = result.model.id;
+    sweep_ = result.sweep.id = store_->AddSweep(result.sweep);
+    run_ = store_->BeginRun(settings_.command, {{"kind", result.sweep.kind}, {"encoding", result.sweep.encoding}});
+    std::map<std::string, int> tensor_of;
+    for (int t = 0; t < static_cast<int>(file_.model.weights.size()); ++t) tensor_of[TensorAt(t).name] = t;
+    for (SweepPart& part : store_->SweepParts(sweep_)) {
+      const auto found = tensor_of.find(part.tensor);
+      if (found != tensor_of.end()) finished_.emplace(std::pair{found->second, part.first}, std::move(part));
+    }
+  }
+
+  void CountDone(SweepResult& result) {
+    for (const Part& part : parts_) {
+      const auto found = finished_.find({part.tensor, part.first});
+      if (found == finished_.end()) continue;
+      if (static_cast<int64_t>(found->second.faults.size()) == part.count)
+        done_faults_ += part.count;
+      else
+        finished_.erase(found);  // of a program that cut its parts otherwise
+    }
+    result.resumed_faults = resumed_faults_ = done_faults_;
+  }
+
+  void Evaluate(const engine::DifferentialPlan& plan, const GoldenBlocks& blocks, int64_t block_count) {
+    std::vector<size_t> missing;
+    for (size_t p = 0; p < parts_.size(); ++p) {
+      if (!finished_.contains({parts_[p].tensor, parts_[p].first})) missing.push_back(p);
+    }
+    const int64_t pieces = (block_count + kBlocksAtOnce - 1) / kBlocksAtOnce;
+    pieces_left_.assign(parts_.size(), pieces);
+    results_.resize(parts_.size());
+    std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads_));
+    ParallelFor(
+        threads_, static_cast<int64_t>(missing.size()) * pieces,
+        [&](int w, int64_t item) {
+          auto& worker = workers[static_cast<size_t>(w)];
+          if (worker == nullptr) worker = std::make_unique<Worker>(plan, golden_, *labels_);
+          const size_t p = missing[static_cast<size_t>(item / pieces)];
+          const int64_t first = item % pieces * kBlocksAtOnce;
+          const int64_t last = std::min(first + kBlocksAtOnce, block_count);
+          worker->faults.assign(static_cast<size_t>(parts_[p].count), {});
+          if (parts_[p].by_look_up)
+            LookUpPart(plan, parts_[p], blocks, first, last, *worker);
+          else
+            PropagatePart(plan, parts_[p], blocks, first, last, *worker);
+          Collect(p, *worker);
+          if (on_progress_) Report(parts_[p], static_cast<double>(parts_[p].count) / static_cast<double>(pieces));
+        },
+        cancellation_);
+  }
+
+  // The code changes that a fault makes: none where the memory reads the same.
+  model::ModelChange ChangeOf(const Part& part, int64_t fault) const {
+    const model::WeightTensor& weight = TensorAt(part.tensor);
+    memory::FaultMap map;
+    for (int64_t cell : CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault,
+                                     weight.format.bits, static_cast<int64_t>(weight.codes.size()),
+                                     settings_.word_bits)) {
+      map.faults.push_back({{part.tensor, cell}, memory::FaultKind::kFlip});
+    }
+    return memory::EffectOf(map, image_);
+  }
+
+  void PropagatePart(const engine::DifferentialPlan& plan, const Part& part, const GoldenBlocks& blocks, int64_t first,
+                     int64_t last, Worker& worker) const {
+    std::vector<std::pair<int32_t, engine::StepDeltas>> changes;
+    for (int64_t fault = 0; fault < part.count; ++fault) {
+      const model::ModelChange change = ChangeOf(part, fault);
+      if (!change.codes.empty())
+        changes.emplace_back(static_cast<int32_t>(fault), engine::StepDeltas(plan, file_.model, change));
+    }
+    std::unique_ptr<engine::GoldenBlock> own;
+    for (int64_t block = first; block < last; ++block) {
+      const engine::GoldenBlock& golden = blocks.Get(block, own);
+      for (const auto& [fault, deltas] : changes) worker.engine.Evaluate(golden, deltas, fault);
+      if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
+    }
+    worker.engine.Flush();
+  }
+
+  void LookUpPart(const engine::DifferentialPlan& plan, const Part& part, const GoldenBlocks& blocks, int64_t first,
+                  int64_t last, Worker& worker) const {
+    const model::WeightTensor& weight = TensorAt(part.tensor);
+    const int codes = engine::NeuronLookUp::CodesOf(plan, part.tensor);
+    const int64_t inputs = static_cast<int64_t>(weight.codes.size()) / weight.outputs();
+    const int64_t of_output = inputs * weight.format.bits;
+    const int64_t first_neuron = part.first / of_output, neurons = part.count / of_output;
+    // Level changes of the part's faults.
+    std::vector<int32_t> deltas(static_cast<size_t>(part.count), 0);
+    const auto& patterns = image_.arrays()[static_cast<size_t>(part.tensor)].patterns;
+    const auto level_of = [&](int pattern) {
+      return weight.format.level(memory::Decode(weight.format, settings_.encoding, static_cast<uint8_t>(pattern)));
+    };
+    for (int64_t fault = 0; fault < part.count; ++fault) {
+      const int64_t cell = part.first + fault;
+      const int pattern = patterns[static_cast<size_t>(cell / weight.format.bits)];
+      deltas[static_cast<size_t>(fault)] = level_of(pattern ^ 1 << cell % weight.format.bits) - level_of(pattern);
+    }
+    std::unique_ptr<engine::GoldenBlock> own;
+    for (int64_t block = first; block < last; ++block) {
+      const engine::GoldenBlock& golden = blocks.Get(block, own);
+      worker.table.assign(static_cast<size_t>(neurons * codes * kBlockImages), 0);
+      for (int64_t n = 0; n < neurons; ++n) {
+        for (int code = 0; code < codes; ++code) {
+          worker.engine.EvaluateForced(golden, part.tensor, first_neuron + n, static_cast<uint8_t>(code),
+                                       static_cast<int32_t>(n * codes + code));
+        }
+      }
+      worker.engine.Flush();
+      for (int64_t n = 0; n < neurons; ++n) {
+        const engine::NeuronLookUp look_up(plan, golden, part.tensor, first_neuron + n);
+        const int64_t* table = worker.table.data() + n * codes * kBlockImages;
+        for (int64_t f = 0; f < of_output; ++f) {
+          const auto fault = static_cast<size_t>(n * of_output + f);
+          if (deltas[fault] == 0) continue;
+          const engine::NeuronLookUp::Change change{f / weight.format.bits, deltas[fault]};
+          AddPacked(look_up.Sum({&change, 1}, table), worker.faults[fault]);
+        }
+      }
+      if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
+    }
+    worker.table.clear();
+  }
+
+  // Adds a piece of a part; the last one finishes it.
+  void Collect(size_t p, const Worker& worker) {
+    const std::lock_guard lock(mutex_);
+    std::vector<SweepPart::Fault>& results = results_[p];
+    results.resize(worker.faults.size());
+    for (size_t f = 0; f < results.size(); ++f) Add(worker.faults[f], results[f]);
+    if (--pieces_left_[p] > 0) return;
+    const Part& part = parts_[p];
+    const model::WeightTensor& weight = TensorAt(part.tensor);
+    SweepPart finished{weight.name, weight.format.bits, static_cast<int64_t>(weight.codes.size()), part.first,
+                       std::move(results)};
+    for (size_t f = 0; f < finished.faults.size(); ++f) finished.faults[f].held = HeldBits(part, static_cast<int64_t>(f));
+    if (store_ != nullptr) store_->AddSweepPart(run_, sweep_, finished);
+    done_faults_ += part.count;
+    finished_.emplace(std::pair{part.tensor, part.first}, std::move(finished));
+  }
+
+  uint8_t HeldBits(const Part& part, int64_t fault) const {
+    const model::WeightTensor& weight = TensorAt(part.tensor);
+    const auto& patterns = image_.arrays()[static_cast<size_t>(part.tensor)].patterns;
+    uint8_t held = 0;
+    int place = 0;
+    for (int64_t cell : CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault,
+                                     weight.format.bits, static_cast<int64_t>(weight.codes.size()),
+                                     settings_.word_bits)) {
+      const int bit = patterns[static_cast<size_t>(cell / weight.format.bits)] >> cell % weight.format.bits & 1;
+      held = static_cast<uint8_t>(held | bit << place++);
+    }
+    return held;
+  }
+
+  void Report(const Part& part, double faults) {
+    const std::lock_guard lock(mutex_);
+    worked_faults_ += faults;
+    const double share = (static_cast<double>(resumed_faults_) + worked_faults_) / static_cast<double>(all_faults_);
+    on_progress_({TensorAt(part.tensor).name, share, done_faults_, all_faults_});
+  }
+
+  const SweepSettings& settings_;
+  std::function<void(const SweepProgress&)> on_progress_;
+  const Cancellation* cancellation_;
+  const int threads_;
+  const model::ModelFile file_;
+  const TestData data_;
+  const memory::MemoryImage image_;
+  engine::Golden golden_;
+  const std::vector<uint8_t>* labels_ = nullptr;
+  std::vector<Part> parts_;
+  std::unique_ptr<store::Store> store_;
+  int64_t sweep_ = 0, run_ = 0;
+  std::mutex mutex_;
+  std::map<std::pair<int, int64_t>, SweepPart> finished_;
+  std::vector<int64_t> pieces_left_;                    // [part]
+  std::vector<std::vector<SweepPart::Fault>> results_;  // [part]
+  int64_t all_faults_ = 0, done_faults_ = 0, resumed_faults_ = 0;
+  double worked_faults_ = 0;
+};
+
+}  // namespace
+
+std::vector<int64_t> CellsOfFault(const std::string& kind, int64_t fault, int64_t bits, int64_t codes, int word_bits) {
+  if (kind == "bits") return {fault};
+  const int64_t per_word = word_bits / bits * bits, cells = codes * bits;
+  const int64_t full = PairsOf(per_word);
+  const int64_t first = fault / full * per_word;
+  const int64_t in_word = std::min(per_word, cells - first);
+  int64_t rest = fault % full;
+  for (int64_t low = 0; low < in_word; ++low) {
+    const int64_t with_low = in_word - low - 1;
+    if (rest < with_low) return {first + low, first + low + 1 + rest};
+    rest -= with_low;
+  }
+  throw Error(fmt::format("a tensor of {} cells has no pair {}", cells, fault));
+}
+
+SweepResult RunSweep(const SweepSettings& settings, const std::filesystem::path& store,
+                     const std::function<void(const SweepProgress&)>& on_progress, const Cancellation* cancellation) {
+  return Sweep(settings, on_progress, cancellation).Run(store);
+}
+
+}  // namespace steadfast::campaign

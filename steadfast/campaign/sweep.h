@@ -1,0 +1,57 @@
+// A sweep: every single-bit fault of a model's weight memory on all test images, exactly.
+//
+// What is evaluated is the flip of each bit. A stuck-at fault of one bit either is that flip or changes nothing, by
+// what the bit holds, which is kept beside the result. Numbers depend on model, data and memory layout alone.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "steadfast/base/cancellation.h"
+#include "steadfast/campaign/loaded_model.h"  // DataChoice
+#include "steadfast/memory/memory_image.h"    // Encoding
+#include "steadfast/store/store.h"
+
+namespace steadfast::campaign {
+
+struct SweepSettings {
+  std::filesystem::path model;
+  memory::Encoding encoding = memory::Encoding::kTwosComplement;
+  int word_bits = 32;
+  bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
+  std::vector<std::string> tensors;  // the weight tensors to sweep; empty: all
+  DataChoice data;
+  int threads = 0;                              // 0: all cores. Changes no number.
+  int64_t memory_bytes = int64_t{2} << 30;      // for what is kept of the fault-free run. Changes no number.
+  std::string command;                          // for the record
+};
+
+struct SweepProgress {
+  std::string tensor;  // being worked on
+  double share;        // of the faults' work done, of this and earlier runs
+  int64_t faults_done, faults;
+};
+
+struct SweepResult {
+  store::ModelRow model;
+  store::SweepRow sweep;
+  std::vector<store::SweepPart> parts;  // in the order of the model's tensors
+  int64_t resumed_faults = 0;           // how many were already in the store
+  double seconds = 0;                   // of this run's evaluation, fault-free run included
+};
+
+// Without a store (empty path) nothing is kept between runs. Throws InputError where the store holds another model of
+// this name, UsageError for unknown tensors and too many pairs, InterruptedError when cancelled (finished parts are
+// kept).
+SweepResult RunSweep(const SweepSettings& settings, const std::filesystem::path& store,
+                     const std::function<void(const SweepProgress&)>& on_progress = {},
+                     const Cancellation* cancellation = nullptr);
+
+// The bits of a fault of a sweep: cells of the tensor, the lower one first.
+std::vector<int64_t> CellsOfFault(const std::string& kind, int64_t fault, int64_t bits, int64_t codes, int word_bits);
+
+}  // namespace steadfast::campaign

@@ -1,0 +1,245 @@
+#include "steadfast/campaign/sweep.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/engine/reference.h"
+#include "steadfast/memory/fault_map.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/model/random_model.h"
+
+namespace steadfast::campaign {
+namespace {
+
+namespace fs = std::filesystem;
+using model::QuantizedModel;
+
+std::string BigEndian(int64_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xFF));
+  return bytes;
+}
+
+// A model file and a test set of random images in IDX format that fits it.
+class SweepTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) / (std::string("steadfast_sweep_") + info->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_ / "idx");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  SweepSettings Prepare(const QuantizedModel& model, int64_t n) {
+    model_ = model;
+    model::WriteModel(model, folder_ / "model.onnx");
+    const model::ValueShape& shape = model.values[0].shape;
+    images_ = model::RandomImages(model, n, 11);
+    labels_.resize(static_cast<size_t>(n));
+    for (size_t i = 0; i < labels_.size(); ++i)
+      labels_[i] = static_cast<uint8_t>(i % static_cast<size_t>(model.classes()));
+    for (const std::string split : {"train", "t10k"}) {
+      WriteFileWhole(folder_ / ("idx/" + split + "-images-idx3-ubyte"),
+                     BigEndian(0x803) + BigEndian(n) + BigEndian(shape.height) + BigEndian(shape.width) +
+                         std::string(images_.begin(), images_.end()));
+      WriteFileWhole(folder_ / ("idx/" + split + "-labels-idx1-ubyte"),
+                     BigEndian(0x801) + BigEndian(n) + std::string(labels_.begin(), labels_.end()));
+    }
+    SweepSettings settings;
+    settings.model = folder_ / "model.onnx";
+    settings.data.dataset = "idx";
+    settings.data.location.folder = folder_;
+    return settings;
+  }
+
+  // What a full run of the reference finds when these cells flip.
+  store::SweepPart::Fault Expected(const SweepSettings& settings, int tensor, const std::vector<int64_t>& cells) {
+    const memory::MemoryImage image(model_, {settings.encoding, settings.word_bits});
+    if (golden_.empty()) golden_ = engine::RunReference(model_, images_);
+    memory::FaultMap map;
+    uint8_t held = 0;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      map.faults.push_back({{tensor, cells[i]}, memory::FaultKind::kFlip});
+      const int bits = model_.weights[static_cast<size_t>(tensor)].format.bits;
+      const uint8_t pattern =
+          image.arrays()[static_cast<size_t>(tensor)].patterns[static_cast<size_t>(cells[i] / bits)];
+      held = static_cast<uint8_t>(held | (pattern >> cells[i] % bits & 1) << i);
+    }
+    QuantizedModel changed = model_;
+    Apply(memory::EffectOf(map, image), changed);
+    const auto classes = static_cast<size_t>(model_.classes());
+    const auto logits = engine::RunReference(changed, images_);
+    store::SweepPart::Fault fault;
+    fault.held = held;
+    for (size_t i = 0; i < labels_.size(); ++i) {
+      const auto before = std::span(golden_).subspan(i * classes, classes);
+      const auto now = std::span(logits).subspan(i * classes, classes);
+      const bool was_right = engine::ArgMax(before) == labels_[i], is_right = engine::ArgMax(now) == labels_[i];
+      fault.changed += engine::ArgMax(before) != engine::ArgMax(now);
+      fault.broken += was_right && !is_right;
+      fault.repaired += !was_right && is_right;
+      fault.margin_delta += engine::MarginOf(now, labels_[i]) - engine::MarginOf(before, labels_[i]);
+    }
+    return fault;
+  }
+
+  int TensorNamed(const std::string& name) const {
+    for (size_t t = 0; t < model_.weights.size(); ++t) {
+      if (model_.weights[t].name == name) return static_cast<int>(t);
+    }
+    ADD_FAILURE() << name;
+    return 0;
+  }
+
+  // Every fault of the sweep against the reference.
+  int64_t ExpectExact(const SweepSettings& settings) {
+    golden_.clear();
+    const SweepResult result = RunSweep(settings, {});
+    int64_t faults = 0;
+    for (const auto& part : result.parts) {
+      for (size_t f = 0; f < part.faults.size(); ++f, ++faults) {
+        const auto cells = CellsOfFault(result.sweep.kind, part.first + static_cast<int64_t>(f), part.bits, part.codes,
+                                        settings.word_bits);
+        EXPECT_EQ(part.faults[f], Expected(settings, TensorNamed(part.tensor), cells))
+            << model_.name << " " << part.tensor << " fault " << part.first + static_cast<int64_t>(f);
+        if (HasFailure()) return faults;
+      }
+    }
+    return faults;
+  }
+
+  fs::path folder_;
+  QuantizedModel model_;
+  std::vector<uint8_t> images_, labels_;
+  std::vector<float> golden_;
+};
+
+bool FitsIdx(const QuantizedModel& model, int64_t most_bits) {
+  int64_t bits = 0;
+  for (const auto& weight : model.weights) bits += static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+  return model.values[0].shape.channels == 1 && bits <= most_bits;
+}
+
+TEST_F(SweepTest, EqualsTheReferenceOnEveryFaultOfSmallNetworks) {
+  int networks = 0;
+  int64_t faults = 0;
+  for (uint64_t seed = 0; networks < 12; ++seed) {
+    const QuantizedModel model = model::RandomModel(seed);
+    if (!FitsIdx(model, 3000)) continue;
+    SweepSettings settings = Prepare(model, 70);
+    settings.encoding = networks % 3 == 0   ? memory::Encoding::kTwosComplement
+                        : networks % 3 == 1 ? memory::Encoding::kGray
+                                            : memory::Encoding::kOffsetBinary;
+    settings.threads = 1 + networks % 2;
+    faults += ExpectExact(settings);
+    ASSERT_FALSE(HasFailure());
+    ++networks;
+  }
+  EXPECT_GT(faults, 2000);
+}
+
+TEST_F(SweepTest, EqualsTheReferenceOnEveryPairInAWord) {
+  int networks = 0;
+  for (uint64_t seed = 100; networks < 4; ++seed) {
+    const QuantizedModel model = model::RandomModel(seed);
+    if (!FitsIdx(model, 300)) continue;
+    SweepSettings settings = Prepare(model, 10);
+    settings.pairs_in_word = true;
+    settings.word_bits = 8 + 5 * networks;
+    EXPECT_GT(ExpectExact(settings), 10);
+    ASSERT_FALSE(HasFailure());
+    ++networks;
+  }
+}
+
+// LeNet-5 of the study's shapes: faults of every layer and bit position, at random, and the most harmful ones.
+TEST_F(SweepTest, EqualsTheReferenceOnASampleOfLeNet5) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(4, 4, 21), 6);
+  const SweepResult result = RunSweep(settings, {});
+  std::mt19937_64 random(5);
+  std::map<std::string, std::vector<const store::SweepPart*>> by_tensor;
+  for (const auto& part : result.parts) by_tensor[part.tensor].push_back(&part);
+  ASSERT_EQ(by_tensor.size(), 5u);
+  int compared = 0;
+  for (const auto& [tensor, parts] : by_tensor) {
+    for (int bit = 0; bit < 4; ++bit) {
+      for (int i = 0; i < 100; ++i, ++compared) {
+        const auto code = static_cast<int64_t>(random() % static_cast<uint64_t>(parts[0]->codes));
+        const int64_t cell = code * 4 + bit;
+        const auto part = std::find_if(parts.begin(), parts.end(), [&](const auto* p) {
+          return cell >= p->first && cell < p->first + static_cast<int64_t>(p->faults.size());
+        });
+        ASSERT_NE(part, parts.end());
+        ASSERT_EQ((*part)->faults[static_cast<size_t>(cell - (*part)->first)],
+                  Expected(settings, TensorNamed(tensor), {cell}))
+            << tensor << " cell " << cell;
+      }
+    }
+  }
+  EXPECT_EQ(compared, 2000);
+}
+
+TEST_F(SweepTest, DoesNotDependOnThreadsOrMemory) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(2, 4, 22), 200);
+  settings.tensors = {"conv1.weight", "fc2.weight", "fc3.weight"};
+  const auto once = RunSweep(settings, {});
+  settings.threads = 3;
+  settings.memory_bytes = int64_t{8} << 20;
+  const auto again = RunSweep(settings, {});
+  ASSERT_EQ(once.parts.size(), again.parts.size());
+  for (size_t p = 0; p < once.parts.size(); ++p) EXPECT_EQ(once.parts[p].faults, again.parts[p].faults);
+  settings.memory_bytes = 1000;
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);
+}
+
+TEST_F(SweepTest, ResumesFromItsStore) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(2, 2, 23), 64);
+  settings.threads = 1;
+  const auto whole = RunSweep(settings, {});
+  const fs::path store = folder_ / "sweep.sqlite";
+  Cancellation cancellation;
+  const auto stop_half_way = [&](const SweepProgress& progress) {
+    if (progress.share > 0.5) cancellation.Request();
+  };
+  EXPECT_THROW(RunSweep(settings, store, stop_half_way, &cancellation), InterruptedError);
+  settings.threads = 2;
+  const auto resumed = RunSweep(settings, store);
+  EXPECT_GT(resumed.resumed_faults, 0);
+  ASSERT_EQ(resumed.parts.size(), whole.parts.size());
+  for (size_t p = 0; p < whole.parts.size(); ++p) EXPECT_EQ(whole.parts[p].faults, resumed.parts[p].faults);
+  EXPECT_EQ(RunSweep(settings, store).resumed_faults, 61470 * 2);
+}
+
+TEST_F(SweepTest, RefusesWhatItCannotDo) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(4, 4, 24), 10);
+  settings.tensors = {"conv9.weight"};
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);
+  settings.tensors = {};
+  settings.pairs_in_word = true;
+  settings.word_bits = 64;
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);  // 7.6 million pairs
+}
+
+TEST(CellsOfFault, CountsPairsOfAWord) {
+  // Words of 10 bits hold three 3-bit codes: 9 cells, 36 pairs; the last word of 4 codes holds one.
+  std::set<std::vector<int64_t>> seen;
+  for (int64_t f = 0; f < 36 + 3; ++f) {
+    const auto cells = CellsOfFault("pairs-in-word", f, 3, 4, 10);
+    EXPECT_LT(cells[0], cells[1]);
+    EXPECT_EQ(cells[0] / 9, cells[1] / 9);
+    seen.insert(cells);
+  }
+  EXPECT_EQ(seen.size(), 39u);
+  EXPECT_EQ(CellsOfFault("pairs-in-word", 0, 3, 4, 10), (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(CellsOfFault("pairs-in-word", 38, 3, 4, 10), (std::vector<int64_t>{10, 11}));
+  EXPECT_THROW(CellsOfFault("pairs-in-word", 39, 3, 4, 10), Error);
+}
+
+}  // namespace
+}  // namespace steadfast::campaign

@@ -1,0 +1,118 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/progress.h"
+#include "steadfast/base/text.h"
+#include "steadfast/campaign/sweep.h"
+#include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
+#include "steadfast/report/sweep_report.h"
+
+namespace steadfast::cli {
+namespace {
+
+struct Options {
+  campaign::SweepSettings settings;
+  std::filesystem::path store, csv, json;
+  std::string fault = "flip", encoding = "twos", layers;
+  int64_t memory_mib = 2048, top = 10;
+};
+
+std::vector<std::string> KindsOf(const Options& options) {
+  if (options.settings.pairs_in_word && options.fault != "flip")
+    throw UsageError("--pairs-in-word: only flips; a pair of stuck-at faults is one of no, one or two flips");
+  if (options.fault == "all") return {"flip", "sa0", "sa1"};
+  return {options.fault};
+}
+
+void Run(Options& options, const Cancellation& cancellation) {
+  campaign::SweepSettings& settings = options.settings;
+  settings.encoding = memory::ParseEncoding(options.encoding);
+  settings.memory_bytes = options.memory_mib << 20;
+  if (!options.layers.empty()) {
+    for (const auto& layer : Split(options.layers, ','))
+      settings.tensors.push_back(layer.ends_with(".weight") ? layer : layer + ".weight");
+  }
+  const auto kinds = KindsOf(options);
+  CheckDistinct({{"--store", options.store},
+                 {"--csv", options.csv},
+                 {"--json", options.json},
+                 {"the model " + settings.model.string(), settings.model}});
+  ProgressLine line;
+  const TimeLeft time;
+  double first_share = -1;
+  const campaign::SweepResult result = campaign::RunSweep(
+      settings, options.store,
+      [&](const campaign::SweepProgress& p) {
+        if (first_share < 0) first_share = p.share;
+        const double own = (p.share - first_share) / std::max(1 - first_share, 1e-9);
+        line.Update(fmt::format("{:.0f} %, {}/{} faults kept, {} left | {}", p.share * 100, p.faults_done, p.faults,
+                                FormatDuration(time.Remaining(own)), p.tensor));
+      },
+      &cancellation);
+  line.Finish();
+  int64_t faults = 0;
+  for (const auto& part : result.parts) faults += static_cast<int64_t>(part.faults.size());
+  if (result.resumed_faults > 0)
+    fmt::print(stderr, "{} of {} faults were already in {}\n", result.resumed_faults, faults, options.store.string());
+  fmt::print(stderr, "{} faults x {} images in {:.1f} s\n", faults - result.resumed_faults, result.sweep.images,
+             result.seconds);
+  const auto report = report::MakeSweepReport(result.model, result.sweep, result.parts, kinds, options.top);
+  if (!options.csv.empty())
+    WriteFileWhole(options.csv, report::SweepCsv(result.model, result.sweep, result.parts, kinds));
+  if (!options.json.empty()) WriteFileWhole(options.json, report::ToJson(report).dump(2) + "\n");
+  fmt::print("{}", report::ToText(report));
+}
+
+}  // namespace
+
+void AddSweepCommand(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  campaign::SweepSettings& settings = options->settings;
+  CLI::App* command =
+      app.add_subcommand("sweep", "Evaluate every single-bit fault of a model's weight memory, exactly");
+  command->add_option("model", settings.model, "ONNX model file")->required()->type_name("MODEL");
+  command->add_option("--fault", options->fault, "Which faults to show: flip, sa0, sa1 or all")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"flip", "sa0", "sa1", "all"}));
+  command
+      ->add_option("--store", options->store,
+                   "SQLite file that keeps the results; the same command resumes from it")
+      ->type_name("FILE");
+  command->add_option("--csv", options->csv, "Write one row a fault")->type_name("FILE");
+  command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
+  command->add_option("--top", options->top, "How many of the most critical bits to show")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--layer", options->layers, "Only these layers' weights, comma-separated: conv1,fc3");
+  command->add_flag("--pairs-in-word", settings.pairs_in_word,
+                    "Flip every two bits of a word together, instead of every bit (for small layers)");
+  command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset or gray")
+      ->capture_default_str();
+  command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
+  command->add_option("--dataset", settings.data.dataset, "Dataset by name (default: the one the model file names)");
+  command->add_option("--data", settings.data.location.folder, "Folder of datasets")->type_name("DIR");
+  command->add_option("--images", settings.data.images, "Use the first so many test images (0: all)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--threads", settings.threads, "Threads (0: all cores); changes no number")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--memory", options->memory_mib,
+                   "MiB for what is kept of the fault-free run; with less it is computed again; changes no number")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->footer(
+      "A stuck-at fault of one bit is its flip, or nothing where the bit holds that value already.\n"
+      "Example: steadfast sweep model.onnx --store trials.sqlite --csv bits.csv");
+  command->callback([options, &chosen] {
+    options->settings.command = chosen.command;
+    chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
+  });
+}
+
+}  // namespace steadfast::cli

@@ -1,0 +1,227 @@
+#include "steadfast/report/sweep_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "steadfast/report/text_table.h"
+
+namespace steadfast::report {
+namespace {
+
+using store::SweepPart;
+
+constexpr double kScoreUnit = 0x1p-20;
+
+// Every two cells of a word, the lower one first, in the order of a sweep of pairs.
+template <typename Visit>
+void ForEachPair(int64_t bits, int64_t codes, int64_t word_bits, const Visit& visit) {
+  const int64_t per_word = word_bits / bits * bits, cells = codes * bits;
+  for (int64_t first = 0; first < cells; first += per_word) {
+    const int64_t end = std::min(cells, first + per_word);
+    for (int64_t low = first; low < end; ++low) {
+      for (int64_t high = low + 1; high < end; ++high) visit(low, high);
+    }
+  }
+}
+
+SweptFault Named(const SweepPart& part, const std::string& kind, int64_t correct, const SweepPart::Fault& fault,
+                 bool active) {
+  SweptFault swept;
+  swept.tensor = part.tensor;
+  swept.kind = kind;
+  swept.active = active;
+  swept.correct = correct;
+  if (!active) return swept;
+  swept.correct += static_cast<int64_t>(fault.repaired) - static_cast<int64_t>(fault.broken);
+  swept.changed = fault.changed;
+  swept.broken = fault.broken;
+  swept.repaired = fault.repaired;
+  swept.margin_delta = fault.margin_delta;
+  return swept;
+}
+
+// Lower accuracy, then more changed predictions, then a smaller margin, then the earlier place.
+auto Criticality(const SweptFault& f) {
+  return std::tuple(f.correct, -f.changed, f.margin_delta, f.kind, f.tensor, f.index, f.bit, f.second_index,
+                    f.second_bit);
+}
+
+std::string Percent(double share) {
+  return fmt::format("{:.2f}", share * 100);
+}
+
+}  // namespace
+
+void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
+                  const std::vector<std::string>& kinds, const std::function<void(const SweptFault&)>& visit) {
+  for (const auto& kind : kinds) {
+    for (const SweepPart& part : parts) {
+      if (sweep.kind == "bits") {
+        for (size_t f = 0; f < part.faults.size(); ++f) {
+          const bool held = part.faults[f].held != 0;
+          const bool active = kind == "flip" || (kind == "sa0" && held) || (kind == "sa1" && !held);
+          SweptFault swept = Named(part, kind, model.correct, part.faults[f], active);
+          const int64_t cell = part.first + static_cast<int64_t>(f);
+          swept.index = cell / part.bits;
+          swept.bit = static_cast<int>(cell % part.bits);
+          visit(swept);
+        }
+        continue;
+      }
+      int64_t number = 0;
+      ForEachPair(part.bits, part.codes, sweep.word_bits, [&](int64_t low, int64_t high) {
+        const int64_t f = number++ - part.first;
+        if (f < 0 || f >= static_cast<int64_t>(part.faults.size())) return;
+        SweptFault swept = Named(part, kind, model.correct, part.faults[static_cast<size_t>(f)], true);
+        swept.index = low / part.bits;
+        swept.bit = static_cast<int>(low % part.bits);
+        swept.second_index = high / part.bits;
+        swept.second_bit = static_cast<int>(high % part.bits);
+        visit(swept);
+      });
+    }
+  }
+}
+
+SweepReport MakeSweepReport(const store::ModelRow& model, const store::SweepRow& sweep,
+                            const std::vector<SweepPart>& parts, const std::vector<std::string>& kinds,
+                            int64_t critical) {
+  SweepReport report{model, sweep, kinds, {}, {}};
+  struct Sums {
+    int64_t faults = 0, correct = 0, worst = 0, harmless = 0, changed = 0, margin = 0;
+  };
+  std::vector<std::tuple<std::string, std::string, int>> order;  // kind, tensor, bit
+  std::map<std::tuple<std::string, std::string, int>, Sums> sums;
+  const auto add = [&](const SweptFault& fault, int bit) {
+    const auto [at, added] = sums.try_emplace({fault.kind, fault.tensor, bit});
+    if (added) order.push_back(at->first);
+    Sums& s = at->second;
+    s.worst = added ? fault.correct : std::min(s.worst, fault.correct);
+    ++s.faults;
+    s.correct += fault.correct;
+    s.harmless += fault.changed == 0;
+    s.changed += fault.changed;
+    s.margin += fault.margin_delta;
+  };
+  const auto less = [](const SweptFault& a, const SweptFault& b) { return Criticality(a) < Criticality(b); };
+  std::vector<SweptFault>& worst = report.most_critical;  // a heap, the least critical on top
+  ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& fault) {
+    if (sweep.kind == "bits") add(fault, fault.bit);
+    add(fault, -1);
+    if (critical <= 0 || fault.changed == 0) return;
+    if (static_cast<int64_t>(worst.size()) == critical && !less(fault, worst.front())) return;
+    worst.push_back(fault);
+    std::push_heap(worst.begin(), worst.end(), less);
+    if (static_cast<int64_t>(worst.size()) <= critical) return;
+    std::pop_heap(worst.begin(), worst.end(), less);
+    worst.pop_back();
+  });
+  std::sort_heap(worst.begin(), worst.end(), less);
+  // Tensors in the order of the parts, bits ascending, the whole tensor last.
+  std::map<std::string, size_t> place;
+  for (const SweepPart& part : parts) place.try_emplace(part.tensor, place.size());
+  std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
+    const auto key = [&](const auto& k) {
+      return std::tuple(std::get<0>(k), place.at(std::get<1>(k)), std::get<2>(k) < 0 ? 99 : std::get<2>(k));
+    };
+    return key(a) < key(b);
+  });
+  for (const auto& key : order) {
+    const Sums& s = sums.at(key);
+    const double faults = static_cast<double>(s.faults), images = static_cast<double>(sweep.images);
+    report.positions.push_back({std::get<1>(key), std::get<0>(key), std::get<2>(key), s.faults,
+                                static_cast<double>(s.correct) / faults / images, static_cast<double>(s.worst) / images,
+                                static_cast<double>(s.harmless) / faults, static_cast<double>(s.changed) / faults,
+                                static_cast<double>(s.margin) * kScoreUnit / faults / images});
+  }
+  return report;
+}
+
+std::string ToText(const SweepReport& report) {
+  std::string text =
+      fmt::format("{}: {} of {} images right without faults ({} %); memory: {}, words of {} bits\n\n",
+                  Printable(report.model.label), report.model.correct, report.sweep.images,
+                  Percent(report.model.accuracy()), report.sweep.encoding, report.sweep.word_bits);
+  TextTable table({"fault", "tensor", ">bit", ">faults", ">mean accuracy %", ">worst %", ">harmless %",
+                   ">predictions changed", ">margin change"});
+  for (const auto& p : report.positions) {
+    table.AddRow({p.kind, p.tensor, p.bit < 0 ? "all" : fmt::format("{}", p.bit), fmt::format("{}", p.faults),
+                  fmt::format("{:.3f}", p.mean_accuracy * 100), Percent(p.worst_accuracy), Percent(p.harmless_share),
+                  fmt::format("{:.1f}", p.mean_changed), fmt::format("{:+.5f}", p.mean_margin_change)});
+  }
+  text += table.Text();
+  if (report.most_critical.empty()) return text;
+  text += "\nMost critical:\n";
+  const bool pairs = report.sweep.kind != "bits";
+  TextTable critical({"fault", "tensor", ">code", ">bit", ">accuracy %", ">changed", ">broken", ">repaired",
+                      ">margin change"});
+  for (const auto& f : report.most_critical) {
+    const auto images = static_cast<double>(report.sweep.images);
+    critical.AddRow({f.kind, f.tensor,
+                     pairs ? fmt::format("{} {}", f.index, f.second_index) : fmt::format("{}", f.index),
+                     pairs ? fmt::format("{} {}", f.bit, f.second_bit) : fmt::format("{}", f.bit),
+                     Percent(static_cast<double>(f.correct) / images), fmt::format("{}", f.changed),
+                     fmt::format("{}", f.broken), fmt::format("{}", f.repaired),
+                     fmt::format("{:+.4f}", static_cast<double>(f.margin_delta) * kScoreUnit / images)});
+  }
+  return text + critical.Text();
+}
+
+nlohmann::json ToJson(const SweepReport& report) {
+  const auto images = static_cast<double>(report.sweep.images);
+  nlohmann::json positions = nlohmann::json::array(), critical = nlohmann::json::array();
+  for (const auto& p : report.positions) {
+    positions.push_back({{"fault", p.kind},
+                         {"tensor", p.tensor},
+                         {"bit", p.bit < 0 ? nlohmann::json() : nlohmann::json(p.bit)},
+                         {"faults", p.faults},
+                         {"mean_accuracy", p.mean_accuracy},
+                         {"worst_accuracy", p.worst_accuracy},
+                         {"harmless_share", p.harmless_share},
+                         {"mean_changed_predictions", p.mean_changed},
+                         {"mean_margin_change", p.mean_margin_change}});
+  }
+  for (const auto& f : report.most_critical) {
+    nlohmann::json bits = {{{"index", f.index}, {"bit", f.bit}}};
+    if (f.second_bit >= 0) bits.push_back({{"index", f.second_index}, {"bit", f.second_bit}});
+    critical.push_back({{"fault", f.kind},
+                        {"tensor", f.tensor},
+                        {"bits", bits},
+                        {"accuracy", static_cast<double>(f.correct) / images},
+                        {"changed", f.changed},
+                        {"broken", f.broken},
+                        {"repaired", f.repaired},
+                        {"mean_margin_change", static_cast<double>(f.margin_delta) * kScoreUnit / images}});
+  }
+  return {{"schema", 1},
+          {"model", {{"label", report.model.label}, {"sha256", report.model.sha256}, {"accuracy", report.model.accuracy()}}},
+          {"sweep",
+           {{"kind", report.sweep.kind},
+            {"encoding", report.sweep.encoding},
+            {"word_bits", report.sweep.word_bits},
+            {"images", report.sweep.images},
+            {"dataset", report.sweep.dataset},
+            {"data_sha256", report.sweep.data_sha256}}},
+          {"positions", positions},
+          {"most_critical", critical}};
+}
+
+std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
+                     const std::vector<std::string>& kinds) {
+  const bool pairs = sweep.kind != "bits";
+  std::string csv = pairs ? "tensor,index,bit,second_index,second_bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n"
+                          : "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n";
+  const auto images = static_cast<double>(sweep.images);
+  ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& f) {
+    csv += fmt::format("{},{},{},", f.tensor, f.index, f.bit);
+    if (pairs) csv += fmt::format("{},{},", f.second_index, f.second_bit);
+    csv += fmt::format("{},{},{},{},{},{},{}\n", f.kind, f.active ? 1 : 0, static_cast<double>(f.correct) / images,
+                       f.changed, f.broken, f.repaired, static_cast<double>(f.margin_delta) * kScoreUnit / images);
+  });
+  return csv;
+}
+
+}  // namespace steadfast::report
