@@ -8,6 +8,9 @@
 namespace steadfast::engine {
 namespace {
 
+// Making a base anew costs about as much as using it so many times.
+constexpr size_t kWorthOfABase = 4;
+
 constexpr QuadShape kQuadShapes[] = {{4, 1}, {2, 2}, {1, 4}};
 
 int64_t CeilDivide(int64_t a, int64_t b) {
@@ -55,11 +58,11 @@ const model::WeightTensor& WeightOf(const OperatorSource& source, int weight) {
 // What RunChanged keeps for one thread: for the last set of changed planes, their taps and, for the last block, the
 // sums without them.
 struct WeightedSum::State {
-  std::vector<int32_t> channels;  // the changed ones
-  std::vector<int32_t> groups;    // that hold any of them
-  std::vector<int32_t> planes;    // of a group: those changed in any group
-  std::vector<int32_t> offsets;
+  std::vector<int32_t> groups;   // that hold any changed channel
+  std::vector<int32_t> planes;   // of a group: those changed in any group
+  std::vector<int32_t> offsets;  // of their taps
   std::vector<uint32_t> weights;
+  size_t wasted = 0;  // planes computed though unchanged, since the set was chosen
   int64_t block = -1;
   std::vector<int32_t> base;  // [out][position][64]
 };
@@ -81,6 +84,11 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       padding_row_(RowOf(zero_point_)),
       dense_(Arrange(ChooseQuad(group_inputs_, window))),
       differential_(Arrange(ChooseQuad(1, window))) {
+  for (int64_t c = 0; c < in.channels; ++c) {
+    places_.push_back({static_cast<int32_t>(c / group_inputs_),
+                       static_cast<int32_t>(c % group_inputs_ / differential_.quad.channels)});
+  }
+  PlaceWindows();
   SetWeights(WeightOf(source, weight));
 }
 
@@ -170,7 +178,19 @@ bool WeightedSum::Fuse(const model::MaxPool& pool) {
   if (!tiles || !grows || !fits || requantization_.real) return false;
   pool_h_ = window.kernel_h;
   pool_w_ = window.kernel_w;
+  PlaceWindows();
   return true;
+}
+
+void WeightedSum::PlaceWindows() {
+  window_starts_.clear();
+  window_steps_.clear();
+  for (int64_t y = 0; y + pool_h_ <= out_.height; y += pool_h_) {
+    for (int64_t x = 0; x + pool_w_ <= out_.width; x += pool_w_) window_starts_.push_back(y * out_.width + x);
+  }
+  for (int64_t y = 0; y < pool_h_; ++y) {
+    for (int64_t x = 0; x < pool_w_; ++x) window_steps_.push_back(y * out_.width + x);
+  }
 }
 
 RequantizeConstants WeightedSum::ConstantsOf(int64_t output) const {
@@ -276,14 +296,13 @@ void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& wo
                   kBlockImages * sizeof(int32_t));
     }
   };
-  const int64_t pooled_positions = pooled_h() * pooled_w();
+  const auto pooled_positions = static_cast<int64_t>(window_starts_.size());
   for (int64_t group = 0; group < groups_; ++group) {
     ForEachOutputBlock(group, [&](int64_t channel, int count) {
       for (int64_t at = 0; at < pooled_positions; ++at) {
-        const int64_t first = at / pooled_w() * pool_h_ * out_.width + at % pooled_w() * pool_w_;
-        for (int64_t p = 0; p < int64_t{pool_h_} * pool_w_; ++p) {
+        for (size_t p = 0; p < window_steps_.size(); ++p) {
           int32_t* into = p == 0 ? workspace.pooled.data() : workspace.sums.data();
-          const int64_t position = first + p / pool_w_ * out_.width + p % pool_w_;
+          const int64_t position = window_starts_[static_cast<size_t>(at)] + window_steps_[p];
           ProductsAt(program, channel, count, position, kernels, into);
           if (output.sums != nullptr) keep(channel, count, position, into);
           if (p > 0) kernels.maximum(into, workspace.pooled.data(), count * static_cast<int>(kBlockImages));
@@ -294,11 +313,11 @@ void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& wo
                       corrections_[static_cast<size_t>(channel + o)], kernels, rows, output.reals);
         }
       }
-      if (output.sums == nullptr || pooled_h() * pool_h_ * pooled_w() * pool_w_ == positions()) return;
+      const int64_t covered_h = out_.height / pool_h_ * pool_h_, covered_w = out_.width / pool_w_ * pool_w_;
+      if (output.sums == nullptr || covered_h * covered_w == positions()) return;
       // Sums at the edge that no pooling window covers.
       for (int64_t position = 0; position < positions(); ++position) {
-        const bool covered =
-            position / out_.width < pooled_h() * pool_h_ && position % out_.width < pooled_w() * pool_w_;
+        const bool covered = position / out_.width < covered_h && position % out_.width < covered_w;
         if (!covered)
           keep(channel, count, position, ProductsAt(program, channel, count, position, kernels, workspace.sums.data()));
       }
@@ -324,35 +343,39 @@ double WeightedSum::ChangedShare(const ChangedValue& input, const KernelCosts& c
          cost(dense_, static_cast<double>(dense_.planes_per_group * groups_));
 }
 
-// The taps of the changed planes, and their weights. Groups have the same taps: where a plane is changed in some groups
+// The groups and planes of the changed channels. Groups have the same taps: where a plane is changed in some groups
 // only, its contribution to the others is taken away and comes back.
+void WeightedSum::PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups,
+                           std::vector<int32_t>& planes) const {
+  for (int32_t channel : channels) {
+    const auto [group, plane] = places_[static_cast<size_t>(channel)];
+    if (groups.empty() || groups.back() != group) groups.push_back(group);
+    if (planes.empty() || planes.back() != plane) planes.push_back(plane);
+  }
+  if (groups.size() < 2) return;
+  std::sort(planes.begin(), planes.end());
+  planes.erase(std::unique(planes.begin(), planes.end()), planes.end());
+}
+
+// Makes `state` hold the taps of the planes, with their weights.
 void WeightedSum::SelectTaps(State& state) const {
-  state.groups.clear();
-  state.planes.clear();
-  std::vector<uint8_t> selected(static_cast<size_t>(differential_.planes_per_group), 0);
-  for (int32_t channel : state.channels) {
-    const auto group = static_cast<int32_t>(channel / group_inputs_);
-    if (state.groups.empty() || state.groups.back() != group) state.groups.push_back(group);
-    selected[static_cast<size_t>(channel % group_inputs_ / differential_.quad.channels)] = 1;
-  }
-  for (size_t plane = 0; plane < selected.size(); ++plane) {
-    if (selected[plane] != 0) state.planes.push_back(static_cast<int32_t>(plane));
-  }
   std::vector<int64_t> taps;
   state.offsets.clear();
-  for (int64_t tap = 0; tap < differential_.taps(); ++tap) {
-    const int64_t plane = tap / differential_.taps_per_plane % differential_.planes_per_group;
-    if (selected[static_cast<size_t>(plane)] == 0) continue;
-    taps.push_back(tap);
-    state.offsets.push_back(differential_.offsets[static_cast<size_t>(tap)]);
+  for (int term = 0; term < terms_; ++term) {
+    for (int32_t plane : state.planes) {
+      const int64_t first = (term * differential_.planes_per_group + plane) * differential_.taps_per_plane;
+      for (int64_t tap = first; tap < first + differential_.taps_per_plane; ++tap) {
+        taps.push_back(tap);
+        state.offsets.push_back(differential_.offsets[static_cast<size_t>(tap)]);
+      }
+    }
   }
   state.weights.clear();
   for (int64_t group = 0; group < groups_; ++group) {
     ForEachOutputBlock(group, [&](int64_t channel, int count) {
       const uint32_t* packed = differential_.weights.data() + channel * differential_.taps();
-      for (int64_t tap : taps) {
+      for (int64_t tap : taps)
         state.weights.insert(state.weights.end(), packed + tap * count, packed + (tap + 1) * count);
-      }
     });
   }
 }
@@ -374,12 +397,21 @@ void WeightedSum::ExpandChanged(const BlockChange& change, bool golden, Workspac
 WeightedSum::Program WeightedSum::ProgramOfChangedPlanes(const BlockChange& change, Workspace& workspace,
                                                          State& state) const {
   const Kernels& kernels = *workspace.kernels;
-  const auto channels = change.inputs[0]->channels();
-  if (!std::equal(channels.begin(), channels.end(), state.channels.begin(), state.channels.end())) {
-    state.channels.assign(channels.begin(), channels.end());
-    const auto planes = state.planes, groups = state.groups;
+  std::vector<int32_t> groups, planes;
+  PlanesOf(change.inputs[0]->channels(), groups, planes);
+  // A set that holds these planes and some more serves as well, and its base may be there already: kept until the work
+  // wasted on the others would have paid for a new one.
+  std::vector<int32_t> both;
+  std::set_union(state.planes.begin(), state.planes.end(), planes.begin(), planes.end(), std::back_inserter(both));
+  const bool has_planes = groups == state.groups && both.size() == state.planes.size();
+  if (has_planes) state.wasted += state.planes.size() - planes.size();
+  if (!has_planes || state.wasted > kWorthOfABase * planes.size()) {
+    const bool overlap = both.size() < state.planes.size() + planes.size();
+    state.planes = !has_planes && overlap && groups == state.groups ? std::move(both) : std::move(planes);
+    state.groups = std::move(groups);
+    state.block = -1;
+    state.wasted = 0;
     SelectTaps(state);
-    if (state.planes != planes || state.groups != groups) state.block = -1;
   }
   Program program{&differential_, Resized(workspace.changed_quads, differential_).data(), state.offsets,
                   state.weights.data()};
@@ -454,15 +486,14 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
         static_cast<int32_t>(static_cast<uint32_t>(corrections_[static_cast<size_t>(channel + o)]) -
                              static_cast<uint32_t>(zero_point_) * sum);
   }
-  const int64_t pooled_positions = pooled_h() * pooled_w();
+  const auto pooled_positions = static_cast<int64_t>(window_starts_.size());
   for (int64_t at = 0; at < pooled_positions; ++at) {
-    const int64_t first = at / pooled_w() * pool_h_ * out_.width + at % pooled_w() * pool_w_;
     const int32_t* pooled = nullptr;
-    for (int64_t p = 0; p < int64_t{pool_h_} * pool_w_; ++p) {
-      const int64_t position = first + p / pool_w_ * out_.width + p % pool_w_;
+    for (size_t p = 0; p < window_steps_.size(); ++p) {
+      const int64_t position = window_starts_[static_cast<size_t>(at)] + window_steps_[p];
       int32_t* into = p == 0 ? workspace.pooled.data() : workspace.sums.data();
       const int32_t* sums = ProductsAt(program, channel, count, position, kernels, into);
-      for (int64_t o = 0; o < count && !program.has_changed_weights; ++o) {
+      for (int64_t o = 0; o < count && !deltas.empty() && !program.has_changed_weights; ++o) {
         const auto& own = deltas_of[static_cast<size_t>(o)];
         if (own.empty()) continue;
         AddDeltas(change, own, position, kernels, sums + o * kBlockImages, into + o * kBlockImages);
@@ -491,7 +522,8 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
   workspace.pooled.resize(kOutputsPerCall * kBlockImages);
 
   std::vector<uint8_t> group_changed(static_cast<size_t>(groups_), 0);
-  for (int32_t channel : input.channels()) group_changed[static_cast<size_t>(channel / group_inputs_)] = 1;
+  for (int32_t channel : input.channels())
+    group_changed[static_cast<size_t>(places_[static_cast<size_t>(channel)].group)] = 1;
   const auto new_rows = [&](int64_t c) { return input.channel(c); };
   Program program;
   bool expanded_all = false;

@@ -68,8 +68,7 @@ class WeightedSum : public Operator {
 
   int64_t outputs_per_group() const { return out_.channels / groups_; }
   int64_t positions() const { return out_.height * out_.width; }
-  int64_t pooled_h() const { return out_.height / pool_h_; }
-  int64_t pooled_w() const { return out_.width / pool_w_; }
+  void PlaceWindows();
   Arrangement Arrange(QuadShape quad) const;
   void Pack(Arrangement& arrangement) const;
   // `level_of` gives the level of a source (an index into an output's weights).
@@ -88,6 +87,7 @@ class WeightedSum : public Operator {
   // Calls block(group, first channel, outputs) for the blocks of outputs of a group that are computed together.
   template <typename Block>
   void ForEachOutputBlock(int64_t group, const Block& block) const;
+  void PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups, std::vector<int32_t>& planes) const;
   void SelectTaps(State& state) const;
   void ExpandChanged(const BlockChange& change, bool golden, Workspace& workspace, const State& state) const;
   Program ProgramOfChangedPlanes(const BlockChange& change, Workspace& workspace, State& state) const;
@@ -111,6 +111,12 @@ class WeightedSum : public Operator {
   std::vector<int32_t> corrections_;  // [out]: -zero_point * sum of levels
   Arrangement dense_;                 // the fewest taps
   Arrangement differential_;          // the fewest taps for one input channel
+  struct Place {
+    int32_t group, plane;  // plane: in its group, of the differential arrangement
+  };
+  std::vector<Place> places_;           // [input channel]
+  std::vector<int64_t> window_starts_;  // [pooled position]: the first position under it
+  std::vector<int64_t> window_steps_;   // from there to each position of a pooling window
 };
 
 }  // namespace steadfast::engine
