@@ -22,13 +22,15 @@ double NanosecondsPer(double units, const Work& work) {
 }
 
 KernelCosts Measure(const Kernels& kernels) {
+  kernels.prepare();
   constexpr int kTaps = 32, kRepeats = 20;
   const std::vector<uint8_t> rows(kTaps * kQuadBytes, 3);
-  std::vector<uint8_t> quads(kTaps * kQuadBytes, 3), codes(kRowBytes);
-  std::vector<int32_t> offsets, sums(kOutputsPerCall * kBlockImages, 0);
+  std::vector<uint8_t> quads((kTaps + kQuadsBehind) * kQuadBytes, 3), codes(kRowBytes);
+  std::vector<int32_t> offsets, sums(kMostOutputsPerCall * kBlockImages, 0);
   for (int t = 0; t < kTaps; ++t) offsets.push_back(t * kQuadBytes);
-  const std::vector<uint32_t> weights(kTaps * kOutputsPerCall, 0x01020301);
   const auto products = [&](int outputs) {
+    std::vector<uint32_t> weights;
+    kernels.pack(std::vector<uint32_t>(static_cast<size_t>(kTaps * outputs), 0x01020301), kTaps, outputs, weights);
     return NanosecondsPer(kRepeats * kTaps * outputs, [&] {
       for (int i = 0; i < kRepeats; ++i)
         kernels.products(quads.data(), offsets.data(), kTaps, weights.data(), outputs, sums.data(), kBlockImages,
@@ -36,7 +38,7 @@ KernelCosts Measure(const Kernels& kernels) {
     });
   };
   KernelCosts costs{};
-  costs.tap = products(kOutputsPerCall);
+  costs.tap = products(kernels.outputs_per_call);
   costs.lone_tap = products(1);
   costs.quad = NanosecondsPer(kRepeats * kTaps, [&] {
     for (int i = 0; i < kRepeats * kTaps; ++i) {

@@ -14,7 +14,7 @@ struct DenseEngine::Plan {
   int64_t classes;
 
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
-      : steps(MakeSteps(model, fuse)), instruction_set(set), workspace(set), classes(model.classes()) {
+      : steps(MakeSteps(model, fuse, set)), instruction_set(set), workspace(set), classes(model.classes()) {
     rows.resize(model.values.size());
     for (const Step& step : steps) {
       const model::Value& value = model.values[static_cast<size_t>(step.output)];

@@ -22,6 +22,7 @@ void LeNet5(benchmark::State& state, InstructionSet set) {
 BENCHMARK_CAPTURE(LeNet5, portable, InstructionSet::kPortable)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(LeNet5, avx2, InstructionSet::kAvx2)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(LeNet5, avx512_vnni, InstructionSet::kAvx512Vnni)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(LeNet5, amx_int8, InstructionSet::kAmx)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace steadfast::engine

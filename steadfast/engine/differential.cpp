@@ -101,7 +101,7 @@ void MeasureSteps(Steps& plan) {
 DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet set)
     : steps_(std::make_unique<Steps>()) {
   Steps& plan = *steps_;
-  plan.steps = MakeSteps(model, /*fuse=*/true);
+  plan.steps = MakeSteps(model, /*fuse=*/true, set);
   plan.set = set;
   plan.classes = model.classes();
   plan.output = model.output;
@@ -423,9 +423,9 @@ NeuronLookUp::NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& gold
   if (CodesOf(plan, tensor) == 0) throw Error(fmt::format("weight tensor {} has no neurons to look up", tensor));
   const auto s = static_cast<size_t>(StepOfTensor(plan.steps(), tensor));
   const Step& step = plan.steps().steps[s];
-  impl_ = std::make_unique<Impl>(Impl{KernelsOf(plan.steps().set),
-                                      golden.rows[static_cast<size_t>(step.inputs[0])].data(),
-                                      step.operation->ZeroPoint()});
+  impl_ =
+      std::make_unique<Impl>(Impl{KernelsOf(plan.steps().set), golden.rows[static_cast<size_t>(step.inputs[0])].data(),
+                                  step.operation->ZeroPoint()});
   step.operation->LookUpOf(neuron, golden.sums[s].data(), impl_->look_up);
 }
 NeuronLookUp::~NeuronLookUp() = default;

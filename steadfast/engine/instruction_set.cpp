@@ -2,9 +2,32 @@
 
 #if defined(__x86_64__)
 #define STEADFAST_X86 1
+#include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace steadfast::engine {
+namespace {
+
+#if STEADFAST_X86
+// AMX tiles with int8 products, and the system's leave to use them.
+bool TilesAreAllowed() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;  // CPUID leaf 7, EDX
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kAmxTile) == 0 || (d & kAmxInt8) == 0) return false;
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
+}  // namespace
 
 std::string_view NameOf(InstructionSet set) {
   switch (set) {
@@ -14,6 +37,8 @@ std::string_view NameOf(InstructionSet set) {
       return "avx2";
     case InstructionSet::kAvx512Vnni:
       return "avx512-vnni";
+    case InstructionSet::kAmx:
+      return "amx-int8";
   }
   return "?";
 }
@@ -25,6 +50,7 @@ std::vector<InstructionSet> SupportedInstructionSets() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
     sets.push_back(InstructionSet::kAvx512Vnni);
+    if (TilesAreAllowed()) sets.push_back(InstructionSet::kAmx);
   }
 #endif
   return sets;

@@ -6,7 +6,7 @@
 
 namespace steadfast::engine {
 
-enum class InstructionSet { kPortable, kAvx2, kAvx512Vnni };
+enum class InstructionSet { kPortable, kAvx2, kAvx512Vnni, kAmx };
 
 std::string_view NameOf(InstructionSet set);             // "avx512-vnni"
 std::vector<InstructionSet> SupportedInstructionSets();  // of this machine, slowest first

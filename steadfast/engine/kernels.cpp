@@ -46,6 +46,10 @@ STEADFAST_INLINE void ProductsBody(const uint8_t* base, const int32_t* offsets, 
   }
 }
 
+void PackByTap(std::span<const uint32_t> weights, int, int, std::vector<uint32_t>& packed) {
+  packed.insert(packed.end(), weights.begin(), weights.end());
+}
+
 STEADFAST_INLINE void MaximumBody(const int32_t* sums, int32_t* into, int count) {
   for (int i = 0; i < count; ++i) into[i] = std::max(into[i], sums[i]);
 }
@@ -287,7 +291,7 @@ std::array<uint8_t, kBlockImages> VnniOrder() {
 
 template <int kOutputs>
 STEADFAST_VNNI STEADFAST_INLINE void VnniProductsOf(const uint8_t* base, const int32_t* offsets, int taps,
-                                                    const uint32_t* weights, const int32_t* initial,
+                                                    const uint32_t* weights, int stride, const int32_t* initial,
                                                     int64_t initial_stride, int32_t* sums) {
   __m512i lanes[kOutputs][4];
   for (int o = 0; o < kOutputs; ++o) {
@@ -301,7 +305,7 @@ STEADFAST_VNNI STEADFAST_INLINE void VnniProductsOf(const uint8_t* base, const i
     __m512i codes[4];
     for (int q = 0; q < 4; ++q) codes[q] = _mm512_loadu_si512(quad + 64 * q);
     for (int o = 0; o < kOutputs; ++o) {
-      const __m512i w = _mm512_set1_epi32(static_cast<int>(weights[t * kOutputs + o]));
+      const __m512i w = _mm512_set1_epi32(static_cast<int>(weights[t * stride + o]));
       for (int q = 0; q < 4; ++q) lanes[o][q] = _mm512_dpbusd_epi32(lanes[o][q], codes[q], w);
     }
   }
@@ -312,20 +316,123 @@ STEADFAST_VNNI STEADFAST_INLINE void VnniProductsOf(const uint8_t* base, const i
 
 STEADFAST_VNNI void VnniProducts(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
                                  int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
-  switch (outputs) {
-    case 1:
-      return VnniProductsOf<1>(base, offsets, taps, weights, initial, initial_stride, sums);
-    case 2:
-      return VnniProductsOf<2>(base, offsets, taps, weights, initial, initial_stride, sums);
-    case 3:
-      return VnniProductsOf<3>(base, offsets, taps, weights, initial, initial_stride, sums);
-    case 4:
-      return VnniProductsOf<4>(base, offsets, taps, weights, initial, initial_stride, sums);
-    case 5:
-      return VnniProductsOf<5>(base, offsets, taps, weights, initial, initial_stride, sums);
-    default:
-      return VnniProductsOf<6>(base, offsets, taps, weights, initial, initial_stride, sums);
+  constexpr int kAtOnce = 6;  // 6 x 4 registers of sums
+  for (int o = 0; o < outputs; o += kAtOnce) {
+    const uint32_t* w = weights + o;
+    const int32_t* from = initial == nullptr ? nullptr : initial + o * initial_stride;
+    int32_t* to = sums + o * kBlockImages;
+    switch (std::min(kAtOnce, outputs - o)) {
+      case 1:
+        VnniProductsOf<1>(base, offsets, taps, w, outputs, from, initial_stride, to);
+        break;
+      case 2:
+        VnniProductsOf<2>(base, offsets, taps, w, outputs, from, initial_stride, to);
+        break;
+      case 3:
+        VnniProductsOf<3>(base, offsets, taps, w, outputs, from, initial_stride, to);
+        break;
+      case 4:
+        VnniProductsOf<4>(base, offsets, taps, w, outputs, from, initial_stride, to);
+        break;
+      case 5:
+        VnniProductsOf<5>(base, offsets, taps, w, outputs, from, initial_stride, to);
+        break;
+      default:
+        VnniProductsOf<6>(base, offsets, taps, w, outputs, from, initial_stride, to);
+    }
   }
+}
+
+// ---- AMX: a tile of 16 outputs x 16 taps of weights times a tile of 16 taps x 16 images of a quad each ----
+
+constexpr int kTileRows = 16, kTileBytes = 64;
+
+// Tiles pay for enough outputs and taps; the others go the way of VNNI.
+bool UsesTiles(int taps, int outputs) {
+  return outputs >= 8 && taps >= 8;
+}
+
+// Blocks of 16 taps, each as [output][tap], filled up with zeros.
+void PackForTiles(std::span<const uint32_t> weights, int taps, int outputs, std::vector<uint32_t>& packed) {
+  if (!UsesTiles(taps, outputs)) return PackByTap(weights, taps, outputs, packed);
+  for (int first = 0; first < taps; first += kTileRows) {
+    for (int o = 0; o < kTileRows; ++o) {
+      for (int t = first; t < first + kTileRows; ++t)
+        packed.push_back(o < outputs && t < taps ? weights[static_cast<size_t>(t * outputs + o)] : 0);
+    }
+  }
+}
+
+#define STEADFAST_AMX __attribute__((target("avx512f,avx512bw,avx512vl,amx-tile,amx-int8")))
+
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1, start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes, kTileBytes, kTileBytes, kTileBytes, kTileBytes};
+  uint8_t rows[16] = {kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows, kTileRows};
+};
+
+STEADFAST_AMX void ConfigureTiles() {
+  // In static memory: g++ 12 takes the instruction to read 8 bytes only, and drops other stores to a local one.
+  static const TileConfiguration configuration;
+  _tile_loadconfig(&configuration);
+}
+
+STEADFAST_AMX void AmxProducts(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                               int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
+  if (!UsesTiles(taps, outputs))
+    return VnniProducts(base, offsets, taps, weights, outputs, initial, initial_stride, sums);
+  alignas(64) int32_t own_sums[kTileRows * kBlockImages];
+  alignas(64) uint8_t gathered[kTileRows * kQuadBytes];
+  if (initial == nullptr) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    const int32_t* from = initial;
+    auto stride = static_cast<size_t>(initial_stride);
+    if (outputs < kTileRows) {  // rows that are not there must not be read
+      for (int o = 0; o < outputs; ++o)
+        std::memcpy(own_sums + o * kBlockImages, initial + o * initial_stride, kBlockImages * sizeof(int32_t));
+      from = own_sums;
+      stride = kBlockImages;
+    }
+    _tile_loadd(0, from, stride * sizeof(int32_t));
+    _tile_loadd(1, from + 16, stride * sizeof(int32_t));
+    _tile_loadd(2, from + 32, stride * sizeof(int32_t));
+    _tile_loadd(3, from + 48, stride * sizeof(int32_t));
+  }
+  for (int first = 0; first < taps; first += kTileRows, weights += kTileRows * kTileRows) {
+    const int count = std::min(kTileRows, taps - first);
+    const uint8_t* rows = base + offsets[first];
+    int64_t stride = count > 1 ? offsets[first + 1] - offsets[first] : kQuadBytes;
+    bool even = count == kTileRows || stride == kQuadBytes;
+    for (int t = 2; t < count && even; ++t) even = offsets[first + t] - offsets[first + t - 1] == stride;
+    if (!even) {
+      for (int t = 0; t < count; ++t) {
+        for (int q = 0; q < kQuadBytes; q += 64)
+          _mm512_store_si512(gathered + t * kQuadBytes + q, _mm512_loadu_si512(base + offsets[first + t] + q));
+      }
+      rows = gathered;  // what lies behind the last tap meets weights of 0
+      stride = kQuadBytes;
+    }
+    _tile_loadd(4, weights, kTileBytes);
+    _tile_loadd(5, rows, static_cast<size_t>(stride));
+    _tile_loadd(6, rows + 64, static_cast<size_t>(stride));
+    _tile_dpbsud(0, 4, 5);
+    _tile_loadd(7, rows + 128, static_cast<size_t>(stride));
+    _tile_dpbsud(1, 4, 6);
+    _tile_loadd(5, rows + 192, static_cast<size_t>(stride));
+    _tile_dpbsud(2, 4, 7);
+    _tile_dpbsud(3, 4, 5);
+  }
+  int32_t* to = outputs < kTileRows ? own_sums : sums;
+  _tile_stored(0, to, kQuadBytes);
+  _tile_stored(1, to + 16, kQuadBytes);
+  _tile_stored(2, to + 32, kQuadBytes);
+  _tile_stored(3, to + 48, kQuadBytes);
+  if (outputs < kTileRows) std::memcpy(sums, own_sums, static_cast<size_t>(outputs) * kBlockImages * sizeof(int32_t));
 }
 
 STEADFAST_VNNI void VnniMaximum(const int32_t* sums, int32_t* into, int count) {
@@ -504,22 +611,27 @@ STEADFAST_VNNI void VnniMaximumRows(const uint8_t* other, uint8_t* row) {
 
 #endif  // STEADFAST_X86
 
+void NoPreparation() {}
+
+#define STEADFAST_LOOPS(NAME, PRODUCTS)                                                                       \
+  {                                                                                                           \
+    NoPreparation, NAME::MakeQuad, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow, \
+        NAME::Requantize, NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::CompressRow, \
+        NAME::LookUpSum, NAME::Score, ExponentialsBody, NaturalOrder()                                        \
+  }
+
 }  // namespace
 
 const Kernels& KernelsOf(InstructionSet set) {
-  static const Kernels portable = {
-      Portable::MakeQuad,    Portable::Products,  Portable::Maximum,     Portable::Subtract, Portable::AddScaledRow,
-      Portable::Requantize,  Portable::Reals,     Portable::MaximumRows, Portable::AddRows,  Portable::Difference,
-      Portable::CompressRow, Portable::LookUpSum, Portable::Score,       ExponentialsBody,   NaturalOrder()};
+  static const Kernels portable = STEADFAST_LOOPS(Portable, Portable::Products);
 #if STEADFAST_X86
-  static const Kernels avx2 = {
-      Avx2Loops::MakeQuad,     Avx2Products,          Avx2Loops::Maximum,     Avx2Loops::Subtract,
-      Avx2Loops::AddScaledRow, Avx2Loops::Requantize, Avx2Loops::Reals,       Avx2Loops::MaximumRows,
-      Avx2Loops::AddRows,      Avx2Loops::Difference, Avx2Loops::CompressRow, Avx2Loops::LookUpSum,
-      Avx2Loops::Score,        ExponentialsBody,      NaturalOrder()};
+  static const Kernels avx2 = STEADFAST_LOOPS(Avx2Loops, Avx2Products);
   static const bool has_compress = __builtin_cpu_supports("avx512vbmi2");
-  static const Kernels vnni = {VnniMakeQuad,
+  static const Kernels vnni = {NoPreparation,
+                               VnniMakeQuad,
                                VnniProducts,
+                               PackByTap,
+                               6,
                                VnniMaximum,
                                VnniSubtract,
                                VnniAddScaledRow,
@@ -533,6 +645,15 @@ const Kernels& KernelsOf(InstructionSet set) {
                                VnniScore,
                                VnniExponentials,
                                VnniOrder()};
+  static const Kernels amx = [] {
+    Kernels kernels = vnni;
+    kernels.prepare = ConfigureTiles;
+    kernels.products = AmxProducts;
+    kernels.pack = PackForTiles;
+    kernels.outputs_per_call = kTileRows;
+    return kernels;
+  }();
+  if (set == InstructionSet::kAmx) return amx;
   if (set == InstructionSet::kAvx512Vnni) return vnni;
   if (set == InstructionSet::kAvx2) return avx2;
 #endif

@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "steadfast/engine/block.h"            // kBlockImages
 #include "steadfast/engine/instruction_set.h"  // InstructionSet
@@ -14,7 +16,9 @@
 namespace steadfast::engine {
 
 inline constexpr int kQuadBytes = 256;
-inline constexpr int kOutputsPerCall = 6;  // 6 x 4 vector registers of sums
+inline constexpr int kMostOutputsPerCall = 16;
+// A tap beyond the last may be read (and multiplied with 0): so many quads must lie behind the last one.
+inline constexpr int kQuadsBehind = 16;
 
 struct RequantizeConstants {
   float scale;
@@ -45,13 +49,20 @@ struct LookUp {
 };
 
 struct Kernels {
+  // To be called on a thread before any of the others, after anything else may have used the same machine state.
+  void (*prepare)();
+
   // Interleaves 4 rows into a quad.
   void (*make_quad)(const uint8_t* const rows[4], uint8_t* quad);
 
   // sums[o][lane] = initial[o * initial_stride][lane] (0 where initial is null) + sum over taps of the 4-way product of
-  // base[offsets[t]] with weights[t * outputs + o], for o < outputs <= kOutputsPerCall.
+  // base[offsets[t]] with the weight of tap t and output o, for o < outputs <= outputs_per_call.
   void (*products)(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights, int outputs,
                    const int32_t* initial, int64_t initial_stride, int32_t* sums);
+
+  // Appends the weights of a call to products, given as [tap][output], in the order that it wants them in.
+  void (*pack)(std::span<const uint32_t> weights, int taps, int outputs, std::vector<uint32_t>& packed);
+  int outputs_per_call;  // the number of outputs for which products runs best
 
   // into[lane] = max(into[lane], sums[lane]) for `count` sums.
   void (*maximum)(const int32_t* sums, int32_t* into, int count);

@@ -13,11 +13,11 @@ int64_t CountUses(const model::QuantizedModel& model, int value) {
 
 }  // namespace
 
-std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse) {
+std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse, InstructionSet set) {
   std::vector<Step> steps;
   for (size_t n = 0; n < model.nodes.size(); ++n) {
     const model::Node& node = model.nodes[n];
-    Step step{MakeOperator(model, node), node.inputs, node.output, model::WeightOf(node).value_or(-1), node.name};
+    Step step{MakeOperator(model, node, set), node.inputs, node.output, model::WeightOf(node).value_or(-1), node.name};
     if (fuse && n + 1 < model.nodes.size()) {
       const model::Node& next = model.nodes[n + 1];
       const auto* pool = std::get_if<model::MaxPool>(&next.operation);

@@ -17,6 +17,6 @@ struct Step {
 };
 
 // The steps of a model; with `fuse`, max-pools are taken into the convolutions before them where that gives the same.
-std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse);
+std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse, InstructionSet set);
 
 }  // namespace steadfast::engine

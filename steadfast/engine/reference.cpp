@@ -30,7 +30,7 @@ std::vector<float> RunReference(const QuantizedModel& model, std::span<const uin
   const auto input_elements = static_cast<size_t>(model.values[0].shape.elements());
   const size_t count = images.size() / input_elements;
   std::vector<std::unique_ptr<Operator>> operators;
-  for (const Node& node : model.nodes) operators.push_back(MakeOperator(model, node));
+  for (const Node& node : model.nodes) operators.push_back(MakeOperator(model, node, InstructionSet::kPortable));
   std::vector<std::vector<uint8_t>> codes(model.values.size());
   for (size_t v = 0; v < codes.size(); ++v) codes[v].resize(static_cast<size_t>(model.values[v].shape.elements()));
   std::vector<float> logits(count * static_cast<size_t>(model.classes()));

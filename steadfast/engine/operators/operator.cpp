@@ -4,10 +4,11 @@
 
 namespace steadfast::engine {
 
-std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node) {
+std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node,
+                                       InstructionSet set) {
   return std::visit(
       [&](const auto& operation) {
-        return Make(operation, OperatorSource{model, node});
+        return Make(operation, OperatorSource{model, node, set});
       },
       node.operation);
 }

@@ -156,6 +156,7 @@ class ChannelwiseOperator : public Operator {
 struct OperatorSource {
   const model::QuantizedModel& model;
   const model::Node& node;
+  InstructionSet set;  // that RunBlock and RunChanged will be called for
   const model::Value& input(size_t i) const { return model.values[static_cast<size_t>(node.inputs[i])]; }
   const model::Value& output() const { return model.values[static_cast<size_t>(node.output)]; }
 };
@@ -166,6 +167,6 @@ std::unique_ptr<Operator> Make(const model::AveragePool& operation, const Operat
 std::unique_ptr<Operator> Make(const model::Add& operation, const OperatorSource& source);
 std::unique_ptr<Operator> Make(const model::Concatenate& operation, const OperatorSource& source);
 std::unique_ptr<Operator> Make(const model::Flatten& operation, const OperatorSource& source);
-std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node);
+std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node, InstructionSet set);
 
 }  // namespace steadfast::engine

@@ -62,6 +62,7 @@ struct WeightedSum::State {
   std::vector<int32_t> planes;   // of a group: those changed in any group
   std::vector<int32_t> offsets;  // of their taps
   std::vector<uint32_t> weights;
+  std::vector<int64_t> starts;
   size_t wasted = 0;  // planes computed though unchanged, since the set was chosen
   int64_t block = -1;
   std::vector<int32_t> base;  // [out][position][64]
@@ -73,6 +74,8 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       out_(source.output().shape),
       window_(window),
       groups_(groups),
+      set_(source.set),
+      outputs_per_call_(KernelsOf(source.set).outputs_per_call),
       zero_point_(source.input(0).coding->zero_point),
       requantization_(model::RequantizationOf(source.model, source.node)),
       products_(model::ProductsPerOutput(source.model, source.node)),
@@ -134,18 +137,34 @@ uint32_t WeightedSum::PackedTap(const Arrangement& arrangement, int64_t tap, con
 template <typename Block>
 void WeightedSum::ForEachOutputBlock(int64_t group, const Block& block) const {
   const int64_t per_group = outputs_per_group();
-  for (int64_t first = 0; first < per_group; first += kOutputsPerCall)
-    block(group * per_group + first, static_cast<int>(std::min<int64_t>(kOutputsPerCall, per_group - first)));
+  for (int64_t first = 0; first < per_group; first += outputs_per_call_)
+    block(group * per_group + first, static_cast<int>(std::min<int64_t>(outputs_per_call_, per_group - first)));
 }
 
 void WeightedSum::Pack(Arrangement& arrangement) const {
-  arrangement.weights.clear();
+  arrangement.by_tap.clear();
   for (int64_t group = 0; group < groups_; ++group) {
     ForEachOutputBlock(group, [&](int64_t channel, int count) {
       for (int64_t tap = 0; tap < arrangement.taps(); ++tap) {
         for (int64_t o = channel; o < channel + count; ++o)
-          arrangement.weights.push_back(PackedTap(arrangement, tap, [&](int32_t i) { return LevelAt(o, i); }));
+          arrangement.by_tap.push_back(PackedTap(arrangement, tap, [&](int32_t i) { return LevelAt(o, i); }));
       }
+    });
+  }
+  PackBlocks(arrangement.by_tap, arrangement.taps(), arrangement.weights, arrangement.starts);
+}
+
+// From [group][output block][tap][output in block] to what the kernels want.
+void WeightedSum::PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std::vector<uint32_t>& packed,
+                             std::vector<int64_t>& starts) const {
+  packed.clear();
+  starts.resize(static_cast<size_t>(out_.channels));
+  const Kernels& kernels = KernelsOf(set_);
+  for (int64_t group = 0; group < groups_; ++group) {
+    ForEachOutputBlock(group, [&](int64_t channel, int count) {
+      starts[static_cast<size_t>(channel)] = static_cast<int64_t>(packed.size());
+      kernels.pack(by_tap.subspan(static_cast<size_t>(channel * taps), static_cast<size_t>(count * taps)),
+                   static_cast<int>(taps), count, packed);
     });
   }
 }
@@ -160,10 +179,13 @@ void WeightedSum::SetWeights(const model::WeightTensor& weight) {
     corrections_[static_cast<size_t>(output)] = static_cast<int32_t>(-zero_point_ * sum);
   }
   Pack(dense_);
-  if (differential_.quad == dense_.quad)
+  if (differential_.quad == dense_.quad) {
+    differential_.by_tap = dense_.by_tap;
     differential_.weights = dense_.weights;
-  else
+    differential_.starts = dense_.starts;
+  } else {
     Pack(differential_);
+  }
 }
 
 // Max-pooling can be taken on the sums where its windows tile and requantization grows with the sum.
@@ -211,8 +233,7 @@ bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& l
 }
 
 std::vector<uint8_t>& WeightedSum::Resized(std::vector<uint8_t>& quads, const Arrangement& arrangement) const {
-  // A quad at the right edge reads up to 3 columns further.
-  const int64_t count = arrangement.planes_per_group * groups_ * padded_h_ * padded_w_ + 4;
+  const int64_t count = arrangement.planes_per_group * groups_ * padded_h_ * padded_w_ + kQuadsBehind;
   if (static_cast<int64_t>(quads.size()) < count * kQuadBytes) quads.resize(static_cast<size_t>(count * kQuadBytes));
   return quads;
 }
@@ -266,8 +287,8 @@ const int32_t* WeightedSum::ProductsAt(const Program& program, int64_t channel, 
   if (taps == 0) return initial;
   const uint8_t* quads = QuadAt(*program.arrangement, program.quads, channel / outputs_per_group(),
                                 position / out_.width, position % out_.width);
-  kernels.products(quads, program.offsets.data(), static_cast<int>(taps),
-                   program.weights + (channel - program.first_output) * taps, count, initial,
+  const int64_t start = program.starts.empty() ? 0 : program.starts[static_cast<size_t>(channel)];
+  kernels.products(quads, program.offsets.data(), static_cast<int>(taps), program.weights + start, count, initial,
                    positions() * kBlockImages, into);
   return into;
 }
@@ -285,11 +306,12 @@ void WeightedSum::StoreOutput(int64_t output, int64_t position, const int32_t* s
 void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
                            const BlockOutput& output) const {
   const Kernels& kernels = *workspace.kernels;
+  kernels.prepare();
   const int64_t channel_bytes = in_.height * in_.width * kRowBytes;
   ExpandAll([&](int64_t c) { return inputs[0] + c * channel_bytes; }, workspace);
-  workspace.sums.resize(kOutputsPerCall * kBlockImages);
-  workspace.pooled.resize(kOutputsPerCall * kBlockImages);
-  const Program program{&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data()};
+  workspace.sums.resize(kMostOutputsPerCall * kBlockImages);
+  workspace.pooled.resize(kMostOutputsPerCall * kBlockImages);
+  const Program program{&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data(), dense_.starts};
   const auto keep = [&](int64_t channel, int count, int64_t position, const int32_t* sums) {
     for (int o = 0; o < count; ++o) {
       std::memcpy(output.sums + ((channel + o) * positions() + position) * kBlockImages, sums + o * kBlockImages,
@@ -370,14 +392,14 @@ void WeightedSum::SelectTaps(State& state) const {
       }
     }
   }
-  state.weights.clear();
+  std::vector<uint32_t> by_tap;
   for (int64_t group = 0; group < groups_; ++group) {
     ForEachOutputBlock(group, [&](int64_t channel, int count) {
-      const uint32_t* packed = differential_.weights.data() + channel * differential_.taps();
-      for (int64_t tap : taps)
-        state.weights.insert(state.weights.end(), packed + tap * count, packed + (tap + 1) * count);
+      const uint32_t* packed = differential_.by_tap.data() + channel * differential_.taps();
+      for (int64_t tap : taps) by_tap.insert(by_tap.end(), packed + tap * count, packed + (tap + 1) * count);
     });
   }
+  PackBlocks(by_tap, static_cast<int64_t>(taps.size()), state.weights, state.starts);
 }
 
 void WeightedSum::ExpandChanged(const BlockChange& change, bool golden, Workspace& workspace,
@@ -414,11 +436,11 @@ WeightedSum::Program WeightedSum::ProgramOfChangedPlanes(const BlockChange& chan
     SelectTaps(state);
   }
   Program program{&differential_, Resized(workspace.changed_quads, differential_).data(), state.offsets,
-                  state.weights.data()};
+                  state.weights.data(), state.starts};
   if (state.block != change.block) {
     state.block = change.block;
     state.base.resize(static_cast<size_t>(out_.elements() * kBlockImages));
-    workspace.sums.resize(kOutputsPerCall * kBlockImages);
+    workspace.sums.resize(kMostOutputsPerCall * kBlockImages);
     ExpandChanged(change, true, workspace, state);
     for (int32_t group : state.groups) {
       ForEachOutputBlock(group, [&](int64_t channel, int count) {
@@ -447,7 +469,9 @@ WeightedSum::Program WeightedSum::ProgramOfOutput(int64_t channel, std::span<con
   for (int64_t tap = 0; tap < dense_.taps(); ++tap) {
     workspace.weights.push_back(PackedTap(dense_, tap, [&](int32_t i) { return levels[static_cast<size_t>(i)]; }));
   }
-  return {&dense_, workspace.quads.data(), dense_.offsets, workspace.weights.data(), nullptr, channel, true};
+  Program program{&dense_, workspace.quads.data(), dense_.offsets, workspace.weights.data()};
+  program.has_changed_weights = true;
+  return program;
 }
 
 // What changed weights of one output add to its sums at a position.
@@ -473,8 +497,8 @@ void WeightedSum::AddDeltas(const BlockChange& change, std::span<const WeightDel
 void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
                              std::span<const WeightDelta> deltas, Workspace& workspace) const {
   const Kernels& kernels = *workspace.kernels;
-  std::array<std::span<const WeightDelta>, kOutputsPerCall> deltas_of = {};
-  std::array<int32_t, kOutputsPerCall> corrections = {};
+  std::array<std::span<const WeightDelta>, kMostOutputsPerCall> deltas_of = {};
+  std::array<int32_t, kMostOutputsPerCall> corrections = {};
   for (int o = 0; o < count; ++o) {
     const auto [first, last] =
         std::equal_range(deltas.begin(), deltas.end(), WeightDelta{static_cast<int32_t>(channel + o), 0, 0},
@@ -514,12 +538,13 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
 }
 
 void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, std::any& any_state) const {
+  workspace.kernels->prepare();
   if (!any_state.has_value()) any_state = State();
   State& state = std::any_cast<State&>(any_state);
   const ChangedValue& input = *change.inputs[0];
   const int64_t per_group = outputs_per_group();
-  workspace.sums.resize(kOutputsPerCall * kBlockImages);
-  workspace.pooled.resize(kOutputsPerCall * kBlockImages);
+  workspace.sums.resize(kMostOutputsPerCall * kBlockImages);
+  workspace.pooled.resize(kMostOutputsPerCall * kBlockImages);
 
   std::vector<uint8_t> group_changed(static_cast<size_t>(groups_), 0);
   for (int32_t channel : input.channels())
@@ -536,7 +561,7 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
       program = ProgramOfChangedPlanes(change, workspace, state);
     } else {
       expand_all();
-      program = {&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data()};
+      program = {&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data(), dense_.starts};
     }
   }
   size_t next = 0;

@@ -39,6 +39,8 @@ class WeightedSum : public Operator {
   const model::ValueShape in_, out_;
   const model::Window window_;
   const int groups_;
+  const InstructionSet set_;
+  const int outputs_per_call_;
   const int zero_point_;
   const model::Requantization requantization_;
 
@@ -50,7 +52,9 @@ class WeightedSum : public Operator {
     int64_t taps_per_plane = 0;                   // of one term
     std::vector<std::array<int32_t, 4>> sources;  // [tap]: indices into an output's weights, or -1 for a zero
     std::vector<int32_t> offsets;                 // [tap]: of its quad, relative to the position's first quad
-    std::vector<uint32_t> weights;                // [group][output block][tap][output in block]
+    std::vector<uint32_t> by_tap;                 // [group][output block][tap][output in block]
+    std::vector<uint32_t> weights;                // the same as the kernels want it
+    std::vector<int64_t> starts;  // [output]: of its block in `weights`; valid for a block's first output
 
     int64_t taps() const { return static_cast<int64_t>(offsets.size()); }
   };
@@ -59,10 +63,10 @@ class WeightedSum : public Operator {
     const Arrangement* arrangement = nullptr;
     const uint8_t* quads = nullptr;
     std::span<const int32_t> offsets = {};
-    const uint32_t* weights = nullptr;  // as in Arrangement, of these taps; from the first of the outputs on
-    const int32_t* initial = nullptr;   // [out][position][64], or null: 0
-    int64_t first_output = 0;           // that `weights` belong to
-    bool has_changed_weights = false;   // changed weights are among `weights` already
+    const uint32_t* weights = nullptr;     // as in Arrangement, of these taps
+    std::span<const int64_t> starts = {};  // the same; empty: `weights` is of one output alone
+    const int32_t* initial = nullptr;      // [out][position][64], or null: 0
+    bool has_changed_weights = false;      // changed weights are among `weights` already
   };
   struct State;
 
@@ -71,6 +75,8 @@ class WeightedSum : public Operator {
   void PlaceWindows();
   Arrangement Arrange(QuadShape quad) const;
   void Pack(Arrangement& arrangement) const;
+  void PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std::vector<uint32_t>& packed,
+                  std::vector<int64_t>& starts) const;
   // `level_of` gives the level of a source (an index into an output's weights).
   template <typename LevelOf>
   uint32_t PackedTap(const Arrangement& arrangement, int64_t tap, const LevelOf& level_of) const;
