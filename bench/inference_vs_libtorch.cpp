@@ -2,7 +2,7 @@
 // network, on the same number of threads, in turn.
 #include <cstdio>
 
-#include "bench/libtorch_lenet5.h"
+#include "bench/libtorch_networks.h"
 #include "steadfast/base/machine.h"
 #include "steadfast/base/parallel.h"
 #include "steadfast/engine/evaluator.h"

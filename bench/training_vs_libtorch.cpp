@@ -5,7 +5,7 @@
 
 #include <cstdio>
 
-#include "bench/libtorch_lenet5.h"
+#include "bench/libtorch_networks.h"
 #include "steadfast/train/optimizer_step.h"
 
 namespace {

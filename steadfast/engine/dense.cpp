@@ -10,7 +10,7 @@ struct DenseEngine::Plan {
   std::vector<Step> steps;
   InstructionSet instruction_set;
   Workspace workspace;
-  std::vector<std::vector<uint8_t>> rows;  // rows[value][element * 64 + image]; empty where never stored
+  std::vector<Buffer<uint8_t>> rows;  // rows[value][element * 64 + image]; empty where never stored
   int64_t classes;
 
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)

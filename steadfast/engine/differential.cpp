@@ -62,7 +62,7 @@ bool IsCut(const Steps& plan, size_t s) {
 // Runs a block through the steps from `first` on; rows[value] must hold what they read.
 template <typename RowsOf>
 void RunSteps(const Steps& plan, size_t first, Workspace& workspace, const RowsOf& rows_of, float* logits,
-              std::vector<std::vector<int32_t>>* sums, std::vector<double>* nanoseconds = nullptr) {
+              std::vector<Buffer<int32_t>>* sums, std::vector<double>* nanoseconds = nullptr) {
   std::vector<const uint8_t*> inputs;
   for (size_t s = first; s < plan.steps.size(); ++s) {
     const Step& step = plan.steps[s];
@@ -81,7 +81,7 @@ void RunSteps(const Steps& plan, size_t first, Workspace& workspace, const RowsO
 // Times each step on a block of zero codes.
 void MeasureSteps(Steps& plan) {
   Workspace workspace(plan.set);
-  std::vector<std::vector<uint8_t>> rows;
+  std::vector<Buffer<uint8_t>> rows;
   for (const ValueInfo& value : plan.values)
     rows.emplace_back(value.coded ? static_cast<size_t>(value.elements() * kRowBytes) : 0, 0);
   std::vector<float> logits(static_cast<size_t>(plan.classes * kBlockImages));
@@ -235,12 +235,12 @@ struct DifferentialEngine::Impl {
 
   // Images gathered behind a step, to go on together.
   struct Gathered {
-    std::vector<uint8_t> rows;  // [element][64]
+    Buffer<uint8_t> rows;  // [element][64]
     std::vector<LaneTag> tags;
     std::vector<uint8_t> labels;
   };
-  std::vector<Gathered> gathered;                 // [step]
-  std::vector<std::vector<uint8_t>> suffix_rows;  // [value]
+  std::vector<Gathered> gathered;            // [step]
+  std::vector<Buffer<uint8_t>> suffix_rows;  // [value]
 
   Impl(const DifferentialPlan& p, ResultSink& s, bool losses)
       : plan(p.steps()), sink(s), with_losses(losses), workspace(plan.set) {

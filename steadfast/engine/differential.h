@@ -13,8 +13,9 @@
 #include <span>
 #include <vector>
 
-#include "steadfast/base/cancellation.h"       // Cancellation
-#include "steadfast/engine/block.h"            // kBlockImages
+#include "steadfast/base/cancellation.h"  // Cancellation
+#include "steadfast/engine/block.h"       // kBlockImages
+#include "steadfast/engine/buffer.h"
 #include "steadfast/engine/evaluation_set.h"   // EvaluationSet
 #include "steadfast/engine/instruction_set.h"  // InstructionSet
 #include "steadfast/model/model_change.h"      // ModelChange
@@ -42,11 +43,11 @@ class DifferentialPlan {
 
 // What the fault-free network computed for one block.
 struct GoldenBlock {
-  int64_t number = 0;                      // of the block in the evaluation set
-  int64_t images = 0;                      // in the block
-  std::vector<std::vector<uint8_t>> rows;  // [value][element * 64 + image]
-  std::vector<std::vector<int32_t>> sums;  // [step]
-  std::vector<float> logits;               // [classes][64]
+  int64_t number = 0;                 // of the block in the evaluation set
+  int64_t images = 0;                 // in the block
+  std::vector<Buffer<uint8_t>> rows;  // [value][element * 64 + image]
+  std::vector<Buffer<int32_t>> sums;  // [step]
+  std::vector<float> logits;          // [classes][64]
   std::array<uint8_t, kBlockImages> labels = {};
 };
 GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block);

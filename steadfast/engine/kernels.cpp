@@ -343,7 +343,7 @@ STEADFAST_VNNI void VnniProducts(const uint8_t* base, const int32_t* offsets, in
   }
 }
 
-// ---- AMX: a tile of 16 outputs x 16 taps of weights times a tile of 16 taps x 16 images of a quad each ----
+// ---- AMX: tiles of 16 outputs x 16 taps of weights times tiles of 16 taps x 16 images ----
 
 constexpr int kTileRows = 16, kTileBytes = 64;
 
@@ -352,11 +352,12 @@ bool UsesTiles(int taps, int outputs) {
   return outputs >= 8 && taps >= 8;
 }
 
-// Blocks of 16 taps, each as [output][tap], filled up with zeros.
+// Blocks of 16 taps, each as one or two tiles of [output][tap], filled up with zeros.
 void PackForTiles(std::span<const uint32_t> weights, int taps, int outputs, std::vector<uint32_t>& packed) {
   if (!UsesTiles(taps, outputs)) return PackByTap(weights, taps, outputs, packed);
+  const int padded_outputs = (outputs + kTileRows - 1) / kTileRows * kTileRows;
   for (int first = 0; first < taps; first += kTileRows) {
-    for (int o = 0; o < kTileRows; ++o) {
+    for (int o = 0; o < padded_outputs; ++o) {
       for (int t = first; t < first + kTileRows; ++t)
         packed.push_back(o < outputs && t < taps ? weights[static_cast<size_t>(t * outputs + o)] : 0);
     }
@@ -378,45 +379,48 @@ STEADFAST_AMX void ConfigureTiles() {
   _tile_loadconfig(&configuration);
 }
 
-STEADFAST_AMX void AmxProducts(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
-                               int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
-  if (!UsesTiles(taps, outputs))
-    return VnniProducts(base, offsets, taps, weights, outputs, initial, initial_stride, sums);
-  alignas(64) int32_t own_sums[kTileRows * kBlockImages];
+// g++ 12 does not know that tile loads and stores read and write memory.
+STEADFAST_INLINE void MemoryBarrier() {
+  asm volatile("" ::: "memory");
+}
+
+// The `bytes` of up to 16 quads' rows that a tile load at `stride` finds: where they are, or gathered.
+STEADFAST_AMX STEADFAST_INLINE const uint8_t* TileRows(const uint8_t* base, const int32_t* offsets, int count,
+                                                       int bytes, uint8_t* gathered, int64_t& stride) {
+  stride = count > 1 ? offsets[1] - offsets[0] : kQuadBytes;
+  bool even = count == kTileRows || stride == kQuadBytes;
+  for (int t = 2; t < count && even; ++t) even = offsets[t] - offsets[t - 1] == stride;
+  if (even) return base + offsets[0];
+  for (int t = 0; t < count; ++t) {
+    for (int q = 0; q < bytes; q += 64)
+      _mm512_store_si512(gathered + t * kQuadBytes + q, _mm512_loadu_si512(base + offsets[t] + q));
+  }
+  MemoryBarrier();
+  stride = kQuadBytes;
+  return gathered;  // what lies behind the last tap meets weights of 0
+}
+
+// Up to 16 outputs: 4 tiles of sums.
+STEADFAST_AMX void AmxProductsOfOneTile(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                                        const int32_t* initial, int64_t initial_stride, int32_t* sums) {
   alignas(64) uint8_t gathered[kTileRows * kQuadBytes];
+  MemoryBarrier();
   if (initial == nullptr) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
   } else {
-    const int32_t* from = initial;
-    auto stride = static_cast<size_t>(initial_stride);
-    if (outputs < kTileRows) {  // rows that are not there must not be read
-      for (int o = 0; o < outputs; ++o)
-        std::memcpy(own_sums + o * kBlockImages, initial + o * initial_stride, kBlockImages * sizeof(int32_t));
-      from = own_sums;
-      stride = kBlockImages;
-    }
-    _tile_loadd(0, from, stride * sizeof(int32_t));
-    _tile_loadd(1, from + 16, stride * sizeof(int32_t));
-    _tile_loadd(2, from + 32, stride * sizeof(int32_t));
-    _tile_loadd(3, from + 48, stride * sizeof(int32_t));
+    const auto bytes = static_cast<size_t>(initial_stride) * sizeof(int32_t);
+    _tile_loadd(0, initial, bytes);
+    _tile_loadd(1, initial + 16, bytes);
+    _tile_loadd(2, initial + 32, bytes);
+    _tile_loadd(3, initial + 48, bytes);
   }
   for (int first = 0; first < taps; first += kTileRows, weights += kTileRows * kTileRows) {
-    const int count = std::min(kTileRows, taps - first);
-    const uint8_t* rows = base + offsets[first];
-    int64_t stride = count > 1 ? offsets[first + 1] - offsets[first] : kQuadBytes;
-    bool even = count == kTileRows || stride == kQuadBytes;
-    for (int t = 2; t < count && even; ++t) even = offsets[first + t] - offsets[first + t - 1] == stride;
-    if (!even) {
-      for (int t = 0; t < count; ++t) {
-        for (int q = 0; q < kQuadBytes; q += 64)
-          _mm512_store_si512(gathered + t * kQuadBytes + q, _mm512_loadu_si512(base + offsets[first + t] + q));
-      }
-      rows = gathered;  // what lies behind the last tap meets weights of 0
-      stride = kQuadBytes;
-    }
+    int64_t stride = 0;
+    const uint8_t* rows =
+        TileRows(base, offsets + first, std::min(kTileRows, taps - first), kQuadBytes, gathered, stride);
     _tile_loadd(4, weights, kTileBytes);
     _tile_loadd(5, rows, static_cast<size_t>(stride));
     _tile_loadd(6, rows + 64, static_cast<size_t>(stride));
@@ -427,12 +431,70 @@ STEADFAST_AMX void AmxProducts(const uint8_t* base, const int32_t* offsets, int 
     _tile_dpbsud(2, 4, 7);
     _tile_dpbsud(3, 4, 5);
   }
-  int32_t* to = outputs < kTileRows ? own_sums : sums;
-  _tile_stored(0, to, kQuadBytes);
-  _tile_stored(1, to + 16, kQuadBytes);
-  _tile_stored(2, to + 32, kQuadBytes);
-  _tile_stored(3, to + 48, kQuadBytes);
-  if (outputs < kTileRows) std::memcpy(sums, own_sums, static_cast<size_t>(outputs) * kBlockImages * sizeof(int32_t));
+  _tile_stored(0, sums, kQuadBytes);
+  _tile_stored(1, sums + 16, kQuadBytes);
+  _tile_stored(2, sums + 32, kQuadBytes);
+  _tile_stored(3, sums + 48, kQuadBytes);
+  MemoryBarrier();
+}
+
+// Up to 32 outputs: 2 x 2 tiles of sums, for one half of the images after the other, so that every tile that is loaded
+// is used twice.
+STEADFAST_AMX void AmxProductsOfTwoTiles(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                                         const int32_t* initial, int64_t initial_stride, int32_t* sums) {
+  alignas(64) uint8_t gathered[kTileRows * kQuadBytes];
+  constexpr int kTileSums = kTileRows * kBlockImages;
+  MemoryBarrier();
+  for (int half = 0; half < 2; ++half, base += 128, sums += 32) {
+    if (initial == nullptr) {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    } else {
+      const auto bytes = static_cast<size_t>(initial_stride) * sizeof(int32_t);
+      const int32_t* from = initial + 32 * half;
+      _tile_loadd(0, from, bytes);
+      _tile_loadd(1, from + 16, bytes);
+      _tile_loadd(2, from + kTileRows * initial_stride, bytes);
+      _tile_loadd(3, from + kTileRows * initial_stride + 16, bytes);
+    }
+    const uint32_t* w = weights;
+    for (int first = 0; first < taps; first += kTileRows, w += 2 * kTileRows * kTileRows) {
+      int64_t stride = 0;
+      const uint8_t* rows =
+          TileRows(base, offsets + first, std::min(kTileRows, taps - first), kQuadBytes / 2, gathered, stride);
+      _tile_loadd(4, w, kTileBytes);
+      _tile_loadd(6, rows, static_cast<size_t>(stride));
+      _tile_loadd(7, rows + 64, static_cast<size_t>(stride));
+      _tile_dpbsud(0, 4, 6);
+      _tile_loadd(5, w + kTileRows * kTileRows, kTileBytes);
+      _tile_dpbsud(1, 4, 7);
+      _tile_dpbsud(2, 5, 6);
+      _tile_dpbsud(3, 5, 7);
+    }
+    _tile_stored(0, sums, kQuadBytes);
+    _tile_stored(1, sums + 16, kQuadBytes);
+    _tile_stored(2, sums + kTileSums, kQuadBytes);
+    _tile_stored(3, sums + kTileSums + 16, kQuadBytes);
+  }
+  MemoryBarrier();
+}
+
+STEADFAST_AMX void AmxProducts(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
+                               int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
+  if (!UsesTiles(taps, outputs))
+    return VnniProducts(base, offsets, taps, weights, outputs, initial, initial_stride, sums);
+  const auto products = outputs > kTileRows ? AmxProductsOfTwoTiles : AmxProductsOfOneTile;
+  if (outputs % kTileRows == 0) return products(base, offsets, taps, weights, initial, initial_stride, sums);
+  // Rows of sums that are not there must be neither read nor written.
+  alignas(64) int32_t own_sums[kMostOutputsPerCall * kBlockImages];
+  constexpr size_t kBytes = kBlockImages * sizeof(int32_t);
+  for (int o = 0; initial != nullptr && o < outputs; ++o)
+    std::memcpy(own_sums + o * kBlockImages, initial + o * initial_stride, kBytes);
+  MemoryBarrier();
+  products(base, offsets, taps, weights, initial == nullptr ? nullptr : own_sums, kBlockImages, own_sums);
+  std::memcpy(sums, own_sums, static_cast<size_t>(outputs) * kBytes);
 }
 
 STEADFAST_VNNI void VnniMaximum(const int32_t* sums, int32_t* into, int count) {
@@ -515,6 +577,27 @@ STEADFAST_VNNI void VnniReals(const int32_t* sums, int32_t correction, float sca
   _mm512_storeu_ps(reals + 16, _mm512_shuffle_f32x4(low01, low23, 0xDD));
   _mm512_storeu_ps(reals + 32, _mm512_shuffle_f32x4(high01, high23, 0x88));
   _mm512_storeu_ps(reals + 48, _mm512_shuffle_f32x4(high01, high23, 0xDD));
+}
+
+STEADFAST_VNNI STEADFAST_INLINE __m512 VnniReal(const uint8_t* codes, const OperandConstants& of) {
+  const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(wide, _mm512_set1_epi32(of.zero_point))),
+                       _mm512_set1_ps(of.scale));
+}
+
+STEADFAST_VNNI void VnniAddRows(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b,
+                                const OperandConstants& of_b, const QuantizeConstants& c, uint8_t* row) {
+  const __m512 scale = _mm512_set1_ps(c.scale), bound = _mm512_set1_ps(1024.0f);
+  const __m512i zero_point = _mm512_set1_epi32(c.zero_point), lowest = _mm512_set1_epi32(c.lowest);
+  const __m512i highest = _mm512_set1_epi32(c.highest), threshold = _mm512_set1_epi32(c.zero_below);
+  for (int i = 0; i < kRowBytes; i += 16) {
+    const __m512 quotient = _mm512_div_ps(_mm512_add_ps(VnniReal(a + i, of_a), VnniReal(b + i, of_b)), scale);
+    const __m512 clipped = _mm512_min_ps(_mm512_max_ps(quotient, _mm512_sub_ps(_mm512_setzero_ps(), bound)), bound);
+    const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(clipped), zero_point);  // to nearest, ties to even
+    const __m512i bounded = _mm512_min_epi32(_mm512_max_epi32(code, lowest), highest);
+    const __m512i kept = _mm512_mask_mov_epi32(bounded, _mm512_cmplt_epi32_mask(bounded, threshold), lowest);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(row + i), _mm512_cvtepi32_epi8(kept));
+  }
 }
 
 STEADFAST_VNNI uint64_t VnniDifference(const uint8_t* a, const uint8_t* b) {
@@ -638,7 +721,7 @@ const Kernels& KernelsOf(InstructionSet set) {
                                VnniRequantize,
                                VnniReals,
                                VnniMaximumRows,
-                               Avx512Loops::AddRows,
+                               VnniAddRows,
                                VnniDifference,
                                has_compress ? VnniCompressRow : Avx512Loops::CompressRow,
                                VnniLookUp,
@@ -650,7 +733,7 @@ const Kernels& KernelsOf(InstructionSet set) {
     kernels.prepare = ConfigureTiles;
     kernels.products = AmxProducts;
     kernels.pack = PackForTiles;
-    kernels.outputs_per_call = kTileRows;
+    kernels.outputs_per_call = 2 * kTileRows;
     return kernels;
   }();
   if (set == InstructionSet::kAmx) return amx;

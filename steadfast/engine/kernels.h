@@ -16,7 +16,7 @@
 namespace steadfast::engine {
 
 inline constexpr int kQuadBytes = 256;
-inline constexpr int kMostOutputsPerCall = 16;
+inline constexpr int kMostOutputsPerCall = 32;
 // A tap beyond the last may be read (and multiplied with 0): so many quads must lie behind the last one.
 inline constexpr int kQuadsBehind = 16;
 

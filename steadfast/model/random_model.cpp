@@ -279,4 +279,47 @@ QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed)
   return model;
 }
 
+QuantizedModel RandomResNet18(int weight_bits, int activation_bits, uint64_t seed) {
+  Generator generator(seed);
+  QuantizedModel model;
+  model.name = "resnet18";
+  model.values.push_back(InputValue({3, 32, 32}, 1 / 65.0f, 121));
+  const CodeFormat format{.bits = weight_bits};
+  const auto convolution = [&](int input, const std::string& name, int64_t outputs, int kernel, int stride, bool relu) {
+    const int64_t inputs = model.values[static_cast<size_t>(input)].shape.channels;
+    const int weight = generator.AddWeight(model, name + ".weight", {outputs, inputs, kernel, kernel}, format);
+    Affine affine{std::vector<float>(static_cast<size_t>(outputs), 0.9f),
+                  std::vector<float>(static_cast<size_t>(outputs), 0.1f), relu};
+    ActivationCoding coding = generator.CodingFor(model, input, weight, relu);
+    coding.scale *= static_cast<float>(coding.highest_code()) / static_cast<float>((1 << activation_bits) - 1);
+    coding.bits = activation_bits;
+    coding.zero_below = 0;
+    coding.zero_point = relu ? 0 : coding.highest_code() / 2;
+    const int pad = kernel / 2;
+    const Window window{
+        .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad};
+    return generator.AddNode(model, name, {"", Convolution{weight, window, 1, std::move(affine)}, {input}, 0}, coding);
+  };
+  int current = convolution(0, "conv1", 64, 3, 1, true);
+  for (int stage = 0; stage < 4; ++stage) {
+    for (int block = 0; block < 2; ++block) {
+      const std::string name = fmt::format("layer{}.{}", stage + 1, block);
+      const int64_t channels = 64 << stage;
+      const int stride = stage > 0 && block == 0 ? 2 : 1;
+      const int first = convolution(current, name + ".conv1", channels, 3, stride, true);
+      const int second = convolution(first, name + ".conv2", channels, 3, 1, false);
+      const int shortcut = stride == 1 ? current : convolution(current, name + ".downsample", channels, 1, 2, false);
+      ActivationCoding coding = *model.values[static_cast<size_t>(second)].coding;
+      coding.zero_point = 0;
+      current = generator.AddNode(model, name, {"", Add{true}, {second, shortcut}, 0}, coding);
+    }
+  }
+  const ValueShape& shape = model.values[static_cast<size_t>(current)].shape;
+  const Window whole{.kernel_h = static_cast<int>(shape.height), .kernel_w = static_cast<int>(shape.width)};
+  current = generator.AddNode(model, "pool", {"", AveragePool{whole}, {current}, 0},
+                              model.values[static_cast<size_t>(current)].coding);
+  model.output = generator.AddLinear(model, current, "fc", 10, format, true);
+  return model;
+}
+
 }  // namespace steadfast::model

@@ -19,4 +19,7 @@ std::vector<uint8_t> RandomImages(const QuantizedModel& model, int64_t n, uint64
 // LeNet-5 for 28 x 28 images with random codes, `weight_bits` and `activation_bits` wide: the shapes of the study.
 QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed);
 
+// ResNet-18 for 32 x 32 colour images with random codes; residual streams have codes of their own.
+QuantizedModel RandomResNet18(int weight_bits, int activation_bits, uint64_t seed);
+
 }  // namespace steadfast::model

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "steadfast/engine/buffer.h"
 #include "steadfast/engine/kernels.h"
 #include "steadfast/model/quantized_model.h"  // QuantizedModel, Node
 
@@ -68,7 +69,7 @@ class ChangedValue {
  private:
   int64_t rows_of_channel_;
   const uint8_t* golden_ = nullptr;
-  std::vector<uint8_t> rows_;
+  Buffer<uint8_t> rows_;
   std::vector<uint8_t> is_changed_;
   std::vector<int32_t> channels_;
   uint64_t lanes_ = 0;
@@ -79,7 +80,7 @@ struct Workspace {
   explicit Workspace(InstructionSet set) : kernels(&KernelsOf(set)), costs(&CostsOf(set)) {}
   const Kernels* kernels;
   const KernelCosts* costs;
-  std::vector<uint8_t> quads, changed_quads;
+  Buffer<uint8_t> quads, changed_quads;
   std::vector<int32_t> sums, pooled;
   std::vector<uint32_t> weights;
 };

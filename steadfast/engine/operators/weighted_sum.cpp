@@ -65,7 +65,7 @@ struct WeightedSum::State {
   std::vector<int64_t> starts;
   size_t wasted = 0;  // planes computed though unchanged, since the set was chosen
   int64_t block = -1;
-  std::vector<int32_t> base;  // [out][position][64]
+  Buffer<int32_t> base;  // [out][position][64]
 };
 
 WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& window, int groups, int weight,
@@ -85,8 +85,8 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       padded_h_(in.height + 2 * int64_t{window.pad_h}),
       padded_w_(in.width + 2 * int64_t{window.pad_w}),
       padding_row_(RowOf(zero_point_)),
-      dense_(Arrange(ChooseQuad(group_inputs_, window))),
-      differential_(Arrange(ChooseQuad(1, window))) {
+      dense_(Arrange(ChooseQuad(group_inputs_, window), true)),
+      differential_(Arrange(ChooseQuad(1, window), false)) {
   for (int64_t c = 0; c < in.channels; ++c) {
     places_.push_back({static_cast<int32_t>(c / group_inputs_),
                        static_cast<int32_t>(c % group_inputs_ / differential_.quad.channels)});
@@ -95,26 +95,33 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
   SetWeights(WeightOf(source, weight));
 }
 
-WeightedSum::Arrangement WeightedSum::Arrange(QuadShape quad) const {
+WeightedSum::Arrangement WeightedSum::Arrange(QuadShape quad, bool planes_inside) const {
   Arrangement arrangement;
   arrangement.quad = quad;
+  arrangement.planes_inside = planes_inside;
   arrangement.planes_per_group = CeilDivide(group_inputs_, quad.channels);
   arrangement.taps_per_plane = window_.kernel_h * CeilDivide(window_.kernel_w, quad.columns);
+  const auto add = [&](int64_t plane, int64_t ky, int64_t kx) {
+    std::array<int32_t, 4> sources;
+    for (int slot = 0; slot < 4; ++slot) {
+      const int64_t channel = plane * quad.channels + slot / quad.columns;
+      const int64_t column = kx + slot % quad.columns;
+      const bool inside = channel < group_inputs_ && column < window_.kernel_w;
+      sources[static_cast<size_t>(slot)] =
+          inside ? static_cast<int32_t>((channel * window_.kernel_h + ky) * window_.kernel_w + column) : -1;
+    }
+    arrangement.sources.push_back(sources);
+    const int64_t pixel = ky * window_.dilation_h * padded_w_ + kx * window_.dilation_w;
+    arrangement.offsets.push_back(
+        static_cast<int32_t>((pixel * arrangement.planes_per_group * groups_ + plane) * kQuadBytes));
+  };
+  const int64_t outside = planes_inside ? 1 : arrangement.planes_per_group;
+  const int64_t inside = planes_inside ? arrangement.planes_per_group : 1;
   for (int term = 0; term < terms_; ++term) {
-    for (int64_t plane = 0; plane < arrangement.planes_per_group; ++plane) {
+    for (int64_t plane = 0; plane < outside; ++plane) {
       for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
         for (int64_t kx = 0; kx < window_.kernel_w; kx += quad.columns) {
-          std::array<int32_t, 4> sources;
-          for (int slot = 0; slot < 4; ++slot) {
-            const int64_t channel = plane * quad.channels + slot / quad.columns;
-            const int64_t column = kx + slot % quad.columns;
-            const bool inside = channel < group_inputs_ && column < window_.kernel_w;
-            sources[static_cast<size_t>(slot)] =
-                inside ? static_cast<int32_t>((channel * window_.kernel_h + ky) * window_.kernel_w + column) : -1;
-          }
-          arrangement.sources.push_back(sources);
-          const int64_t row = plane * padded_h_ + ky * window_.dilation_h;
-          arrangement.offsets.push_back(static_cast<int32_t>((row * padded_w_ + kx * window_.dilation_w) * kQuadBytes));
+          for (int64_t p = 0; p < inside; ++p) add(plane + p, ky, kx);
         }
       }
     }
@@ -179,7 +186,7 @@ void WeightedSum::SetWeights(const model::WeightTensor& weight) {
     corrections_[static_cast<size_t>(output)] = static_cast<int32_t>(-zero_point_ * sum);
   }
   Pack(dense_);
-  if (differential_.quad == dense_.quad) {
+  if (differential_.quad == dense_.quad && !dense_.planes_inside) {
     differential_.by_tap = dense_.by_tap;
     differential_.weights = dense_.weights;
     differential_.starts = dense_.starts;
@@ -232,7 +239,7 @@ bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& l
   return true;
 }
 
-std::vector<uint8_t>& WeightedSum::Resized(std::vector<uint8_t>& quads, const Arrangement& arrangement) const {
+Buffer<uint8_t>& WeightedSum::Resized(Buffer<uint8_t>& quads, const Arrangement& arrangement) const {
   const int64_t count = arrangement.planes_per_group * groups_ * padded_h_ * padded_w_ + kQuadsBehind;
   if (static_cast<int64_t>(quads.size()) < count * kQuadBytes) quads.resize(static_cast<size_t>(count * kQuadBytes));
   return quads;
@@ -250,10 +257,11 @@ void WeightedSum::ExpandPlane(const Arrangement& arrangement, int64_t plane, con
     const int64_t channel = first + slot / shape.columns;
     rows[slot] = channel < group_inputs_ ? channel_rows(group * group_inputs_ + channel) : nullptr;
   }
-  uint8_t* quad = quads + plane * padded_h_ * padded_w_ * kQuadBytes;
+  const int64_t step = arrangement.planes_per_group * groups_ * kQuadBytes;
+  uint8_t* quad = quads + plane * kQuadBytes;
   for (int64_t py = 0; py < padded_h_; ++py) {
     const int64_t y = py - window_.pad_h;
-    for (int64_t px = 0; px < padded_w_; ++px, quad += kQuadBytes) {
+    for (int64_t px = 0; px < padded_w_; ++px, quad += step) {
       const uint8_t* sources[4];
       for (int slot = 0; slot < 4; ++slot) {
         const int64_t x = px - window_.pad_w + slot % shape.columns * window_.dilation_w;
@@ -274,8 +282,8 @@ void WeightedSum::ExpandAll(const ChannelRows& channel_rows, Workspace& workspac
 
 const uint8_t* WeightedSum::QuadAt(const Arrangement& arrangement, const uint8_t* quads, int64_t group, int64_t oy,
                                    int64_t ox) const {
-  const int64_t row = group * arrangement.planes_per_group * padded_h_ + oy * window_.stride_h;
-  return quads + (row * padded_w_ + ox * window_.stride_w) * kQuadBytes;
+  const int64_t pixel = oy * window_.stride_h * padded_w_ + ox * window_.stride_w;
+  return quads + (pixel * groups_ + group) * arrangement.planes_per_group * kQuadBytes;
 }
 
 // The sums of `count` outputs from `channel` on at a position: `into`, or where they start if no tap comes to that.

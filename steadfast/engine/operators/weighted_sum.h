@@ -48,10 +48,12 @@ class WeightedSum : public Operator {
   // One way to arrange the products of an output as 4-way taps, with the weights packed for it.
   struct Arrangement {
     QuadShape quad{4, 1};
+    bool planes_inside = false;  // the taps of a window position together, instead of those of a plane
     int64_t planes_per_group = 0;
     int64_t taps_per_plane = 0;                   // of one term
     std::vector<std::array<int32_t, 4>> sources;  // [tap]: indices into an output's weights, or -1 for a zero
-    std::vector<int32_t> offsets;                 // [tap]: of its quad, relative to the position's first quad
+    std::vector<int32_t> offsets;                 // [tap]: of its quad, relative to the position's first; quads lie as
+                                                  // [pixel][group][plane]
     std::vector<uint32_t> by_tap;                 // [group][output block][tap][output in block]
     std::vector<uint32_t> weights;                // the same as the kernels want it
     std::vector<int64_t> starts;  // [output]: of its block in `weights`; valid for a block's first output
@@ -73,14 +75,14 @@ class WeightedSum : public Operator {
   int64_t outputs_per_group() const { return out_.channels / groups_; }
   int64_t positions() const { return out_.height * out_.width; }
   void PlaceWindows();
-  Arrangement Arrange(QuadShape quad) const;
+  Arrangement Arrange(QuadShape quad, bool planes_inside) const;
   void Pack(Arrangement& arrangement) const;
   void PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std::vector<uint32_t>& packed,
                   std::vector<int64_t>& starts) const;
   // `level_of` gives the level of a source (an index into an output's weights).
   template <typename LevelOf>
   uint32_t PackedTap(const Arrangement& arrangement, int64_t tap, const LevelOf& level_of) const;
-  std::vector<uint8_t>& Resized(std::vector<uint8_t>& quads, const Arrangement& arrangement) const;
+  Buffer<uint8_t>& Resized(Buffer<uint8_t>& quads, const Arrangement& arrangement) const;
   template <typename ChannelRows>
   void ExpandPlane(const Arrangement& arrangement, int64_t plane, const ChannelRows& channel_rows,
                    const Kernels& kernels, uint8_t* quads) const;
