@@ -250,10 +250,11 @@ class Campaign {
     for (auto encoding : settings_.encodings)
       images.emplace(encoding, memory::MemoryImage(model, {encoding, settings_.word_bits}));
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
+    const auto golden_run = GoldenRunFor(m, missing, images, set, threads);
     std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
     const auto work = [&](int worker, int64_t index) {
       auto& evaluator = evaluators[static_cast<size_t>(worker)];
-      if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set);
+      if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, golden_run);
       const TrialKey& key = missing[static_cast<size_t>(index)];
       TrialRow trial =
           RunTrial(context, key, images.at(key.encoding), list_ ? &*list_ : nullptr, *evaluator, golden, cancellation_);
@@ -268,6 +269,26 @@ class Campaign {
     }
     Commit(labels_[m]);
     return row;
+  }
+
+  // What differential evaluations start from, where some of the trials are cheaper that way and it fits in memory.
+  std::shared_ptr<const engine::GoldenRun> GoldenRunFor(size_t m, const std::vector<TrialKey>& missing,
+                                                        const std::map<memory::Encoding, memory::MemoryImage>& images,
+                                                        const engine::EvaluationSet& set, int threads) const {
+    const model::QuantizedModel& model = files_[m].model;
+    if (missing.empty()) return nullptr;
+    const engine::DifferentialPlan plan(model);
+    if (plan.bytes_per_block() * set.images.blocks() > settings_.memory_bytes) return nullptr;
+    constexpr size_t kSamples = 64;
+    const TrialContext context = ContextOf(m);
+    for (size_t i = 0; i < missing.size(); i += std::max<size_t>(1, missing.size() / kSamples)) {
+      const TrialKey& key = missing[i];
+      const memory::MemoryImage& image = images.at(key.encoding);
+      const auto change = memory::EffectOf(FaultsOf(context, key, image, list_ ? &*list_ : nullptr), image);
+      if (!change.codes.empty() && engine::StepDeltas(plan, model, change).expected_share(plan) < 1.0)
+        return engine::MakeGoldenRun(model, set, threads, cancellation_);
+    }
+    return nullptr;
   }
 
   void Keep(TrialRow trial, const std::string& label) {

@@ -18,6 +18,7 @@ struct Options {
   campaign::CampaignSettings settings;
   std::filesystem::path store, csv, json, export_faults;
   std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos";
+  int64_t memory_mib = 2048;
 };
 
 void CompleteSettings(Options& options) {
@@ -25,6 +26,7 @@ void CompleteSettings(Options& options) {
   settings.faults.clear();
   settings.rates.clear();
   settings.encodings.clear();
+  settings.memory_bytes = options.memory_mib << 20;
   for (const auto& fault : Split(options.faults, ',')) settings.faults.push_back(memory::ParseFaultModel(fault));
   for (const auto& rate : Split(options.rates, ',')) settings.rates.push_back(ParseDouble(rate, "--rate", 0.0, 1.0));
   for (const auto& encoding : Split(options.encodings, ','))
@@ -119,6 +121,12 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--threads", settings.threads, "Threads (0: all cores); changes no number")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option(
+          "--memory", options->memory_mib,
+          "MiB for what is kept of the fault-free run, from which trials of few faults start; changes no number")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--csv", options->csv, "Write one row a trial")->type_name("FILE");

@@ -126,6 +126,10 @@ int64_t DifferentialPlan::classes() const {
   return steps_->classes;
 }
 
+double DifferentialPlan::nanoseconds_per_block() const {
+  return steps_->suffix[0];
+}
+
 int64_t DifferentialPlan::bytes_per_block() const {
   int64_t bytes = steps_->input_elements * kRowBytes;
   for (const Step& step : steps_->steps) {

@@ -1,6 +1,9 @@
 #include "steadfast/engine/evaluator.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
 #include <mutex>
 
 #include "steadfast/base/parallel.h"
@@ -15,6 +18,13 @@ std::array<uint8_t, kBlockImages> LabelsOf(const EvaluationSet& set, int64_t blo
   const auto first = set.labels.begin() + block * kBlockImages;
   std::copy(first, first + set.images.images_in(block), labels.begin());
   return labels;
+}
+
+// Costs within a factor of two, as shares of a dense run.
+constexpr size_t kCostClasses = 8;
+size_t CostClass(double share) {
+  const int octaves = share >= 1.0 ? 0 : static_cast<int>(-std::log2(std::max(share, 1e-9)));
+  return std::min(static_cast<size_t>(octaves), kCostClasses - 1);
 }
 
 }  // namespace
@@ -79,10 +89,6 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
   return golden;
 }
 
-int64_t GoldenRunBytes(const model::QuantizedModel& model, const EvaluationSet& set) {
-  return DifferentialPlan(model).bytes_per_block() * set.images.blocks();
-}
-
 std::shared_ptr<const GoldenRun> MakeGoldenRun(const model::QuantizedModel& model, const EvaluationSet& set,
                                                int threads, const Cancellation* cancellation) {
   auto run = std::make_shared<GoldenRun>(GoldenRun{DifferentialPlan(model), {}});
@@ -133,9 +139,12 @@ struct Evaluator::Differential final : ResultSink {
   DifferentialEngine engine;
   const Golden* golden = nullptr;
   Tally tally;
+  std::array<double, kCostClasses> correction;  // of expected costs, by CostClass
 
   Differential(std::shared_ptr<const GoldenRun> r, const EvaluationSet& s)
-      : run(std::move(r)), set(s), engine(run->plan, *this, /*with_losses=*/true) {}
+      : run(std::move(r)), set(s), engine(run->plan, *this, /*with_losses=*/true) {
+    correction.fill(1.0);
+  }
 
   void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions, std::span<const int64_t> margins,
             std::span<const int64_t> losses) override {
@@ -156,11 +165,19 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
   if (change.codes.empty()) return golden.scores;
-  if (differential_ != nullptr &&
-      StepDeltas(differential_->run->plan, model_, change).expected_share(differential_->run->plan) < 1.0) {
-    return EvaluateDifferentially(change, golden, cancellation);
-  }
-  return EvaluateDensely(change, golden, cancellation);
+  if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
+  // The expected cost is corrected by what earlier changes of about this size did cost.
+  const DifferentialPlan& plan = differential_->run->plan;
+  const double expected = StepDeltas(plan, model_, change).expected_share(plan);
+  double& correction = differential_->correction[CostClass(expected)];
+  if (expected * correction >= 1.0) return EvaluateDensely(change, golden, cancellation);
+  const auto start = std::chrono::steady_clock::now();
+  const Scores scores = EvaluateDifferentially(change, golden, cancellation);
+  const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+  const double dense = plan.nanoseconds_per_block() * static_cast<double>(set_->images.blocks());
+  constexpr double kWeightOfTheLast = 0.3;
+  correction += kWeightOfTheLast * (elapsed.count() / dense / expected - correction);
+  return scores;
 }
 
 Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,

@@ -45,8 +45,6 @@ struct GoldenRun {
   DifferentialPlan plan;
   std::vector<GoldenBlock> blocks;
 };
-// The bytes that the blocks of such a run take.
-int64_t GoldenRunBytes(const model::QuantizedModel& model, const EvaluationSet& set);
 std::shared_ptr<const GoldenRun> MakeGoldenRun(const model::QuantizedModel& model, const EvaluationSet& set,
                                                int threads, const Cancellation* cancellation = nullptr);
 
