@@ -62,6 +62,7 @@ int Run(int argc, char** argv) {
   cli::AddInspectCommand(app, chosen);
   cli::AddInjectCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);
+  cli::AddLatencyCommand(app, chosen);
   cli::AddReplayCommand(app, chosen);
   cli::AddStudyCommand(app, chosen);
   cli::AddReportCommand(app, chosen);

@@ -1,5 +1,7 @@
 #include "steadfast/engine/dense.h"
 
+#include <chrono>
+
 #include "steadfast/engine/plan.h"
 
 namespace steadfast::engine {
@@ -12,9 +14,11 @@ struct DenseEngine::Plan {
   Workspace workspace;
   std::vector<Buffer<uint8_t>> rows;  // rows[value][element * 64 + image]; empty where never stored
   int64_t classes;
+  std::vector<uint8_t> sparse;  // [step]
 
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
       : steps(MakeSteps(model, fuse, set)), instruction_set(set), workspace(set), classes(model.classes()) {
+    sparse.assign(steps.size(), 0);
     rows.resize(model.values.size());
     for (const Step& step : steps) {
       const model::Value& value = model.values[static_cast<size_t>(step.output)];
@@ -23,14 +27,23 @@ struct DenseEngine::Plan {
     }
   }
 
-  void Run(const uint8_t* images, float* logits) {
-    std::vector<const uint8_t*> inputs;
-    for (const Step& step : steps) {
-      inputs.clear();
-      for (int input : step.inputs) inputs.push_back(input == 0 ? images : rows[static_cast<size_t>(input)].data());
-      step.operation->RunBlock(inputs, workspace, {rows[static_cast<size_t>(step.output)].data(), logits, nullptr});
-    }
+  void RunStep(size_t s, bool sparsely, const uint8_t* images, float* logits) {
+    const Step& step = steps[s];
+    inputs.clear();
+    for (int input : step.inputs) inputs.push_back(input == 0 ? images : rows[static_cast<size_t>(input)].data());
+    const BlockOutput output{rows[static_cast<size_t>(step.output)].data(), logits, nullptr};
+    if (sparsely)
+      step.operation->RunBlockSparsely(inputs, workspace, output);
+    else
+      step.operation->RunBlock(inputs, workspace, output);
   }
+
+  void Run(const uint8_t* images, float* logits) {
+    for (size_t s = 0; s < steps.size(); ++s) RunStep(s, sparse[s] != 0, images, logits);
+  }
+
+ private:
+  std::vector<const uint8_t*> inputs;
 };
 
 DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set)
@@ -51,6 +64,37 @@ void DenseEngine::KeepAllValues(const QuantizedModel& model) {
 
 std::span<const uint8_t> DenseEngine::CodesOf(int value) const {
   return plan_->rows[static_cast<size_t>(value)];
+}
+
+std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages& images) {
+  std::vector<StepTime> times;
+  std::vector<uint8_t> has_sparse;
+  for (Step& step : plan_->steps) {
+    has_sparse.push_back(step.operation->PrepareSparsePath() ? 1 : 0);
+    times.push_back({step.name, step.inputs[0], 0.0, has_sparse.back() != 0 ? 0.0 : -1.0});
+  }
+  std::vector<float> logits(static_cast<size_t>(plan_->classes * kBlockImages));
+  const auto run = [&](size_t s, bool sparsely, int64_t block) {
+    const auto start = std::chrono::steady_clock::now();
+    plan_->RunStep(s, sparsely, images.block(block).data(), logits.data());
+    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+    return elapsed.count() / static_cast<double>(images.images());
+  };
+  for (size_t s = 0; s < times.size(); ++s) run(s, false, 0);  // warms up
+  for (int64_t block = 0; block < images.blocks(); ++block) {
+    for (size_t s = 0; s < times.size(); ++s) {
+      if (has_sparse[s] != 0) times[s].sparse_ns += run(s, true, block);
+      times[s].dense_ns += run(s, false, block);
+    }
+  }
+  for (size_t s = 0; s < times.size(); ++s)
+    plan_->sparse[s] = has_sparse[s] != 0 && times[s].sparse_ns < times[s].dense_ns ? 1 : 0;
+  return times;
+}
+
+void DenseEngine::UseSparsePaths() {
+  for (size_t s = 0; s < plan_->steps.size(); ++s)
+    plan_->sparse[s] = plan_->steps[s].operation->PrepareSparsePath() ? 1 : 0;
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {

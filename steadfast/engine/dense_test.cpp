@@ -44,6 +44,18 @@ TEST_P(Dense, EqualsTheReferenceOnLeNet5) {
   for (int bits : {2, 4, 8}) ASSERT_NO_FATAL_FAILURE(ExpectEqual(model::RandomLeNet5(bits, bits, 1), 100, 2));
 }
 
+TEST_P(Dense, EqualsTheReferenceOnSparsePaths) {
+  for (uint64_t seed = 1000; seed < 1120; ++seed) {
+    const auto model = model::RandomModel(seed);
+    auto bytes = model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed);
+    for (size_t i = 0; i < bytes.size(); i += 2) bytes[i] = static_cast<uint8_t>(model.values[0].coding->zero_point);
+    DenseEngine engine(model, GetParam());
+    engine.UseSparsePaths();
+    const auto fast = engine.Run(PreparedImages(bytes, model.values[0].shape.elements()));
+    ASSERT_EQ(BitsOf(fast), BitsOf(RunReference(model, bytes))) << model.name;
+  }
+}
+
 TEST_P(Dense, TakesNewWeights) {
   const auto first = model::RandomLeNet5(4, 4, 1), second = model::RandomLeNet5(4, 4, 2);
   auto mixed = first;

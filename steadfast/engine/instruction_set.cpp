@@ -1,5 +1,9 @@
 #include "steadfast/engine/instruction_set.h"
 
+#include <fmt/format.h>
+
+#include "steadfast/base/error.h"
+
 #if defined(__x86_64__)
 #define STEADFAST_X86 1
 #include <cpuid.h>
@@ -54,6 +58,15 @@ std::vector<InstructionSet> SupportedInstructionSets() {
   }
 #endif
   return sets;
+}
+
+InstructionSet ParseInstructionSet(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (InstructionSet set : SupportedInstructionSets()) {
+    if (NameOf(set) == name) return set;
+    names.push_back(NameOf(set));
+  }
+  throw UsageError(fmt::format("instruction set: '{}' is none that this machine has: {}", name, fmt::join(names, ", ")));
 }
 
 InstructionSet BestInstructionSet() {

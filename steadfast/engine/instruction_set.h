@@ -11,5 +11,7 @@ enum class InstructionSet { kPortable, kAvx2, kAvx512Vnni, kAmx };
 std::string_view NameOf(InstructionSet set);             // "avx512-vnni"
 std::vector<InstructionSet> SupportedInstructionSets();  // of this machine, slowest first
 InstructionSet BestInstructionSet();
+// Throws UsageError where there is none of this name, or not on this machine.
+InstructionSet ParseInstructionSet(std::string_view name);
 
 }  // namespace steadfast::engine

@@ -77,6 +77,15 @@ STEADFAST_INLINE void AddScaledRowBody(const uint8_t* row, int32_t factor, const
     into[i] = static_cast<int32_t>(static_cast<uint32_t>(from[i]) + static_cast<uint32_t>(row[i] * factor));
 }
 
+STEADFAST_INLINE void AddColumnsBody(const int32_t* weights, int32_t level, int64_t outputs, int64_t count,
+                                     int64_t step, int32_t* into) {
+  for (int64_t i = 0; i < count; ++i, weights += outputs, into += step) {
+    for (int64_t o = 0; o < outputs; ++o)
+      into[o] = static_cast<int32_t>(static_cast<uint32_t>(into[o]) +
+                                     static_cast<uint32_t>(static_cast<int16_t>(weights[o]) * level));
+  }
+}
+
 STEADFAST_INLINE void RealsBody(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {
   for (int i = 0; i < kBlockImages; ++i) {
     const auto sum = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(correction));
@@ -184,6 +193,10 @@ std::array<uint8_t, kBlockImages> NaturalOrder() {
     TARGET static void AddScaledRow(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {        \
       AddScaledRowBody(row, factor, from, into);                                                                     \
     }                                                                                                                \
+    TARGET static void AddColumns(const int32_t* weights, int32_t level, int64_t outputs, int64_t count,       \
+                                  int64_t step, int32_t* into) {                                                \
+      AddColumnsBody(weights, level, outputs, count, step, into);                                               \
+    }                                                                                                           \
     TARGET static void Requantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,             \
                                   uint8_t* row) {                                                                    \
       RequantizeBody(sums, correction, c, row);                                                                      \
@@ -529,6 +542,17 @@ STEADFAST_VNNI void VnniAddScaledRow(const uint8_t* row, int32_t factor, const i
   }
 }
 
+STEADFAST_VNNI void VnniAddColumns(const int32_t* weights, int32_t level, int64_t outputs, int64_t count, int64_t step,
+                                   int32_t* into) {
+  const __m512i levels = _mm512_set1_epi32(level & 0xFFFF);
+  for (int64_t i = 0; i < count; ++i, weights += outputs, into += step) {
+    for (int64_t o = 0; o < outputs; o += 16) {
+      const __m512i product = _mm512_madd_epi16(_mm512_loadu_si512(weights + o), levels);
+      _mm512_storeu_si512(into + o, _mm512_add_epi32(_mm512_loadu_si512(into + o), product));
+    }
+  }
+}
+
 struct VnniRequantizer {
   __m512 scale, offset, lowest, highest;
   __m512i threshold, low_code, correction;
@@ -699,7 +723,7 @@ void NoPreparation() {}
 #define STEADFAST_LOOPS(NAME, PRODUCTS)                                                                       \
   {                                                                                                           \
     NoPreparation, NAME::MakeQuad, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow, \
-        NAME::Requantize, NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::CompressRow, \
+        NAME::AddColumns, NAME::Requantize, NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::CompressRow, \
         NAME::LookUpSum, NAME::Score, ExponentialsBody, NaturalOrder()                                        \
   }
 
@@ -718,6 +742,7 @@ const Kernels& KernelsOf(InstructionSet set) {
                                VnniMaximum,
                                VnniSubtract,
                                VnniAddScaledRow,
+                               VnniAddColumns,
                                VnniRequantize,
                                VnniReals,
                                VnniMaximumRows,

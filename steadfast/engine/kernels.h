@@ -73,6 +73,11 @@ struct Kernels {
   // into = from + factor * row, for 64 sums; |factor| <= 2^15.
   void (*add_scaled_row)(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into);
 
+  // For i < count: into[i * step + o] += level * weights[i * outputs + o] for o < outputs, a multiple of 16; weights:
+  // int16 in the low half; |level| < 2^15.
+  void (*add_columns)(const int32_t* weights, int32_t level, int64_t outputs, int64_t count, int64_t step,
+                      int32_t* into);
+
   // One row of codes from 64 sums, to which `correction` is added first.
   void (*requantize)(const int32_t* sums, int32_t correction, const RequantizeConstants& constants, uint8_t* row);
 

@@ -83,6 +83,7 @@ struct Workspace {
   Buffer<uint8_t> quads, changed_quads;
   std::vector<int32_t> sums, pooled;
   std::vector<uint32_t> weights;
+  Buffer<int32_t> sparse_sums, image_sums;
 };
 
 // Where an operator's results of one block go.
@@ -132,6 +133,10 @@ class Operator {
   virtual void SetWeights(const model::WeightTensor&) {}
   // Takes a max-pool behind it into itself, where that gives the same; false where it does not.
   virtual bool Fuse(const model::MaxPool&) { return false; }
+  // Another path for blocks of images: image by image, it skips inputs of level 0. False where there is none. To be
+  // prepared before RunBlockSparsely; takes part in SetWeights from then on.
+  virtual bool PrepareSparsePath() { return false; }
+  virtual void RunBlockSparsely(std::span<const uint8_t* const>, Workspace&, const BlockOutput&) const {}
   // How many rows of sums the golden run keeps for RunChanged.
   virtual int64_t SumsKept() const { return 0; }
   // The table look-up of a neuron that sums all rows of its input, and gives codes; false for other operators.

@@ -23,6 +23,9 @@ class WeightedSum : public Operator {
   void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
   void SetWeights(const model::WeightTensor& weight) override;
   bool Fuse(const model::MaxPool& pool) override;
+  bool PrepareSparsePath() override;
+  void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
+                        const BlockOutput& output) const override;
   int64_t SumsKept() const override { return out_.elements(); }
   int32_t ZeroPoint() const override { return zero_point_; }
   double ChangedShare(const ChangedValue& input, const KernelCosts& costs) const override;
@@ -75,6 +78,9 @@ class WeightedSum : public Operator {
   int64_t outputs_per_group() const { return out_.channels / groups_; }
   int64_t positions() const { return out_.height * out_.width; }
   void PlaceWindows();
+  int64_t padded_outputs_per_group() const { return (outputs_per_group() + 15) / 16 * 16; }
+  void PackColumns();
+  void AddImage(const uint8_t* rows, int64_t image, const Kernels& kernels, int32_t* sums) const;
   Arrangement Arrange(QuadShape quad, bool planes_inside) const;
   void Pack(Arrangement& arrangement) const;
   void PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std::vector<uint32_t>& packed,
@@ -117,6 +123,7 @@ class WeightedSum : public Operator {
   int pool_h_ = 1, pool_w_ = 1;       // fused pooling window (= stride)
   std::vector<int16_t> levels_;       // [out][product]
   std::vector<int32_t> corrections_;  // [out]: -zero_point * sum of levels
+  std::vector<int32_t> columns_;        // of the sparse path: [input channel][ky][kx][output of its group], low 16 bits
   Arrangement dense_;                 // the fewest taps
   Arrangement differential_;          // the fewest taps for one input channel
   struct Place {

@@ -1,0 +1,175 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/campaign/loaded_model.h"
+#include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
+#include "steadfast/engine/dense.h"
+#include "steadfast/engine/zero_skipping.h"
+#include "steadfast/report/text_table.h"
+
+namespace steadfast::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+  std::filesystem::path model, json;
+  campaign::DataChoice data;
+  engine::ZeroSkippingMachine machine;
+  std::string instruction_set = std::string(engine::NameOf(engine::BestInstructionSet()));
+};
+
+struct LayerLatency {
+  std::string name;
+  double dense_ns = 0, sparse_ns = 0;  // per image, measured
+  engine::ZeroSkippingCycles cycles;   // of all images
+
+  double skipped_share() const {
+    return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products);
+  }
+  // The share of zeros at which the sparse path would be as fast as the dense one, if its time goes with what is left.
+  double break_even() const { return 1.0 - dense_ns / sparse_ns * (1.0 - skipped_share()); }
+};
+
+// Cycles of every weighted layer, from the zero patterns of the images.
+std::map<std::string, engine::ZeroSkippingCycles> CyclesOf(const model::QuantizedModel& model,
+                                                           const engine::PreparedImages& images,
+                                                           const engine::ZeroSkippingMachine& machine,
+                                                           const Cancellation& cancellation) {
+  engine::DenseEngine dense(model);
+  dense.KeepAllValues(model);
+  std::vector<float> logits(static_cast<size_t>(model.classes() * engine::kBlockImages));
+  std::map<std::string, engine::ZeroSkippingCycles> cycles;
+  for (int64_t block = 0; block < images.blocks(); ++block) {
+    cancellation.ThrowIfRequested();
+    dense.RunBlock(images, block, logits);
+    for (const auto& node : model.nodes) {
+      if (!model::WeightOf(node)) continue;
+      const auto rows = node.input() == 0 ? images.block(block) : dense.CodesOf(node.input());
+      std::vector<uint8_t> codes(rows.size() / engine::kBlockImages);
+      for (int64_t image = 0; image < images.images_in(block); ++image) {
+        for (size_t e = 0; e < codes.size(); ++e)
+          codes[e] = rows[e * engine::kBlockImages + static_cast<size_t>(image)];
+        cycles[node.name] += engine::CountCycles(model, node, codes, machine);
+      }
+    }
+  }
+  return cycles;
+}
+
+double Ratio(double a, double b) {
+  return b > 0 ? a / b : std::nan("");
+}
+
+json ToJson(const LayerLatency& layer, int64_t images) {
+  return {{"layer", layer.name},
+          {"dense_ns_per_image", layer.dense_ns},
+          {"sparse_ns_per_image", layer.sparse_ns},
+          {"products_per_image", static_cast<double>(layer.cycles.products) / static_cast<double>(images)},
+          {"skipped_share", layer.skipped_share()},
+          {"sparse_speedup", Ratio(layer.dense_ns, layer.sparse_ns)},
+          {"accelerator_cycles_plain", static_cast<double>(layer.cycles.plain) / static_cast<double>(images)},
+          {"accelerator_cycles_skipping", static_cast<double>(layer.cycles.skipping) / static_cast<double>(images)},
+          {"accelerator_speedup",
+           Ratio(static_cast<double>(layer.cycles.plain), static_cast<double>(layer.cycles.skipping))}};
+}
+
+void Run(const Options& options, const Cancellation& cancellation) {
+  CheckDistinct({{"--json", options.json}, {"the model " + options.model.string(), options.model}});
+  if (options.machine.lanes < 1 || options.machine.filters < 1 || options.machine.brick < 1)
+    throw UsageError("--lanes, --filters and --brick must be at least 1");
+  const engine::InstructionSet instruction_set = engine::ParseInstructionSet(options.instruction_set);
+  const model::ModelFile file = model::ReadModelFile(options.model);
+  const campaign::TestData data = campaign::LoadTestData(file, options.data);
+  const auto set = engine::MakeEvaluationSet(file.model, data.images.images, data.images.labels);
+  const auto cycles = CyclesOf(file.model, set.images, options.machine, cancellation);
+  engine::DenseEngine engine(file.model, instruction_set);
+  std::vector<LayerLatency> layers;
+  LayerLatency total{"all", 0, 0, {}};
+  double others_ns = 0, best_ns = 0;
+  for (const auto& step : engine.ChoosePaths(set.images)) {
+    const auto found = cycles.find(step.name);
+    best_ns += step.sparse_ns >= 0 ? std::min(step.dense_ns, step.sparse_ns) : step.dense_ns;
+    if (found == cycles.end()) {
+      others_ns += step.dense_ns;
+      continue;
+    }
+    layers.push_back({step.name, step.dense_ns, step.sparse_ns, found->second});
+    total.dense_ns += step.dense_ns;
+    total.sparse_ns += step.sparse_ns;
+    total.cycles += found->second;
+  }
+  layers.push_back(total);
+  const int64_t images = data.images.size();
+  report::TextTable table({"layer", ">products", ">skipped %", ">dense ns", ">sparse ns", ">speed-up",
+                           ">breaks even at % zeros", ">cycles", ">skipping", ">speed-up"});
+  json rows = json::array();
+  for (const auto& layer : layers) {
+    const auto n = static_cast<double>(images);
+    table.AddRow({layer.name, fmt::format("{:.0f}", static_cast<double>(layer.cycles.products) / n),
+                  fmt::format("{:.1f}", layer.skipped_share() * 100), fmt::format("{:.0f}", layer.dense_ns),
+                  fmt::format("{:.0f}", layer.sparse_ns), fmt::format("{:.2f}", Ratio(layer.dense_ns, layer.sparse_ns)),
+                  layer.name == "all" ? "" : fmt::format("{:.1f}", layer.break_even() * 100),
+                  fmt::format("{:.1f}", static_cast<double>(layer.cycles.plain) / n),
+                  fmt::format("{:.1f}", static_cast<double>(layer.cycles.skipping) / n),
+                  fmt::format("{:.2f}", Ratio(static_cast<double>(layer.cycles.plain),
+                                              static_cast<double>(layer.cycles.skipping)))});
+    rows.push_back(ToJson(layer, images));
+  }
+  fmt::print("{}: {} images, one thread, {}; per image\n", report::Printable(file.path.stem().string()), images,
+             engine::NameOf(instruction_set));
+  fmt::print("accelerator: {} lanes, {} filters side by side, bricks of {}\n\n{}\n", options.machine.lanes,
+             options.machine.filters, options.machine.brick, table.Text());
+  fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
+             total.dense_ns + others_ns);
+  if (options.json.empty()) return;
+  const json document = {{"schema", 1},
+                         {"file", file.path.string()},
+                         {"sha256", file.sha256},
+                         {"images", images},
+                         {"instruction_set", engine::NameOf(instruction_set)},
+                         {"accelerator",
+                          {{"lanes", options.machine.lanes},
+                           {"filters", options.machine.filters},
+                           {"brick", options.machine.brick}}},
+                         {"layers", rows},
+                         {"best_ns_per_image", best_ns}};
+  WriteFileWhole(options.json, document.dump(2) + "\n");
+}
+
+}  // namespace
+
+void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  options->data.images = 1000;
+  CLI::App* command = app.add_subcommand("latency", "Measure what skipping zero activations saves, layer by layer");
+  command->add_option("model", options->model, "ONNX model file")->required()->type_name("MODEL");
+  command->add_option("--images", options->data.images, "Use the first so many test images (0: all)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--lanes", options->machine.lanes, "Lanes of the accelerator model")->capture_default_str();
+  command->add_option("--filters", options->machine.filters, "Filters that it computes side by side")
+      ->capture_default_str();
+  command->add_option("--brick", options->machine.brick, "Neighbouring inputs that go to one lane (Cnvlutin: 16)")
+      ->capture_default_str();
+  command->add_option("--instruction-set", options->instruction_set,
+                      "Measure with these instructions: portable, avx2, avx512-vnni, amx-int8 (default: the best)");
+  command->add_option("--dataset", options->data.dataset, "Dataset by name (default: the one the model file names)");
+  command->add_option("--data", options->data.location.folder, "Folder of datasets")->type_name("DIR");
+  command->add_option("--json", options->json, "Write the table")->type_name("FILE");
+  command->footer(
+      "Times are of this machine, on one thread; cycles are those of a model of a zero-skipping accelerator\n"
+      "(Cnvlutin, Albericio et al., ISCA 2016) on the zero patterns of the images.\n"
+      "Example: steadfast latency model.onnx --images 1000");
+  command->callback([options, &chosen] {
+    chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
+  });
+}
+
+}  // namespace steadfast::cli

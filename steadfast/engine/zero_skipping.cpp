@@ -1,0 +1,64 @@
+#include "steadfast/engine/zero_skipping.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace steadfast::engine {
+
+ZeroSkippingCycles& ZeroSkippingCycles::operator+=(const ZeroSkippingCycles& other) {
+  plain += other.plain;
+  skipping += other.skipping;
+  products += other.products;
+  skipped += other.skipped;
+  return *this;
+}
+
+ZeroSkippingCycles CountCycles(const model::QuantizedModel& model, const model::Node& node,
+                               std::span<const uint8_t> codes, const ZeroSkippingMachine& machine) {
+  const model::Value& input = model.values[static_cast<size_t>(node.input())];
+  const model::WeightTensor& weight = model.weights[static_cast<size_t>(*model::WeightOf(node))];
+  model::ValueShape in = input.shape, out = model.values[static_cast<size_t>(node.output)].shape;
+  model::Window window;
+  int groups = 1;
+  if (const auto* convolution = std::get_if<model::Convolution>(&node.operation)) {
+    window = convolution->window;
+    groups = convolution->groups;
+  }
+  const int zero = input.coding->zero_point;
+  const int64_t group_inputs = weight.shape[1], group_outputs = out.channels / groups;
+  const int64_t passes = (group_outputs + machine.filters - 1) / machine.filters;
+  ZeroSkippingCycles cycles;
+  std::vector<int64_t> of_lane(static_cast<size_t>(machine.lanes));
+  for (int group = 0; group < groups; ++group) {
+    for (int64_t oy = 0; oy < out.height; ++oy) {
+      for (int64_t ox = 0; ox < out.width; ++ox) {
+        std::fill(of_lane.begin(), of_lane.end(), 0);
+        int64_t place = 0, inside = 0, zeros = 0;
+        for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
+          for (int64_t kx = 0; kx < window.kernel_w; ++kx) {
+            const int64_t y = oy * window.stride_h - window.pad_h + ky * window.dilation_h;
+            const int64_t x = ox * window.stride_w - window.pad_w + kx * window.dilation_w;
+            const bool padding = y < 0 || y >= in.height || x < 0 || x >= in.width;
+            for (int64_t c = 0; c < group_inputs; ++c, ++place) {
+              if (padding) continue;
+              ++inside;
+              const int64_t at = ((group * group_inputs + c) * in.height + y) * in.width + x;
+              if (codes[static_cast<size_t>(at)] == zero)
+                ++zeros;
+              else
+                ++of_lane[static_cast<size_t>(place / machine.brick % machine.lanes)];
+            }
+          }
+        }
+        // Without skipping, lanes share the window evenly.
+        cycles.plain += passes * ((place + machine.lanes - 1) / machine.lanes);
+        cycles.skipping += passes * std::max<int64_t>(1, *std::max_element(of_lane.begin(), of_lane.end()));
+        cycles.products += inside * group_outputs;
+        cycles.skipped += zeros * group_outputs;
+      }
+    }
+  }
+  return cycles;
+}
+
+}  // namespace steadfast::engine
