@@ -8,11 +8,13 @@ BUILD = $(BUILD_DIR_$(PRESET))
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
-.PHONY: help deps configure build test study bench format format-check lint docs install clean
+.PHONY: help deps configure build test nightly test-aarch64 study bench format format-check lint docs install clean
 
 help:
 	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints the verdicts"
 	@echo "make test     build and run all tests"
+	@echo "make nightly  the engine on 10,000 random graphs, and a larger sample of a sweep, against the reference"
+	@echo "make test-aarch64  the engine's tests, built for 64-bit ARM, under an emulator"
 	@echo "make build    build both programs into build/bin"
 	@echo "make deps     install what the build needs from Debian's packages (done by the above where missing)"
 	@echo "make bench    build and run the benchmarks"
@@ -33,6 +35,13 @@ build: configure
 
 test: build
 	@ctest --preset $(PRESET) --parallel $(JOBS)
+
+nightly: build
+	@STEADFAST_GRAPHS=10000 build/bin/steadfast_engine_test --gtest_filter='*RandomGraphs*'
+	@STEADFAST_SWEEP_IMAGES=100 build/bin/steadfast_campaign_test --gtest_filter='*Sample*'
+
+test-aarch64:
+	@tools/test-aarch64
 
 study: build
 	@build/bin/steadfast study studies/quick.yaml

@@ -6,10 +6,12 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
+#include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/process.h"
 #include "steadfast/base/text.h"
@@ -78,7 +80,7 @@ TEST_F(Program, ExplainsItself) {
   EXPECT_NE(RunSteadfast({}).output.find("steadfast study studies/quick.yaml"), std::string::npos);
   EXPECT_EQ(RunSteadfast({"--help"}).exit_code, 0);
   EXPECT_EQ(RunSteadfast({"help"}).output, RunSteadfast({"--help"}).output);
-  for (const char* command : {"data", "train", "inspect", "inject", "replay", "study", "report", "help"}) {
+  for (const char* command : {"data", "train", "inspect", "inject", "sweep", "latency", "replay", "study", "report", "help"}) {
     const Outcome outcome = RunSteadfast({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_NE(outcome.output.find("Example: steadfast"), std::string::npos) << command;
@@ -286,6 +288,83 @@ TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
   };
   EXPECT_EQ(numbers("s.csv").size(), 3u);
   EXPECT_EQ(numbers("s.csv"), numbers("l.csv"));
+}
+
+// Each single-bit fault of a sweep against a campaign over the same fault, which evaluates the whole network anew: 100
+// faults of every layer and bit position.
+TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
+  const std::string model = MakeModel("model.onnx", 5);
+  ASSERT_EQ(RunSteadfast({"sweep", model, "--images", "300", "--csv", Path("bits.csv")}).exit_code, 0);
+  std::map<std::string, std::vector<std::string>> strata;  // by tensor and bit
+  for (const auto& line : Split(ReadTextFile(Path("bits.csv")), '\n')) {
+    const auto cells = Split(line, ',');
+    if (cells.size() == 10 && cells[0] != "tensor") strata[cells[0] + "," + cells[2]].push_back(line);
+  }
+  ASSERT_EQ(strata.size(), 20u);
+  std::string list = "trial,tensor,index,bit,kind\n";
+  std::vector<std::vector<std::string>> expected;
+  for (const auto& [name, lines] : strata) {
+    for (size_t i = 0; i < 100; ++i) {
+      const auto cells = Split(lines[i * lines.size() / 100], ',');
+      list += std::to_string(expected.size()) + "," + cells[0] + "," + cells[1] + "," + cells[2] + ",flip\n";
+      expected.push_back(cells);
+    }
+  }
+  WriteFileWhole(Path("faults.csv"), list);
+  ASSERT_EQ(RunSteadfast({"inject", model, "--images", "300", "--fault-list", Path("faults.csv"), "--store",
+                          Path("t.sqlite"), "--memory", "0"})
+                .exit_code,
+            0);
+  const auto store = store::Store::OpenForReading(Path("t.sqlite"));
+  const auto golden = store.Models()[0];
+  const auto trials = store.Trials();
+  ASSERT_EQ(trials.size(), 2000u);
+  for (const auto& trial : trials) {
+    const auto& cells = expected[static_cast<size_t>(trial.trial)];
+    ASSERT_EQ(std::stod(cells[5]), static_cast<double>(trial.correct) / 300) << trial.trial;
+    ASSERT_EQ(cells[6], std::to_string(trial.changed));
+    ASSERT_EQ(cells[7], std::to_string(trial.broken));
+    ASSERT_EQ(cells[8], std::to_string(trial.repaired));
+    ASSERT_EQ(std::stod(cells[9]), static_cast<double>(trial.margin_sum - golden.margin_sum) * 0x1p-20 / 300);
+  }
+}
+
+// Killed with SIGKILL in the middle, a sweep goes on from its store and ends as if undisturbed.
+TEST_F(ProgramWithData, KilledSweepResumes) {
+  const std::string model = MakeModel("model.onnx", 6);
+  const Arguments sweep = {"sweep", model, "--images", "2000", "--fault", "all"};
+  const auto with = [&](const std::string& name) {
+    Arguments arguments = sweep;
+    arguments.insert(arguments.end(), {"--store", Path(name + ".sqlite"), "--csv", Path(name + ".csv")});
+    return arguments;
+  };
+  ASSERT_EQ(RunSteadfast(with("whole")).exit_code, 0);
+  const pid_t child = Start(with("killed"));
+  const auto parts = [&]() -> size_t {
+    try {
+      const auto store = store::Store::OpenForReading(Path("killed.sqlite"));
+      return store.Sweeps().empty() ? 0 : store.SweepParts(1).size();
+    } catch (const Error&) {
+      return 0;  // not there yet, or busy
+    }
+  };
+  while (parts() < 3) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  const Outcome resumed = RunSteadfast(with("killed"));
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.errors;
+  EXPECT_NE(resumed.errors.find("faults were already in"), std::string::npos) << resumed.errors;
+  EXPECT_EQ(ReadTextFile(Path("killed.csv")), ReadTextFile(Path("whole.csv")));
+}
+
+TEST_F(ProgramWithData, SweepRefusesAnotherModelOfTheSameName) {
+  const std::string model = MakeModel("model.onnx", 7);
+  const Arguments sweep = {"sweep", model, "--images", "64", "--layer", "fc3", "--store", Path("s.sqlite")};
+  ASSERT_EQ(RunSteadfast(sweep).exit_code, 0);
+  MakeModel("model.onnx", 8);
+  const Outcome refused = RunSteadfast(sweep);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.errors.find("another model named model"), std::string::npos) << refused.errors;
 }
 
 }  // namespace

@@ -14,4 +14,11 @@ PreparedImages::PreparedImages(std::span<const uint8_t> images, int64_t elements
   }
 }
 
+PreparedImages PreparedImages::first_blocks(int64_t count) const {
+  PreparedImages first({}, elements_);
+  first.images_ = std::min(images_, count * kBlockImages);
+  first.bytes_.assign(bytes_.begin(), bytes_.begin() + first.blocks() * elements_ * kBlockImages);
+  return first;
+}
+
 }  // namespace steadfast::engine

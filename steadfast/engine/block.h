@@ -25,6 +25,8 @@ class PreparedImages {
     return std::span(bytes_).subspan(static_cast<size_t>(b * elements_ * kBlockImages),
                                      static_cast<size_t>(elements_ * kBlockImages));
   }
+  // A copy of the first blocks.
+  PreparedImages first_blocks(int64_t count) const;
   int64_t images_in(int64_t b) const { return std::min(kBlockImages, images_ - b * kBlockImages); }
 
  private:

@@ -87,8 +87,10 @@ std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages
       times[s].dense_ns += run(s, false, block);
     }
   }
-  for (size_t s = 0; s < times.size(); ++s)
+  for (size_t s = 0; s < times.size(); ++s) {
     plan_->sparse[s] = has_sparse[s] != 0 && times[s].sparse_ns < times[s].dense_ns ? 1 : 0;
+    if (plan_->sparse[s] == 0) plan_->steps[s].operation->DropSparsePath();
+  }
   return times;
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstdlib>
 
 #include "steadfast/engine/reference.h"
 #include "steadfast/model/random_model.h"
@@ -14,6 +15,12 @@ std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
   std::vector<uint32_t> bits;
   for (float value : values) bits.push_back(std::bit_cast<uint32_t>(value));
   return bits;
+}
+
+// 400, or $STEADFAST_GRAPHS (make nightly).
+uint64_t GraphsToTry() {
+  const char* graphs = std::getenv("STEADFAST_GRAPHS");
+  return graphs == nullptr ? 400 : std::strtoull(graphs, nullptr, 10);
 }
 
 class Dense : public testing::TestWithParam<InstructionSet> {
@@ -33,7 +40,7 @@ class Dense : public testing::TestWithParam<InstructionSet> {
 };
 
 TEST_P(Dense, EqualsTheReferenceOnRandomGraphs) {
-  for (uint64_t seed = 0; seed < 400; ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(); ++seed) {
     const auto model = model::RandomModel(seed);
     model::Validate(model);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(model, 1 + static_cast<int64_t>(seed % 70), seed));

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <map>
 #include <random>
 
 #include "steadfast/engine/evaluator.h"
@@ -56,11 +58,15 @@ Scores ReferenceScores(const Case& c, const ModelChange& change, const Golden& g
   return ScoreOf(RunReference(changed, c.images), c.model.classes(), c.labels, golden.predictions);
 }
 
-class Differential : public testing::TestWithParam<InstructionSet> {};
+// 150, or $STEADFAST_GRAPHS (make nightly).
+uint64_t GraphsToTry() {
+  const char* graphs = std::getenv("STEADFAST_GRAPHS");
+  return graphs == nullptr ? 150 : std::strtoull(graphs, nullptr, 10);
+}
 
 TEST(Differential, EqualsTheReferenceOnRandomGraphs) {
   std::mt19937_64 random(7);
-  for (uint64_t seed = 0; seed < 150; ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(); ++seed) {
     const Case c(model::RandomModel(seed), 1 + static_cast<int64_t>(seed * 7 % 150), seed);
     const Golden golden = RunGolden(c.model, c.set, 1);
     Evaluator evaluator(c.model, c.set, MakeGoldenRun(c.model, c.set, 1));

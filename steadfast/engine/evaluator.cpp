@@ -158,6 +158,7 @@ struct Evaluator::Differential final : ResultSink {
 
 Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& set, std::shared_ptr<const GoldenRun> run)
     : model_(model), set_(&set), dense_(model), logits_(static_cast<size_t>(kBlockImages * model.classes())) {
+  dense_.ChoosePaths(set.images.first_blocks(1));
   if (run != nullptr) differential_ = std::make_unique<Differential>(std::move(run), set);
 }
 Evaluator::~Evaluator() = default;

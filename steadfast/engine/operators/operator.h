@@ -136,6 +136,7 @@ class Operator {
   // Another path for blocks of images: image by image, it skips inputs of level 0. False where there is none. To be
   // prepared before RunBlockSparsely; takes part in SetWeights from then on.
   virtual bool PrepareSparsePath() { return false; }
+  virtual void DropSparsePath() {}
   virtual void RunBlockSparsely(std::span<const uint8_t* const>, Workspace&, const BlockOutput&) const {}
   // How many rows of sums the golden run keeps for RunChanged.
   virtual int64_t SumsKept() const { return 0; }

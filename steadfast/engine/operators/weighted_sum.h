@@ -24,6 +24,7 @@ class WeightedSum : public Operator {
   void SetWeights(const model::WeightTensor& weight) override;
   bool Fuse(const model::MaxPool& pool) override;
   bool PrepareSparsePath() override;
+  void DropSparsePath() override { columns_.clear(); }
   void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
                         const BlockOutput& output) const override;
   int64_t SumsKept() const override { return out_.elements(); }
