@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
+#include <optional>
 
 #include "steadfast/base/parallel.h"
 #include "steadfast/engine/score_rows.h"
@@ -139,12 +140,10 @@ struct Evaluator::Differential final : ResultSink {
   DifferentialEngine engine;
   const Golden* golden = nullptr;
   Tally tally;
-  std::array<double, kCostClasses> correction;  // of expected costs, by CostClass
+  std::array<std::optional<double>, kCostClasses> measured;  // costs as shares of a dense run, by CostClass
 
   Differential(std::shared_ptr<const GoldenRun> r, const EvaluationSet& s)
-      : run(std::move(r)), set(s), engine(run->plan, *this, /*with_losses=*/true) {
-    correction.fill(1.0);
-  }
+      : run(std::move(r)), set(s), engine(run->plan, *this, /*with_losses=*/true) {}
 
   void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions, std::span<const int64_t> margins,
             std::span<const int64_t> losses) override {
@@ -167,17 +166,17 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
   if (change.codes.empty()) return golden.scores;
   if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
-  // The expected cost is corrected by what earlier changes of about this size did cost.
+  // Expected costs are replaced by what earlier changes of about this size did cost.
   const DifferentialPlan& plan = differential_->run->plan;
   const double expected = StepDeltas(plan, model_, change).expected_share(plan);
-  double& correction = differential_->correction[CostClass(expected)];
-  if (expected * correction >= 1.0) return EvaluateDensely(change, golden, cancellation);
+  std::optional<double>& measured = differential_->measured[CostClass(expected)];
+  if (measured.value_or(expected) >= 1.0) return EvaluateDensely(change, golden, cancellation);
   const auto start = std::chrono::steady_clock::now();
   const Scores scores = EvaluateDifferentially(change, golden, cancellation);
   const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
-  const double dense = plan.nanoseconds_per_block() * static_cast<double>(set_->images.blocks());
+  const double share = elapsed.count() / plan.nanoseconds_per_block() / static_cast<double>(set_->images.blocks());
   constexpr double kWeightOfTheLast = 0.3;
-  correction += kWeightOfTheLast * (elapsed.count() / dense / expected - correction);
+  measured = kWeightOfTheLast * share + (1 - kWeightOfTheLast) * measured.value_or(expected);
   return scores;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "steadfast/base/error.h"
@@ -175,11 +176,24 @@ const std::vector<std::string>& NetworkNames() {
   return names;
 }
 
+const std::vector<std::string>& LayerNames(const std::string& network) {
+  static const std::map<std::string, std::vector<std::string>> names = {
+      {"lenet5", {"conv1", "conv2", "fc1", "fc2", "fc3"}}};
+  return names.at(network);
+}
+
 void Validate(const Recipe& recipe) {
   const auto& networks = NetworkNames();
   if (std::find(networks.begin(), networks.end(), recipe.network) == networks.end()) {
     throw UsageError(fmt::format("network: '{}' is not one of {}{}", recipe.network, fmt::join(networks, ", "),
                                  DidYouMean(recipe.network, networks)));
+  }
+  const auto& layers = LayerNames(recipe.network);
+  for (const auto& [layer, bits] : recipe.layer_bits) {
+    if (std::find(layers.begin(), layers.end(), layer) == layers.end()) {
+      throw UsageError(fmt::format("layer_bits: {} has no layer '{}'; its layers are {}{}", recipe.network, layer,
+                                   fmt::join(layers, ", "), DidYouMean(layer, layers)));
+    }
   }
   if (recipe.quantizer != Quantizer::kFloat) {
     const int lowest = LowestWeightBits(recipe.quantizer);

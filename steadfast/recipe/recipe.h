@@ -94,6 +94,8 @@ struct Recipe {
 
 // The networks that steadfast-train knows (train/network.cpp has one maker for each).
 const std::vector<std::string>& NetworkNames();
+// The layers with weights of a known network, in order: what layer_bits may name.
+const std::vector<std::string>& LayerNames(const std::string& network);
 
 // Throws UsageError naming the key of a value that is impossible, or impossible together with another.
 void Validate(const Recipe& recipe);

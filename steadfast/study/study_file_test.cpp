@@ -75,6 +75,9 @@ TEST(ParseStudy, NamesLineAndColumn) {
   EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "dataset: mnistt"))
                 .find("s.yaml:3:12: unknown dataset 'mnistt' (did you mean mnist?)"),
             0u);
+  const std::string layer = MessageOf(Replaced(kGood, "epochs: 2", "layer_bits: {convv1: 8/8}"));
+  EXPECT_EQ(layer.find("s.yaml:3:"), 0u) << layer;
+  EXPECT_NE(layer.find("lenet5 has no layer 'convv1'"), std::string::npos) << layer;
   EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "threads: 2")).find("s.yaml:3:3: unknown key 'threads'"), 0u);
   EXPECT_EQ(MessageOf(Replaced(kGood, "[flip, \"mixed:0.5\"]", "[flip, flip]"))
                 .find("s.yaml:12:18: faults: 'flip' appears twice"),

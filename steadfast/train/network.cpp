@@ -34,14 +34,6 @@ std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const Network
   if (recipe.normalization_statistics_in_both_passes && !normalizes) {
     throw UsageError(fmt::format("normalization_statistics_in_both_passes: {} has no normalization", recipe.network));
   }
-  std::vector<std::string> names;
-  for (const WeightedLayer* layer : network->layers()) names.push_back(layer->name());
-  for (const auto& [layer, bits] : recipe.layer_bits) {
-    if (std::find(names.begin(), names.end(), layer) == names.end()) {
-      throw UsageError(fmt::format("layer_bits: {} has no layer '{}'; its layers are {}", recipe.network, layer,
-                                   fmt::join(names, ", ")));
-    }
-  }
   return network;
 }
 

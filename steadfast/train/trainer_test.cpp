@@ -108,6 +108,17 @@ TEST(Train, TakesWidthsPerLayer) {
   EXPECT_THROW(Train(recipe, data), UsageError);
 }
 
+TEST(MakeNetwork, HasTheLayersThatRecipesMayName) {
+  for (const auto& name : recipe::NetworkNames()) {
+    recipe::Recipe recipe;
+    recipe.network = name;
+    const auto network = MakeNetwork(recipe, {{1, 28, 28}, 10});
+    std::vector<std::string> layers;
+    for (const WeightedLayer* layer : network->layers()) layers.push_back(layer->name());
+    EXPECT_EQ(layers, recipe::LayerNames(name));
+  }
+}
+
 TEST(Train, ResumesToTheSameNetwork) {
   const TrainingData data = MakeTrainingData(Squares(600));
   for (const char* optimizer : {"adam", "sgd"}) {
