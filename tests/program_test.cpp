@@ -80,7 +80,8 @@ TEST_F(Program, ExplainsItself) {
   EXPECT_NE(RunSteadfast({}).output.find("steadfast study studies/quick.yaml"), std::string::npos);
   EXPECT_EQ(RunSteadfast({"--help"}).exit_code, 0);
   EXPECT_EQ(RunSteadfast({"help"}).output, RunSteadfast({"--help"}).output);
-  for (const char* command : {"data", "train", "inspect", "inject", "sweep", "latency", "replay", "study", "report", "help"}) {
+  for (const char* command :
+       {"data", "train", "inspect", "inject", "sweep", "latency", "replay", "study", "report", "help"}) {
     const Outcome outcome = RunSteadfast({command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_NE(outcome.output.find("Example: steadfast"), std::string::npos) << command;

@@ -25,8 +25,8 @@ constexpr int64_t kLargestPairSweep = 4'000'000;
 constexpr int64_t kFaultsOfNeuronPart = 32768;  // about
 constexpr int64_t kBlocksAtOnce = 8;
 
-// The outcome of one image as one number, so that sums over the up to 64 images of a block are sums of numbers: a margin
-// difference of 41 bits (64 * 2^33 fits), then three counts of 7 bits.
+// The outcome of one image as one number, so that sums over the up to 64 images of a block are sums of numbers: a
+// margin difference of 41 bits (64 * 2^33 fits), then three counts of 7 bits.
 constexpr int kChangedShift = 41, kBrokenShift = 48, kRepairedShift = 55;
 
 int64_t Pack(const engine::Tally& tally) {
@@ -35,8 +35,8 @@ int64_t Pack(const engine::Tally& tally) {
 }
 
 void AddPacked(int64_t packed, SweepPart::Fault& to) {
-  const int64_t margin = static_cast<int64_t>(static_cast<uint64_t>(packed) << (64 - kChangedShift)) >>
-                         (64 - kChangedShift);
+  const int64_t margin =
+      static_cast<int64_t>(static_cast<uint64_t>(packed) << (64 - kChangedShift)) >> (64 - kChangedShift);
   const auto counts = static_cast<uint64_t>(packed - margin);
   to.margin_delta += margin;
   to.changed += counts >> kChangedShift & 127;
@@ -201,9 +201,9 @@ class Sweep {
         AddPart({t, o * of_output, std::min(outputs, weight.outputs() - o) * of_output, by_look_up});
     }
     if (all_faults_ > kLargestPairSweep && settings_.pairs_in_word) {
-      throw UsageError(fmt::format(
-          "--pairs-in-word: {} pairs are too many; choose small layers with --layer (at most {} pairs)", all_faults_,
-          kLargestPairSweep));
+      throw UsageError(
+          fmt::format("--pairs-in-word: {} pairs are too many; choose small layers with --layer (at most {} pairs)",
+                      all_faults_, kLargestPairSweep));
     }
   }
 
@@ -292,9 +292,9 @@ class Sweep {
   model::ModelChange ChangeOf(const Part& part, int64_t fault) const {
     const model::WeightTensor& weight = TensorAt(part.tensor);
     memory::FaultMap map;
-    for (int64_t cell : CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault,
-                                     weight.format.bits, static_cast<int64_t>(weight.codes.size()),
-                                     settings_.word_bits)) {
+    for (int64_t cell :
+         CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault, weight.format.bits,
+                      static_cast<int64_t>(weight.codes.size()), settings_.word_bits)) {
       map.faults.push_back({{part.tensor, cell}, memory::FaultKind::kFlip});
     }
     return memory::EffectOf(map, image_);
@@ -372,7 +372,8 @@ class Sweep {
     const model::WeightTensor& weight = TensorAt(part.tensor);
     SweepPart finished{weight.name, weight.format.bits, static_cast<int64_t>(weight.codes.size()), part.first,
                        std::move(results)};
-    for (size_t f = 0; f < finished.faults.size(); ++f) finished.faults[f].held = HeldBits(part, static_cast<int64_t>(f));
+    for (size_t f = 0; f < finished.faults.size(); ++f)
+      finished.faults[f].held = HeldBits(part, static_cast<int64_t>(f));
     if (store_ != nullptr) store_->AddSweepPart(run_, sweep_, finished);
     done_faults_ += part.count;
     finished_.emplace(std::pair{part.tensor, part.first}, std::move(finished));
@@ -383,9 +384,9 @@ class Sweep {
     const auto& patterns = image_.arrays()[static_cast<size_t>(part.tensor)].patterns;
     uint8_t held = 0;
     int place = 0;
-    for (int64_t cell : CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault,
-                                     weight.format.bits, static_cast<int64_t>(weight.codes.size()),
-                                     settings_.word_bits)) {
+    for (int64_t cell :
+         CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault, weight.format.bits,
+                      static_cast<int64_t>(weight.codes.size()), settings_.word_bits)) {
       const int bit = patterns[static_cast<size_t>(cell / weight.format.bits)] >> cell % weight.format.bits & 1;
       held = static_cast<uint8_t>(held | bit << place++);
     }

@@ -25,9 +25,9 @@ struct SweepSettings {
   bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
   std::vector<std::string> tensors;  // the weight tensors to sweep; empty: all
   DataChoice data;
-  int threads = 0;                              // 0: all cores. Changes no number.
-  int64_t memory_bytes = int64_t{2} << 30;      // for what is kept of the fault-free run. Changes no number.
-  std::string command;                          // for the record
+  int threads = 0;                          // 0: all cores. Changes no number.
+  int64_t memory_bytes = int64_t{2} << 30;  // for what is kept of the fault-free run. Changes no number.
+  std::string command;                      // for the record
 };
 
 struct SweepProgress {

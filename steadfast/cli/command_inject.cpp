@@ -115,14 +115,8 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--export-faults", options->export_faults,
                    "Write the faults of the trials as such a CSV file (one --fault, one --rate)")
       ->type_name("FILE");
-  command->add_option("--dataset", settings.data.dataset, "Dataset by name (default: the one the model file names)");
-  command->add_option("--data", settings.data.location.folder, "Folder of datasets")->type_name("DIR");
-  command->add_option("--images", settings.data.images, "Use the first so many test images (0: all)")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--threads", settings.threads, "Threads (0: all cores); changes no number")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  AddDataOptions(*command, settings.data);
+  AddThreadsOption(*command, settings.threads);
   command
       ->add_option(
           "--memory", options->memory_mib,

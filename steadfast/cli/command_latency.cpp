@@ -30,9 +30,7 @@ struct LayerLatency {
   double dense_ns = 0, sparse_ns = 0;  // per image, measured
   engine::ZeroSkippingCycles cycles;   // of all images
 
-  double skipped_share() const {
-    return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products);
-  }
+  double skipped_share() const { return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products); }
   // The share of zeros at which the sparse path would be as fast as the dense one, if its time goes with what is left.
   double break_even() const { return 1.0 - dense_ns / sparse_ns * (1.0 - skipped_share()); }
 };
@@ -129,17 +127,16 @@ void Run(const Options& options, const Cancellation& cancellation) {
   fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
              total.dense_ns + others_ns);
   if (options.json.empty()) return;
-  const json document = {{"schema", 1},
-                         {"file", file.path.string()},
-                         {"sha256", file.sha256},
-                         {"images", images},
-                         {"instruction_set", engine::NameOf(instruction_set)},
-                         {"accelerator",
-                          {{"lanes", options.machine.lanes},
-                           {"filters", options.machine.filters},
-                           {"brick", options.machine.brick}}},
-                         {"layers", rows},
-                         {"best_ns_per_image", best_ns}};
+  const json document = {
+      {"schema", 1},
+      {"file", file.path.string()},
+      {"sha256", file.sha256},
+      {"images", images},
+      {"instruction_set", engine::NameOf(instruction_set)},
+      {"accelerator",
+       {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},
+      {"layers", rows},
+      {"best_ns_per_image", best_ns}};
   WriteFileWhole(options.json, document.dump(2) + "\n");
 }
 
@@ -150,9 +147,6 @@ void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
   options->data.images = 1000;
   CLI::App* command = app.add_subcommand("latency", "Measure what skipping zero activations saves, layer by layer");
   command->add_option("model", options->model, "ONNX model file")->required()->type_name("MODEL");
-  command->add_option("--images", options->data.images, "Use the first so many test images (0: all)")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
   command->add_option("--lanes", options->machine.lanes, "Lanes of the accelerator model")->capture_default_str();
   command->add_option("--filters", options->machine.filters, "Filters that it computes side by side")
       ->capture_default_str();
@@ -160,8 +154,7 @@ void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--instruction-set", options->instruction_set,
                       "Measure with these instructions: portable, avx2, avx512-vnni, amx-int8 (default: the best)");
-  command->add_option("--dataset", options->data.dataset, "Dataset by name (default: the one the model file names)");
-  command->add_option("--data", options->data.location.folder, "Folder of datasets")->type_name("DIR");
+  AddDataOptions(*command, options->data);
   command->add_option("--json", options->json, "Write the table")->type_name("FILE");
   command->footer(
       "Times are of this machine, on one thread; cycles are those of a model of a zero-skipping accelerator\n"

@@ -78,9 +78,7 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--fault", options->fault, "Which faults to show: flip, sa0, sa1 or all")
       ->capture_default_str()
       ->check(CLI::IsMember({"flip", "sa0", "sa1", "all"}));
-  command
-      ->add_option("--store", options->store,
-                   "SQLite file that keeps the results; the same command resumes from it")
+  command->add_option("--store", options->store, "SQLite file that keeps the results; the same command resumes from it")
       ->type_name("FILE");
   command->add_option("--csv", options->csv, "Write one row a fault")->type_name("FILE");
   command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
@@ -93,14 +91,8 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset or gray")
       ->capture_default_str();
   command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
-  command->add_option("--dataset", settings.data.dataset, "Dataset by name (default: the one the model file names)");
-  command->add_option("--data", settings.data.location.folder, "Folder of datasets")->type_name("DIR");
-  command->add_option("--images", settings.data.images, "Use the first so many test images (0: all)")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--threads", settings.threads, "Threads (0: all cores); changes no number")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  AddDataOptions(*command, settings.data);
+  AddThreadsOption(*command, settings.threads);
   command
       ->add_option("--memory", options->memory_mib,
                    "MiB for what is kept of the fault-free run; with less it is computed again; changes no number")

@@ -66,7 +66,8 @@ InstructionSet ParseInstructionSet(std::string_view name) {
     if (NameOf(set) == name) return set;
     names.push_back(NameOf(set));
   }
-  throw UsageError(fmt::format("instruction set: '{}' is none that this machine has: {}", name, fmt::join(names, ", ")));
+  throw UsageError(
+      fmt::format("instruction set: '{}' is none that this machine has: {}", name, fmt::join(names, ", ")));
 }
 
 InstructionSet BestInstructionSet() {

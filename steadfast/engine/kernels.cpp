@@ -181,45 +181,45 @@ std::array<uint8_t, kBlockImages> NaturalOrder() {
   return order;
 }
 
-#define STEADFAST_PORTABLE_KERNELS(NAME, TARGET)                                                                     \
-  struct NAME {                                                                                                      \
-    TARGET static void MakeQuad(const uint8_t* const rows[4], uint8_t* quad) { MakeQuadBody(rows, quad); }           \
-    TARGET static void Products(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,      \
-                                int outputs, const int32_t* initial, int64_t stride, int32_t* sums) {                \
-      ProductsBody(base, offsets, taps, weights, outputs, initial, stride, sums);                                    \
-    }                                                                                                                \
-    TARGET static void Maximum(const int32_t* sums, int32_t* into, int count) { MaximumBody(sums, into, count); }    \
-    TARGET static void Subtract(const int32_t* a, const int32_t* b, int32_t* result) { SubtractBody(a, b, result); } \
-    TARGET static void AddScaledRow(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {        \
-      AddScaledRowBody(row, factor, from, into);                                                                     \
-    }                                                                                                                \
-    TARGET static void AddColumns(const int32_t* weights, int32_t level, int64_t outputs, int64_t count,       \
-                                  int64_t step, int32_t* into) {                                                \
-      AddColumnsBody(weights, level, outputs, count, step, into);                                               \
-    }                                                                                                           \
-    TARGET static void Requantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,             \
-                                  uint8_t* row) {                                                                    \
-      RequantizeBody(sums, correction, c, row);                                                                      \
-    }                                                                                                                \
-    TARGET static void Reals(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {     \
-      RealsBody(sums, correction, scale, offset, reals);                                                             \
-    }                                                                                                                \
-    TARGET static void MaximumRows(const uint8_t* other, uint8_t* row) { MaximumRowsBody(other, row); }              \
-    TARGET static void AddRows(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b,                     \
-                               const OperandConstants& of_b, const QuantizeConstants& c, uint8_t* row) {             \
-      AddRowsBody(a, of_a, b, of_b, c, row);                                                                         \
-    }                                                                                                                \
-    TARGET static uint64_t Difference(const uint8_t* a, const uint8_t* b) { return DifferenceBody(a, b); }           \
-    TARGET static void CompressRow(const uint8_t* row, uint64_t lanes, uint8_t* to) {                                \
-      CompressRowBody(row, lanes, to);                                                                               \
-    }                                                                                                                \
-    TARGET static int64_t LookUpSum(const LookUp& look_up, const uint8_t* row, int32_t factor) {                     \
-      return LookUpBody(look_up, row, factor);                                                                       \
-    }                                                                                                                \
-    TARGET static void Score(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,         \
-                             int64_t* margins) {                                                                     \
-      ScoreBody(logits, classes, labels, predictions, margins);                                                      \
-    }                                                                                                                \
+#define STEADFAST_PORTABLE_KERNELS(NAME, TARGET)                                                                       \
+  struct NAME {                                                                                                        \
+    TARGET static void MakeQuad(const uint8_t* const rows[4], uint8_t* quad) { MakeQuadBody(rows, quad); }             \
+    TARGET static void Products(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,        \
+                                int outputs, const int32_t* initial, int64_t stride, int32_t* sums) {                  \
+      ProductsBody(base, offsets, taps, weights, outputs, initial, stride, sums);                                      \
+    }                                                                                                                  \
+    TARGET static void Maximum(const int32_t* sums, int32_t* into, int count) { MaximumBody(sums, into, count); }      \
+    TARGET static void Subtract(const int32_t* a, const int32_t* b, int32_t* result) { SubtractBody(a, b, result); }   \
+    TARGET static void AddScaledRow(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {          \
+      AddScaledRowBody(row, factor, from, into);                                                                       \
+    }                                                                                                                  \
+    TARGET static void AddColumns(const int32_t* weights, int32_t level, int64_t outputs, int64_t count, int64_t step, \
+                                  int32_t* into) {                                                                     \
+      AddColumnsBody(weights, level, outputs, count, step, into);                                                      \
+    }                                                                                                                  \
+    TARGET static void Requantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,               \
+                                  uint8_t* row) {                                                                      \
+      RequantizeBody(sums, correction, c, row);                                                                        \
+    }                                                                                                                  \
+    TARGET static void Reals(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {       \
+      RealsBody(sums, correction, scale, offset, reals);                                                               \
+    }                                                                                                                  \
+    TARGET static void MaximumRows(const uint8_t* other, uint8_t* row) { MaximumRowsBody(other, row); }                \
+    TARGET static void AddRows(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b,                       \
+                               const OperandConstants& of_b, const QuantizeConstants& c, uint8_t* row) {               \
+      AddRowsBody(a, of_a, b, of_b, c, row);                                                                           \
+    }                                                                                                                  \
+    TARGET static uint64_t Difference(const uint8_t* a, const uint8_t* b) { return DifferenceBody(a, b); }             \
+    TARGET static void CompressRow(const uint8_t* row, uint64_t lanes, uint8_t* to) {                                  \
+      CompressRowBody(row, lanes, to);                                                                                 \
+    }                                                                                                                  \
+    TARGET static int64_t LookUpSum(const LookUp& look_up, const uint8_t* row, int32_t factor) {                       \
+      return LookUpBody(look_up, row, factor);                                                                         \
+    }                                                                                                                  \
+    TARGET static void Score(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,           \
+                             int64_t* margins) {                                                                       \
+      ScoreBody(logits, classes, labels, predictions, margins);                                                        \
+    }                                                                                                                  \
   };
 
 STEADFAST_PORTABLE_KERNELS(Portable, )
@@ -723,8 +723,8 @@ void NoPreparation() {}
 #define STEADFAST_LOOPS(NAME, PRODUCTS)                                                                       \
   {                                                                                                           \
     NoPreparation, NAME::MakeQuad, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow, \
-        NAME::AddColumns, NAME::Requantize, NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::CompressRow, \
-        NAME::LookUpSum, NAME::Score, ExponentialsBody, NaturalOrder()                                        \
+        NAME::AddColumns, NAME::Requantize, NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference,  \
+        NAME::CompressRow, NAME::LookUpSum, NAME::Score, ExponentialsBody, NaturalOrder()                     \
   }
 
 }  // namespace

@@ -21,8 +21,8 @@ struct ZeroSkippingMachine {
 };
 
 struct ZeroSkippingCycles {
-  int64_t plain = 0;     // cycles of the machine that takes every input
-  int64_t skipping = 0;  // cycles of the machine that skips
+  int64_t plain = 0;                  // cycles of the machine that takes every input
+  int64_t skipping = 0;               // cycles of the machine that skips
   int64_t products = 0, skipped = 0;  // multiplications in all, and of zeros (padding is none of them)
 
   ZeroSkippingCycles& operator+=(const ZeroSkippingCycles& other);

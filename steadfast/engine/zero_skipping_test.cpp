@@ -47,10 +47,8 @@ TEST(CountCycles, PaddingIsSkippedAndNotCounted) {
   model.values = {{"input", {1, 2, 2}, model::ActivationCoding{.bits = 8, .scale = 1.0f}},
                   {"logits", {1, 2, 2}, std::nullopt}};
   model.weights = {{"conv.weight", {1, 1, 3, 3}, {.bits = 4}, {1.0f}, std::vector<int16_t>(9, 1)}};
-  model.nodes = {{"conv",
-                  model::Convolution{0, {.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}, 1, {}},
-                  {0},
-                  1}};
+  model.nodes = {
+      {"conv", model::Convolution{0, {.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}, 1, {}}, {0}, 1}};
   model.output = 1;
   const std::vector<uint8_t> codes = {1, 0, 2, 0};
   const auto cycles = CountCycles(model, model.nodes[0], codes, {.lanes = 1, .filters = 1, .brick = 1});

@@ -141,10 +141,9 @@ SweepReport MakeSweepReport(const store::ModelRow& model, const store::SweepRow&
 }
 
 std::string ToText(const SweepReport& report) {
-  std::string text =
-      fmt::format("{}: {} of {} images right without faults ({} %); memory: {}, words of {} bits\n\n",
-                  Printable(report.model.label), report.model.correct, report.sweep.images,
-                  Percent(report.model.accuracy()), report.sweep.encoding, report.sweep.word_bits);
+  std::string text = fmt::format("{}: {} of {} images right without faults ({} %); memory: {}, words of {} bits\n\n",
+                                 Printable(report.model.label), report.model.correct, report.sweep.images,
+                                 Percent(report.model.accuracy()), report.sweep.encoding, report.sweep.word_bits);
   TextTable table({"fault", "tensor", ">bit", ">faults", ">mean accuracy %", ">worst %", ">harmless %",
                    ">predictions changed", ">margin change"});
   for (const auto& p : report.positions) {
@@ -156,8 +155,8 @@ std::string ToText(const SweepReport& report) {
   if (report.most_critical.empty()) return text;
   text += "\nMost critical:\n";
   const bool pairs = report.sweep.kind != "bits";
-  TextTable critical({"fault", "tensor", ">code", ">bit", ">accuracy %", ">changed", ">broken", ">repaired",
-                      ">margin change"});
+  TextTable critical(
+      {"fault", "tensor", ">code", ">bit", ">accuracy %", ">changed", ">broken", ">repaired", ">margin change"});
   for (const auto& f : report.most_critical) {
     const auto images = static_cast<double>(report.sweep.images);
     critical.AddRow({f.kind, f.tensor,
@@ -197,7 +196,8 @@ nlohmann::json ToJson(const SweepReport& report) {
                         {"mean_margin_change", static_cast<double>(f.margin_delta) * kScoreUnit / images}});
   }
   return {{"schema", 1},
-          {"model", {{"label", report.model.label}, {"sha256", report.model.sha256}, {"accuracy", report.model.accuracy()}}},
+          {"model",
+           {{"label", report.model.label}, {"sha256", report.model.sha256}, {"accuracy", report.model.accuracy()}}},
           {"sweep",
            {{"kind", report.sweep.kind},
             {"encoding", report.sweep.encoding},
@@ -212,7 +212,8 @@ nlohmann::json ToJson(const SweepReport& report) {
 std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
                      const std::vector<std::string>& kinds) {
   const bool pairs = sweep.kind != "bits";
-  std::string csv = pairs ? "tensor,index,bit,second_index,second_bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n"
+  std::string csv = pairs ? "tensor,index,bit,second_index,second_bit,fault,active,accuracy,changed,broken,repaired,"
+                            "mean_margin_change\n"
                           : "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n";
   const auto images = static_cast<double>(sweep.images);
   ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& f) {

@@ -15,11 +15,11 @@ namespace steadfast::report {
 // One fault of a sweep of single bits, or of a pair.
 struct SweptFault {
   std::string tensor;
-  int64_t index = 0;  // of the code; of a pair: of the code of the lower bit
-  int bit = 0;        // 0: least significant
+  int64_t index = 0;          // of the code; of a pair: of the code of the lower bit
+  int bit = 0;                // 0: least significant
   int64_t second_index = -1;  // of the higher bit of a pair
   int second_bit = -1;
-  std::string kind;  // "flip", "sa0", "sa1"
+  std::string kind;    // "flip", "sa0", "sa1"
   bool active = true;  // false: the cell holds what the fault makes it hold, and nothing changes
   int64_t correct = 0, changed = 0, broken = 0, repaired = 0;
   int64_t margin_delta = 0;  // in units of 2^-20

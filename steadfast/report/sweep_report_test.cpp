@@ -9,10 +9,13 @@ namespace {
 struct Example {
   store::ModelRow model;
   store::SweepRow sweep{.kind = "bits", .encoding = "twos", .word_bits = 32, .images = 10};
-  std::vector<store::SweepPart> parts = {{"w", 2, 2, 0,
-                                          {{0, 0, 0, 1 << 20, 0},       // code 0, bit 0: harmless
-                                           {4, 3, 1, -(10 << 20), 1},   // code 0, bit 1
-                                           {2, 1, 1, 0, 1},             // code 1, bit 0
+  std::vector<store::SweepPart> parts = {{"w",
+                                          2,
+                                          2,
+                                          0,
+                                          {{0, 0, 0, 1 << 20, 0},         // code 0, bit 0: harmless
+                                           {4, 3, 1, -(10 << 20), 1},     // code 0, bit 1
+                                           {2, 1, 1, 0, 1},               // code 1, bit 0
                                            {5, 5, 0, -(20 << 20), 0}}}};  // code 1, bit 1
   Example() {
     model.label = "model";

@@ -76,7 +76,8 @@ std::string Statement::Text(int column) const {
 
 std::string Statement::Bytes(int column) const {
   const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_.get(), column));
-  return bytes == nullptr ? "" : std::string(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column)));
+  return bytes == nullptr ? ""
+                          : std::string(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column)));
 }
 
 Database::Database(const std::filesystem::path& path, Mode mode)

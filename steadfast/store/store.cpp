@@ -66,8 +66,8 @@ template <typename T>
 T ReadInteger(std::string_view bytes, size_t& at) {
   std::make_unsigned_t<T> value = 0;
   for (size_t i = 0; i < sizeof(T); ++i)
-    value |= static_cast<std::make_unsigned_t<T>>(static_cast<std::make_unsigned_t<T>>(static_cast<uint8_t>(bytes[at++]))
-                                                  << (8 * i));
+    value |= static_cast<std::make_unsigned_t<T>>(
+        static_cast<std::make_unsigned_t<T>>(static_cast<uint8_t>(bytes[at++])) << (8 * i));
   return static_cast<T>(value);
 }
 

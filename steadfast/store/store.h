@@ -95,11 +95,11 @@ struct SweepPart {
   int64_t codes = 0;  // of the tensor
   int64_t first = 0;  // number of the part's first fault in the tensor
   struct Fault {
-    uint32_t changed = 0;   // predictions that differ from the fault-free ones
-    uint32_t broken = 0;    // right before, wrong now
-    uint32_t repaired = 0;  // wrong before, right now
+    uint32_t changed = 0;      // predictions that differ from the fault-free ones
+    uint32_t broken = 0;       // right before, wrong now
+    uint32_t repaired = 0;     // wrong before, right now
     int64_t margin_delta = 0;  // summed over the images, in units of 2^-20
-    uint8_t held = 0;       // what the bit held before (of a pair: the higher one's times 2 is added)
+    uint8_t held = 0;          // what the bit held before (of a pair: the higher one's times 2 is added)
     bool operator==(const Fault&) const = default;
   };
   std::vector<Fault> faults;

@@ -389,7 +389,8 @@ void WeightedSum::AddImage(const uint8_t* rows, int64_t image, const Kernels& ke
         for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
           const int64_t from_y = y + window_.pad_h - ky * window_.dilation_h;
           if (from_y < 0 || from_y % window_.stride_h != 0 || from_y / window_.stride_h >= out_.height) continue;
-          int32_t* row = sums + from_y / window_.stride_h * out_.width * position_step + places_[static_cast<size_t>(c)].group * outputs;
+          int32_t* row = sums + from_y / window_.stride_h * out_.width * position_step +
+                         places_[static_cast<size_t>(c)].group * outputs;
           const int32_t* columns = columns_.data() + (c * window_.kernel_h + ky) * window_.kernel_w * outputs;
           if (steps_by_one) {  // positions that see this input stand side by side, for the columns from last to first
             const int64_t first = std::max<int64_t>(0, x + window_.pad_w - (out_.width - 1));
