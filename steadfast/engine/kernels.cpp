@@ -113,6 +113,24 @@ STEADFAST_INLINE uint64_t DifferenceBody(const uint8_t* a, const uint8_t* b) {
   return lanes;
 }
 
+STEADFAST_INLINE uint64_t RequantizeAndCompareBody(const int32_t* sums, int32_t correction,
+                                                   const RequantizeConstants& c, const uint8_t* other, uint8_t* row) {
+  RequantizeBody(sums, correction, c, row);
+  return DifferenceBody(row, other);
+}
+
+STEADFAST_INLINE uint64_t ChangedRowBody(const int32_t* const* sums, const uint8_t* const* rows, size_t count,
+                                         int32_t factor, int32_t correction, const RequantizeConstants& c,
+                                         const uint8_t* other, uint8_t* row) {
+  int32_t best[kBlockImages], next[kBlockImages];
+  AddScaledRowBody(rows[0], factor, sums[0], best);
+  for (size_t i = 1; i < count; ++i) {
+    AddScaledRowBody(rows[i], factor, sums[i], next);
+    MaximumBody(next, best, static_cast<int>(kBlockImages));
+  }
+  return RequantizeAndCompareBody(best, correction, c, other, row);
+}
+
 STEADFAST_INLINE void CompressRowBody(const uint8_t* row, uint64_t lanes, uint8_t* to) {
   for (; lanes != 0; lanes &= lanes - 1) *to++ = row[std::countr_zero(lanes)];
 }
@@ -200,6 +218,15 @@ std::array<uint8_t, kBlockImages> NaturalOrder() {
     TARGET static void Requantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,               \
                                   uint8_t* row) {                                                                      \
       RequantizeBody(sums, correction, c, row);                                                                        \
+    }                                                                                                                  \
+    TARGET static uint64_t RequantizeAndCompare(const int32_t* sums, int32_t correction, const RequantizeConstants& c, \
+                                                const uint8_t* other, uint8_t* row) {                                  \
+      return RequantizeAndCompareBody(sums, correction, c, other, row);                                                \
+    }                                                                                                                  \
+    TARGET static uint64_t ChangedRow(const int32_t* const* sums, const uint8_t* const* rows, size_t count,            \
+                                      int32_t factor, int32_t correction, const RequantizeConstants& c,                \
+                                      const uint8_t* other, uint8_t* row) {                                            \
+      return ChangedRowBody(sums, rows, count, factor, correction, c, other, row);                                     \
     }                                                                                                                  \
     TARGET static void Reals(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {       \
       RealsBody(sums, correction, scale, offset, reals);                                                               \
@@ -575,13 +602,49 @@ struct VnniRequantizer {
   }
 };
 
-STEADFAST_VNNI void VnniRequantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
-                                   uint8_t* row) {
+// A row of codes from 4 registers of 16, in the order of a quad's: undoes the order of VnniMakeQuad.
+STEADFAST_VNNI STEADFAST_INLINE __m512i VnniPack(const __m512i codes[4]) {
+  return _mm512_packus_epi16(_mm512_packus_epi32(codes[0], codes[1]), _mm512_packus_epi32(codes[2], codes[3]));
+}
+
+STEADFAST_VNNI STEADFAST_INLINE __m512i VnniRequantized(const int32_t* sums, int32_t correction,
+                                                        const RequantizeConstants& c) {
   const VnniRequantizer requantizer(correction, c);
   __m512i codes[4];
   for (int q = 0; q < 4; ++q) codes[q] = requantizer(_mm512_loadu_si512(sums + 16 * q));
-  const __m512i first = _mm512_packus_epi32(codes[0], codes[1]), second = _mm512_packus_epi32(codes[2], codes[3]);
-  _mm512_storeu_si512(row, _mm512_packus_epi16(first, second));  // undoes the order of VnniMakeQuad
+  return VnniPack(codes);
+}
+
+STEADFAST_VNNI void VnniRequantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
+                                   uint8_t* row) {
+  _mm512_storeu_si512(row, VnniRequantized(sums, correction, c));
+}
+
+STEADFAST_VNNI uint64_t VnniRequantizeAndCompare(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
+                                                 const uint8_t* other, uint8_t* row) {
+  const __m512i codes = VnniRequantized(sums, correction, c);
+  _mm512_storeu_si512(row, codes);
+  return _mm512_cmpneq_epi8_mask(codes, _mm512_loadu_si512(other));
+}
+
+STEADFAST_VNNI uint64_t VnniChangedRow(const int32_t* const* sums, const uint8_t* const* rows, size_t count,
+                                       int32_t factor, int32_t correction, const RequantizeConstants& c,
+                                       const uint8_t* other, uint8_t* row) {
+  const __m512i factors = _mm512_set1_epi32(factor & 0xFFFF);
+  __m512i best[4];
+  for (size_t i = 0; i < count; ++i) {
+    __m512i codes[4];
+    VnniUnpack(rows[i], codes);
+    for (int q = 0; q < 4; ++q) {
+      const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(sums[i] + 16 * q), _mm512_madd_epi16(codes[q], factors));
+      best[q] = i == 0 ? sum : _mm512_max_epi32(best[q], sum);
+    }
+  }
+  const VnniRequantizer requantizer(correction, c);
+  for (int q = 0; q < 4; ++q) best[q] = requantizer(best[q]);
+  const __m512i packed = VnniPack(best);
+  _mm512_storeu_si512(row, packed);
+  return _mm512_cmpneq_epi8_mask(packed, _mm512_loadu_si512(other));
 }
 
 STEADFAST_VNNI void VnniReals(const int32_t* sums, int32_t correction, float scale, float offset, float* reals) {
@@ -723,8 +786,9 @@ void NoPreparation() {}
 #define STEADFAST_LOOPS(NAME, PRODUCTS)                                                                       \
   {                                                                                                           \
     NoPreparation, NAME::MakeQuad, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow, \
-        NAME::AddColumns, NAME::Requantize, NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference,  \
-        NAME::CompressRow, NAME::LookUpSum, NAME::Score, ExponentialsBody, NaturalOrder()                     \
+        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::ChangedRow, NAME::Reals,        \
+        NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::CompressRow, NAME::LookUpSum, NAME::Score,  \
+        ExponentialsBody, NaturalOrder()                                                                      \
   }
 
 }  // namespace
@@ -744,6 +808,8 @@ const Kernels& KernelsOf(InstructionSet set) {
                                VnniAddScaledRow,
                                VnniAddColumns,
                                VnniRequantize,
+                               VnniRequantizeAndCompare,
+                               VnniChangedRow,
                                VnniReals,
                                VnniMaximumRows,
                                VnniAddRows,

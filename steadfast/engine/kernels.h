@@ -81,6 +81,15 @@ struct Kernels {
   // One row of codes from 64 sums, to which `correction` is added first.
   void (*requantize)(const int32_t* sums, int32_t correction, const RequantizeConstants& constants, uint8_t* row);
 
+  // The same, and says for which images the row differs from another.
+  uint64_t (*requantize_and_compare)(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
+                                     const uint8_t* other, uint8_t* row);
+
+  // One row of codes under a change of one weight: requantized from the largest of sums[i] + factor * rows[i], i <
+  // count, and compared.
+  uint64_t (*changed_row)(const int32_t* const* sums, const uint8_t* const* rows, size_t count, int32_t factor,
+                          int32_t correction, const RequantizeConstants& constants, const uint8_t* other, uint8_t* row);
+
   // reals[image] = float(sum + correction) * scale + offset, in the order of the images.
   void (*reals)(const int32_t* sums, int32_t correction, float scale, float offset, float* reals);
 

@@ -54,8 +54,12 @@ class ChangedValue {
     const uint8_t* before = golden(channel);
     for (int64_t r = 0; r < rows_of_channel_; ++r)
       lanes |= kernels.difference(now + r * kRowBytes, before + r * kRowBytes);
-    if ((lanes & valid) == 0) return;
-    lanes_ |= lanes & valid;
+    FinishCompared(channel, lanes & valid);
+  }
+  // The same, where the images for which it differs are known.
+  void FinishCompared(int64_t channel, uint64_t lanes) {
+    if (lanes == 0) return;
+    lanes_ |= lanes;
     is_changed_[static_cast<size_t>(channel)] = 1;
     channels_.push_back(static_cast<int32_t>(channel));
   }
@@ -84,6 +88,8 @@ struct Workspace {
   std::vector<int32_t> sums, pooled;
   std::vector<uint32_t> weights;
   Buffer<int32_t> sparse_sums, image_sums;
+  std::vector<const int32_t*> sum_pointers;
+  std::vector<const uint8_t*> row_pointers;
 };
 
 // Where an operator's results of one block go.

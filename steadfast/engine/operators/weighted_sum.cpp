@@ -213,6 +213,12 @@ bool WeightedSum::Fuse(const model::MaxPool& pool) {
 }
 
 void WeightedSum::PlaceWindows() {
+  positions_.clear();
+  for (int64_t y = 0; y < out_.height; ++y) {
+    for (int64_t x = 0; x < out_.width; ++x)
+      positions_.push_back({static_cast<int32_t>(y * window_.stride_h - window_.pad_h),
+                            static_cast<int32_t>(x * window_.stride_w - window_.pad_w)});
+  }
   window_starts_.clear();
   window_steps_.clear();
   for (int64_t y = 0; y + pool_h_ <= out_.height; y += pool_h_) {
@@ -571,23 +577,49 @@ WeightedSum::Program WeightedSum::ProgramOfOutput(int64_t channel, std::span<con
   return program;
 }
 
+// The input's row that a weight meets at a position.
+const uint8_t* WeightedSum::RowUnder(const BlockChange& change, const WeightDelta& delta, int64_t position) const {
+  const int32_t kernel = window_.kernel_h * window_.kernel_w;
+  const int64_t channel = delta.output / outputs_per_group() * group_inputs_ + delta.source / kernel;
+  const Position& at = positions_[static_cast<size_t>(position)];
+  const int64_t y = at.y + delta.source % kernel / window_.kernel_w * window_.dilation_h;
+  const int64_t x = at.x + delta.source % window_.kernel_w * window_.dilation_w;
+  const bool inside = y >= 0 && y < in_.height && x >= 0 && x < in_.width;
+  return inside ? change.inputs[0]->channel(channel) + (y * in_.width + x) * kRowBytes : padding_row_.data();
+}
+
 // What changed weights of one output add to its sums at a position.
 void WeightedSum::AddDeltas(const BlockChange& change, std::span<const WeightDelta> deltas, int64_t position,
                             const Kernels& kernels, const int32_t* from, int32_t* into) const {
-  const int64_t oy = position / out_.width, ox = position % out_.width;
-  const int64_t first_channel = deltas.front().output / outputs_per_group() * group_inputs_;
   for (const WeightDelta& delta : deltas) {
-    const int64_t kx = delta.source % window_.kernel_w;
-    const int64_t ky = delta.source / window_.kernel_w % window_.kernel_h;
-    const int64_t channel = first_channel + delta.source / (window_.kernel_w * window_.kernel_h);
-    const int64_t y = oy * window_.stride_h - window_.pad_h + ky * window_.dilation_h;
-    const int64_t x = ox * window_.stride_w - window_.pad_w + kx * window_.dilation_w;
-    const bool inside = y >= 0 && y < in_.height && x >= 0 && x < in_.width;
-    const uint8_t* row =
-        inside ? change.inputs[0]->channel(channel) + (y * in_.width + x) * kRowBytes : padding_row_.data();
-    kernels.add_scaled_row(row, delta.level_delta, from, into);
+    kernels.add_scaled_row(RowUnder(change, delta, position), delta.level_delta, from, into);
     from = into;
   }
+}
+
+// An output of which one weight changed and nothing else: from golden sums to codes in one go.
+void WeightedSum::RunOutputOfOneDelta(const BlockChange& change, const WeightDelta& delta, Workspace& workspace) const {
+  const int32_t* golden = change.golden_sums + delta.output * positions() * kBlockImages;
+  const auto correction =
+      static_cast<int32_t>(static_cast<uint32_t>(corrections_[static_cast<size_t>(delta.output)]) -
+                           static_cast<uint32_t>(zero_point_) * static_cast<uint32_t>(delta.level_delta));
+  const RequantizeConstants constants = ConstantsOf(delta.output);
+  workspace.row_pointers.resize(window_steps_.size());
+  workspace.sum_pointers.resize(window_steps_.size());
+  uint8_t* row = change.output->Begin(delta.output);
+  const uint8_t* before = change.output->golden(delta.output);
+  uint64_t lanes = 0;
+  for (size_t at = 0; at < window_starts_.size(); ++at, row += kRowBytes, before += kRowBytes) {
+    for (size_t p = 0; p < window_steps_.size(); ++p) {
+      const int64_t position = window_starts_[at] + window_steps_[p];
+      workspace.sum_pointers[p] = golden + position * kBlockImages;
+      workspace.row_pointers[p] = RowUnder(change, delta, position);
+    }
+    lanes |=
+        workspace.kernels->changed_row(workspace.sum_pointers.data(), workspace.row_pointers.data(),
+                                       window_steps_.size(), delta.level_delta, correction, constants, before, row);
+  }
+  change.output->FinishCompared(delta.output, lanes & change.valid);
 }
 
 // Computes `count` outputs from `channel` on; `deltas` are those of their weights.
@@ -596,6 +628,7 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
   const Kernels& kernels = *workspace.kernels;
   std::array<std::span<const WeightDelta>, kMostOutputsPerCall> deltas_of = {};
   std::array<int32_t, kMostOutputsPerCall> corrections = {};
+  std::array<uint64_t, kMostOutputsPerCall> lanes = {};
   for (int o = 0; o < count; ++o) {
     const auto [first, last] =
         std::equal_range(deltas.begin(), deltas.end(), WeightDelta{static_cast<int32_t>(channel + o), 0, 0},
@@ -626,12 +659,18 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
         kernels.maximum(sums, workspace.pooled.data(), count * static_cast<int>(kBlockImages));
     }
     for (int o = 0; o < count; ++o) {
-      uint8_t* rows = requantization_.real ? nullptr : change.output->Begin(channel + o);
-      StoreOutput(channel + o, at, pooled + o * kBlockImages, corrections[static_cast<size_t>(o)], kernels, rows,
-                  change.reals);
+      const int32_t* sums = pooled + o * kBlockImages;
+      const auto out = static_cast<size_t>(o);
+      if (requantization_.real)
+        StoreOutput(channel + o, at, sums, corrections[out], kernels, nullptr, change.reals);
+      else
+        lanes[out] |= kernels.requantize_and_compare(sums, corrections[out], ConstantsOf(channel + o),
+                                                     change.output->golden(channel + o) + at * kRowBytes,
+                                                     change.output->Begin(channel + o) + at * kRowBytes);
     }
   }
-  for (int o = 0; o < count && !requantization_.real; ++o) change.output->Finish(channel + o, change.valid, kernels);
+  for (int o = 0; o < count && !requantization_.real; ++o)
+    change.output->FinishCompared(channel + o, lanes[static_cast<size_t>(o)] & change.valid);
 }
 
 void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, std::any& any_state) const {
@@ -677,6 +716,11 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
       size_t end = i;
       while (end < deltas.size() && deltas[end].output == channel) ++end;
       const auto own = deltas.subspan(i, end - i);
+      if (own.size() == 1 && !requantization_.real) {
+        RunOutputOfOneDelta(change, own[0], workspace);
+        i = end;
+        continue;
+      }
       Program of_output{.initial = change.golden_sums};
       if (static_cast<double>(own.size()) * workspace.costs->row >
           static_cast<double>(dense_.taps()) * workspace.costs->lone_tap) {

@@ -109,6 +109,8 @@ class WeightedSum : public Operator {
   Program ProgramOfOutput(int64_t channel, std::span<const WeightDelta> deltas, Workspace& workspace) const;
   void AddDeltas(const BlockChange& change, std::span<const WeightDelta> deltas, int64_t position,
                  const Kernels& kernels, const int32_t* from, int32_t* into) const;
+  const uint8_t* RowUnder(const BlockChange& change, const WeightDelta& delta, int64_t position) const;
+  void RunOutputOfOneDelta(const BlockChange& change, const WeightDelta& delta, Workspace& workspace) const;
   void RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
                   std::span<const WeightDelta> deltas, Workspace& workspace) const;
   void StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction, const Kernels& kernels,
@@ -130,7 +132,11 @@ class WeightedSum : public Operator {
   struct Place {
     int32_t group, plane;  // plane: in its group, of the differential arrangement
   };
-  std::vector<Place> places_;           // [input channel]
+  std::vector<Place> places_;  // [input channel]
+  struct Position {
+    int32_t y, x;
+  };
+  std::vector<Position> positions_;     // [position]: the window's first row and column in the input, padding included
   std::vector<int64_t> window_starts_;  // [pooled position]: the first position under it
   std::vector<int64_t> window_steps_;   // from there to each position of a pooling window
 };
