@@ -63,7 +63,7 @@ void LeNet5(const model::ModelFile& file, const campaign::TestData& data) {
   const model::QuantizedModel& model = file.model;
   const auto set = engine::MakeEvaluationSet(model, data.images.images, data.images.labels);
   const auto golden = engine::RunGolden(model, set, 0);
-  const auto run = engine::MakeGoldenRun(model, set, 0);
+  const auto run = engine::MakeGoldenRun(engine::DifferentialPlan(model), set, 0);
   const memory::MemoryImage image(model, {});
   const auto cells = image.cells_of_arrays();
   auto network = bench::LibTorchLeNet5();

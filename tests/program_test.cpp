@@ -295,7 +295,7 @@ TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
 // faults of every layer and bit position.
 TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   const std::string model = MakeModel("model.onnx", 5);
-  ASSERT_EQ(RunSteadfast({"sweep", model, "--images", "300", "--csv", Path("bits.csv")}).exit_code, 0);
+  ASSERT_EQ(RunSteadfast({"sweep", model, "--images", "1100", "--csv", Path("bits.csv")}).exit_code, 0);
   std::map<std::string, std::vector<std::string>> strata;  // by tensor and bit
   for (const auto& line : Split(ReadTextFile(Path("bits.csv")), '\n')) {
     const auto cells = Split(line, ',');
@@ -312,7 +312,7 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
     }
   }
   WriteFileWhole(Path("faults.csv"), list);
-  ASSERT_EQ(RunSteadfast({"inject", model, "--images", "300", "--fault-list", Path("faults.csv"), "--store",
+  ASSERT_EQ(RunSteadfast({"inject", model, "--images", "1100", "--fault-list", Path("faults.csv"), "--store",
                           Path("t.sqlite"), "--memory", "0"})
                 .exit_code,
             0);
@@ -322,11 +322,11 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   ASSERT_EQ(trials.size(), 2000u);
   for (const auto& trial : trials) {
     const auto& cells = expected[static_cast<size_t>(trial.trial)];
-    ASSERT_EQ(std::stod(cells[5]), static_cast<double>(trial.correct) / 300) << trial.trial;
+    ASSERT_EQ(std::stod(cells[5]), static_cast<double>(trial.correct) / 1100) << trial.trial;
     ASSERT_EQ(cells[6], std::to_string(trial.changed));
     ASSERT_EQ(cells[7], std::to_string(trial.broken));
     ASSERT_EQ(cells[8], std::to_string(trial.repaired));
-    ASSERT_EQ(std::stod(cells[9]), static_cast<double>(trial.margin_sum - golden.margin_sum) * 0x1p-20 / 300);
+    ASSERT_EQ(std::stod(cells[9]), static_cast<double>(trial.margin_sum - golden.margin_sum) * 0x1p-20 / 1100);
   }
 }
 
@@ -366,6 +366,15 @@ TEST_F(ProgramWithData, SweepRefusesAnotherModelOfTheSameName) {
   const Outcome refused = RunSteadfast(sweep);
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_NE(refused.errors.find("another model named model"), std::string::npos) << refused.errors;
+  // A campaign in the same store must not take the other model's place either, nor the same one on other images.
+  const auto inject = [&](const char* images) {
+    return RunSteadfast(
+        {"inject", model, "--images", images, "--trials", "1", "--rate", "1e-3", "--store", Path("s.sqlite")});
+  };
+  EXPECT_NE(inject("64").errors.find("another model named model"), std::string::npos);
+  MakeModel("model.onnx", 7);
+  EXPECT_NE(inject("65").errors.find("on other images"), std::string::npos);
+  EXPECT_EQ(inject("64").exit_code, 0);
 }
 
 }  // namespace

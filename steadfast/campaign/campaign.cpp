@@ -26,7 +26,6 @@ using store::TrialRow;
 
 constexpr size_t kCommitRows = 64;
 constexpr auto kCommitInterval = std::chrono::milliseconds(500);
-constexpr const char* kArithmetic = "float32, half to even";
 
 std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings) {
   std::vector<std::string> names;
@@ -157,7 +156,7 @@ class Campaign {
             {"images", data_.images.size()},
             {"dataset", {{"name", data_.dataset}, {"test_sha256", data_.sha256}}},
             {"sampler_version", memory::kSamplerVersion},
-            {"arithmetic", kArithmetic}};
+            {"arithmetic", store::kArithmetic}};
   }
 
   // Whether `here` only adds to `there`: more keys in the growing objects, no fewer trials.
@@ -277,7 +276,7 @@ class Campaign {
                                                         const engine::EvaluationSet& set, int threads) const {
     const model::QuantizedModel& model = files_[m].model;
     if (missing.empty()) return nullptr;
-    const engine::DifferentialPlan plan(model);
+    engine::DifferentialPlan plan(model);
     if (plan.bytes_per_block() * set.images.blocks() > settings_.memory_bytes) return nullptr;
     constexpr size_t kSamples = 64;
     const TrialContext context = ContextOf(m);
@@ -286,7 +285,7 @@ class Campaign {
       const memory::MemoryImage& image = images.at(key.encoding);
       const auto change = memory::EffectOf(FaultsOf(context, key, image, list_ ? &*list_ : nullptr), image);
       if (!change.codes.empty() && engine::StepDeltas(plan, model, change).expected_share(plan) < 1.0)
-        return engine::MakeGoldenRun(model, set, threads, cancellation_);
+        return engine::MakeGoldenRun(std::move(plan), set, threads, cancellation_);
     }
     return nullptr;
   }

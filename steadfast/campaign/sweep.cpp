@@ -80,6 +80,7 @@ class GoldenBlocks {
   }
   const engine::GoldenBlock& Get(int64_t block, std::unique_ptr<engine::GoldenBlock>& own) const {
     if (!all_.empty()) return all_[static_cast<size_t>(block)];
+    own.reset();  // before the next is made: only one is accounted for
     own = std::make_unique<engine::GoldenBlock>(engine::RunGoldenBlock(plan_, set_, block));
     return *own;
   }
@@ -166,26 +167,27 @@ class Sweep {
   }
 
  private:
+  // A layer may be named by its tensor, or without the tensor's ".weight".
   void CheckTensors() {
+    std::vector<std::string> names;
+    for (const auto& weight : file_.model.weights) names.push_back(weight.name);
+    swept_.assign(names.size(), settings_.tensors.empty());
     for (const auto& name : settings_.tensors) {
-      std::vector<std::string> names;
-      for (const auto& weight : file_.model.weights) names.push_back(weight.name);
-      if (std::find(names.begin(), names.end(), name) == names.end()) {
+      auto found = std::find(names.begin(), names.end(), name);
+      if (found == names.end()) found = std::find(names.begin(), names.end(), name + ".weight");
+      if (found == names.end()) {
         throw UsageError(fmt::format("{}: has no weight tensor '{}'; it has {}", settings_.model.string(), name,
                                      fmt::join(names, ", ")));
       }
+      swept_[static_cast<size_t>(found - names.begin())] = true;
     }
   }
 
-  bool IsSwept(int tensor) const {
-    const auto& chosen = settings_.tensors;
-    return chosen.empty() || std::find(chosen.begin(), chosen.end(), TensorAt(tensor).name) != chosen.end();
-  }
   const model::WeightTensor& TensorAt(int tensor) const { return file_.model.weights[static_cast<size_t>(tensor)]; }
 
   void PlanParts(const engine::DifferentialPlan& plan) {
     for (int t = 0; t < static_cast<int>(file_.model.weights.size()); ++t) {
-      if (!IsSwept(t)) continue;
+      if (!swept_[static_cast<size_t>(t)]) continue;
       const model::WeightTensor& weight = TensorAt(t);
       const int64_t codes = static_cast<int64_t>(weight.codes.size());
       if (settings_.pairs_in_word) {
@@ -229,13 +231,6 @@ class Sweep {
 
   void OpenStore(const std::filesystem::path& path, SweepResult& result) {
     store_ = std::make_unique<store::Store>(store::Store::Create(path));
-    for (const auto& other : store_->Models()) {
-      if (other.label == result.model.label && other.sha256 != result.model.sha256) {
-        throw InputError(fmt::format(
-            "{}: holds another model named {} (hash {}…, the file's is {}…); name another store, or rename the model",
-            path.string(), other.label, other.sha256.substr(0, 12), result.model.sha256.substr(0, 12)));
-      }
-    }
     result.model.id = store_->AddModel(result.model);
     result.sweep.model = result.model.id;
     sweep_ = result.sweep.id = store_->AddSweep(result.sweep);
@@ -353,7 +348,7 @@ class Sweep {
           const auto fault = static_cast<size_t>(n * of_output + f);
           if (deltas[fault] == 0) continue;
           const engine::NeuronLookUp::Change change{f / weight.format.bits, deltas[fault]};
-          AddPacked(look_up.Sum({&change, 1}, table), worker.faults[fault]);
+          AddPacked(look_up.Sum(change, table), worker.faults[fault]);
         }
       }
       if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
@@ -409,6 +404,7 @@ class Sweep {
   const memory::MemoryImage image_;
   engine::Golden golden_;
   const std::vector<uint8_t>* labels_ = nullptr;
+  std::vector<bool> swept_;  // [tensor]
   std::vector<Part> parts_;
   std::unique_ptr<store::Store> store_;
   int64_t sweep_ = 0, run_ = 0;

@@ -23,7 +23,7 @@ struct SweepSettings {
   memory::Encoding encoding = memory::Encoding::kTwosComplement;
   int word_bits = 32;
   bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
-  std::vector<std::string> tensors;  // the weight tensors to sweep; empty: all
+  std::vector<std::string> tensors;  // the weight tensors to sweep, with or without ".weight"; empty: all
   DataChoice data;
   int threads = 0;                          // 0: all cores. Changes no number.
   int64_t memory_bytes = int64_t{2} << 30;  // for what is kept of the fault-free run. Changes no number.
@@ -45,8 +45,8 @@ struct SweepResult {
 };
 
 // Without a store (empty path) nothing is kept between runs. Throws InputError where the store holds another model of
-// this name, UsageError for unknown tensors and too many pairs, InterruptedError when cancelled (finished parts are
-// kept).
+// this name, UsageError for unknown tensors, too many pairs, or too little memory, InterruptedError when cancelled
+// (finished parts are kept).
 SweepResult RunSweep(const SweepSettings& settings, const std::filesystem::path& store,
                      const std::function<void(const SweepProgress&)>& on_progress = {},
                      const Cancellation* cancellation = nullptr);

@@ -31,7 +31,8 @@ struct LayerLatency {
   engine::ZeroSkippingCycles cycles;   // of all images
 
   double skipped_share() const { return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products); }
-  // The share of zeros at which the sparse path would be as fast as the dense one, if its time goes with what is left.
+  // The share of zeros at which the sparse path would be as fast as the dense one, if all of its time went with what is
+  // left (some does not: the true share is higher).
   double break_even() const { return 1.0 - dense_ns / sparse_ns * (1.0 - skipped_share()); }
 };
 
@@ -72,6 +73,7 @@ json ToJson(const LayerLatency& layer, int64_t images) {
           {"products_per_image", static_cast<double>(layer.cycles.products) / static_cast<double>(images)},
           {"skipped_share", layer.skipped_share()},
           {"sparse_speedup", Ratio(layer.dense_ns, layer.sparse_ns)},
+          {"break_even_zero_share", layer.break_even()},
           {"accelerator_cycles_plain", static_cast<double>(layer.cycles.plain) / static_cast<double>(images)},
           {"accelerator_cycles_skipping", static_cast<double>(layer.cycles.skipping) / static_cast<double>(images)},
           {"accelerator_speedup",

@@ -33,8 +33,7 @@ void Run(Options& options, const Cancellation& cancellation) {
   settings.encoding = memory::ParseEncoding(options.encoding);
   settings.memory_bytes = options.memory_mib << 20;
   if (!options.layers.empty()) {
-    for (const auto& layer : Split(options.layers, ','))
-      settings.tensors.push_back(layer.ends_with(".weight") ? layer : layer + ".weight");
+    for (const auto& layer : Split(options.layers, ',')) settings.tensors.push_back(layer);
   }
   const auto kinds = KindsOf(options);
   CheckDistinct({{"--store", options.store},

@@ -27,19 +27,19 @@ struct DenseEngine::Plan {
     }
   }
 
-  void RunStep(size_t s, bool sparsely, const uint8_t* images, float* logits) {
+  void RunStep(size_t s, bool sparsely, const uint8_t* images, int64_t count, float* logits) {
     const Step& step = steps[s];
     inputs.clear();
     for (int input : step.inputs) inputs.push_back(input == 0 ? images : rows[static_cast<size_t>(input)].data());
-    const BlockOutput output{rows[static_cast<size_t>(step.output)].data(), logits, nullptr};
+    const BlockOutput output{rows[static_cast<size_t>(step.output)].data(), logits, nullptr, count};
     if (sparsely)
       step.operation->RunBlockSparsely(inputs, workspace, output);
     else
       step.operation->RunBlock(inputs, workspace, output);
   }
 
-  void Run(const uint8_t* images, float* logits) {
-    for (size_t s = 0; s < steps.size(); ++s) RunStep(s, sparse[s] != 0, images, logits);
+  void Run(const uint8_t* images, int64_t count, float* logits) {
+    for (size_t s = 0; s < steps.size(); ++s) RunStep(s, sparse[s] != 0, images, count, logits);
   }
 
  private:
@@ -76,7 +76,7 @@ std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages
   std::vector<float> logits(static_cast<size_t>(plan_->classes * kBlockImages));
   const auto run = [&](size_t s, bool sparsely, int64_t block) {
     const auto start = std::chrono::steady_clock::now();
-    plan_->RunStep(s, sparsely, images.block(block).data(), logits.data());
+    plan_->RunStep(s, sparsely, images.block(block).data(), images.images_in(block), logits.data());
     const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
     return elapsed.count() / static_cast<double>(images.images());
   };
@@ -100,7 +100,7 @@ void DenseEngine::UseSparsePaths() {
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {
-  plan_->Run(images.block(block).data(), logits.data());
+  plan_->Run(images.block(block).data(), images.images_in(block), logits.data());
 }
 
 std::vector<float> DenseEngine::Run(const PreparedImages& images) {

@@ -115,7 +115,9 @@ DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet s
   for (size_t s = 0; s < plan.steps.size(); ++s) {
     for (int input : plan.steps[s].inputs) plan.uses[static_cast<size_t>(input)].push_back(static_cast<int>(s));
   }
-  for (size_t s = 0; s < plan.steps.size(); ++s) plan.is_cut.push_back(IsCut(plan, s) ? 1 : 0);
+  for (size_t s = 0; s < plan.steps.size(); ++s)
+    plan.is_cut.push_back(s + 1 < plan.steps.size() && IsCut(plan, s) ? 1 : 0);
+  for (Step& step : plan.steps) step.operation->PrepareDifferential();
   MeasureSteps(plan);
 }
 
@@ -375,7 +377,7 @@ struct DifferentialEngine::Impl {
       tags[count] = {change, static_cast<int32_t>(golden.number * kBlockImages + static_cast<int64_t>(lane))};
       predictions[count] = scores.predictions[lane];
       margins[count] = scores.margins[lane];
-      losses[count] = scores.losses[lane];
+      if (with_losses) losses[count] = scores.losses[lane];
     }
     sink.Take(std::span(tags).first(count), std::span(predictions).first(count), std::span(margins).first(count),
               std::span(losses).first(with_losses ? count : 0));
@@ -412,6 +414,13 @@ void DifferentialEngine::EvaluateForced(const GoldenBlock& golden, int tensor, i
   if (!value.channels().empty()) impl_->Propagate(golden, nullptr, step + 1, change);
 }
 
+void DifferentialEngine::Discard() {
+  for (auto& gathered : impl_->gathered) {
+    gathered.tags.clear();
+    gathered.labels.clear();
+  }
+}
+
 void DifferentialEngine::Flush() {
   for (size_t s = 0; s < impl_->gathered.size(); ++s) impl_->RunGathered(s);
 }
@@ -435,18 +444,11 @@ NeuronLookUp::NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& gold
 NeuronLookUp::~NeuronLookUp() = default;
 NeuronLookUp::NeuronLookUp(NeuronLookUp&&) noexcept = default;
 
-int64_t NeuronLookUp::Sum(std::span<const Change> changes, const int64_t* table) const {
+int64_t NeuronLookUp::Sum(const Change& change, const int64_t* table) const {
   LookUp look_up = impl_->look_up;
   look_up.table = table;
-  int32_t sums[kBlockImages];
-  for (const Change& change : changes.first(changes.size() - 1)) {
-    impl_->kernels.add_scaled_row(impl_->rows + change.input * kRowBytes, change.level_delta, look_up.sums, sums);
-    look_up.sums = sums;
-    look_up.correction -= impl_->zero_point * change.level_delta;
-  }
-  const Change& last = changes.back();
-  look_up.correction -= impl_->zero_point * last.level_delta;
-  return impl_->kernels.look_up(look_up, impl_->rows + last.input * kRowBytes, last.level_delta);
+  look_up.correction -= impl_->zero_point * change.level_delta;
+  return impl_->kernels.look_up(look_up, impl_->rows + change.input * kRowBytes, change.level_delta);
 }
 
 std::array<uint8_t, kBlockImages> NeuronLookUp::PlacesOf(const DifferentialPlan& plan) {

@@ -96,13 +96,15 @@ class DifferentialEngine {
   DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, bool with_losses);
   ~DifferentialEngine();
 
-  // One block under the change. The golden block must live until the next call for another block.
+  // One block under the change.
   void Evaluate(const GoldenBlock& golden, const StepDeltas& deltas, int32_t change);
 
   // One block where `channel` of the output of the node that owns weight tensor `tensor` has this code for every image.
   void EvaluateForced(const GoldenBlock& golden, int tensor, int64_t channel, uint8_t code, int32_t change);
 
   void Flush();
+  // Forgets what was not flushed.
+  void Discard();
 
  private:
   struct Impl;
@@ -124,8 +126,8 @@ class NeuronLookUp {
     int32_t level_delta;
   };
   // The sum over the block's images of table[code][place of the image], code being what the neuron gives for it under
-  // the changes (at least one). table: [codes][64]
-  int64_t Sum(std::span<const Change> changes, const int64_t* table) const;
+  // the change. table: [codes][64]
+  int64_t Sum(const Change& change, const int64_t* table) const;
 
   // Where tables keep the images of a block.
   static std::array<uint8_t, kBlockImages> PlacesOf(const DifferentialPlan& plan);

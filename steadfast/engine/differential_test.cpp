@@ -58,19 +58,31 @@ Scores ReferenceScores(const Case& c, const ModelChange& change, const Golden& g
   return ScoreOf(RunReference(changed, c.images), c.model.classes(), c.labels, golden.predictions);
 }
 
-// 150, or $STEADFAST_GRAPHS (make nightly).
+// 60, or $STEADFAST_GRAPHS (make nightly).
 uint64_t GraphsToTry() {
   const char* graphs = std::getenv("STEADFAST_GRAPHS");
-  return graphs == nullptr ? 150 : std::strtoull(graphs, nullptr, 10);
+  return graphs == nullptr ? 60 : std::strtoull(graphs, nullptr, 10);
 }
 
-TEST(Differential, EqualsTheReferenceOnRandomGraphs) {
+class Differential : public testing::TestWithParam<InstructionSet> {
+ protected:
+  void SetUp() override {
+    const auto supported = SupportedInstructionSets();
+    if (std::find(supported.begin(), supported.end(), GetParam()) == supported.end())
+      GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
+  }
+  Evaluator MakeEvaluator(const Case& c) const {
+    return Evaluator(c.model, c.set, MakeGoldenRun(DifferentialPlan(c.model, GetParam()), c.set, 1), GetParam());
+  }
+};
+
+TEST_P(Differential, EqualsTheReferenceOnRandomGraphs) {
   std::mt19937_64 random(7);
   for (uint64_t seed = 0; seed < GraphsToTry(); ++seed) {
     const Case c(model::RandomModel(seed), 1 + static_cast<int64_t>(seed * 7 % 150), seed);
     const Golden golden = RunGolden(c.model, c.set, 1);
-    Evaluator evaluator(c.model, c.set, MakeGoldenRun(c.model, c.set, 1));
-    for (int count : {1, 1, 1, 2, 5, 40}) {
+    Evaluator evaluator = MakeEvaluator(c);
+    for (int count : {1, 1, 2, 5, 40}) {
       const ModelChange change = RandomChange(c.model, count, random);
       if (change.codes.empty()) continue;
       const Scores expected = ReferenceScores(c, change, golden);
@@ -80,19 +92,76 @@ TEST(Differential, EqualsTheReferenceOnRandomGraphs) {
   }
 }
 
-TEST(Differential, EqualsTheReferenceOnLeNet5) {
+TEST_P(Differential, EqualsTheReferenceOnLeNet5) {
   std::mt19937_64 random(8);
   for (int bits : {2, 4, 8}) {
-    const Case c(model::RandomLeNet5(bits, bits, 3), 130, 4);
+    const Case c(model::RandomLeNet5(bits, bits, 3), 70, 4);
     const Golden golden = RunGolden(c.model, c.set, 2);
-    Evaluator evaluator(c.model, c.set, MakeGoldenRun(c.model, c.set, 2));
-    for (int i = 0; i < 25; ++i) {
-      const ModelChange change = RandomChange(c.model, i < 15 ? 1 : i, random);
+    Evaluator evaluator = MakeEvaluator(c);
+    for (int i = 0; i < 12; ++i) {
+      const ModelChange change = RandomChange(c.model, i < 8 ? 1 : i, random);
       if (change.codes.empty()) continue;
       ASSERT_EQ(evaluator.Evaluate(change, golden), ReferenceScores(c, change, golden)) << bits << ", " << i;
     }
   }
 }
+
+// The margins of all images, from the tables of a neuron's codes.
+TEST_P(Differential, LooksUpWhatANeuronsCodesLeadTo) {
+  struct Margins final : ResultSink {
+    std::vector<int64_t> table;  // [code][64]
+    std::array<uint8_t, kBlockImages> places;
+    const Golden* golden;
+    void Take(std::span<const LaneTag> tags, std::span<const uint16_t>, std::span<const int64_t> margins,
+              std::span<const int64_t>) override {
+      for (size_t i = 0; i < tags.size(); ++i) {
+        const auto image = static_cast<size_t>(tags[i].image);
+        table[static_cast<size_t>(tags[i].change) * kBlockImages + places[image % kBlockImages]] =
+            margins[i] - golden->margins[image];
+      }
+    }
+  };
+  const Case c(model::RandomLeNet5(4, 4, 9), 100, 5);
+  const Golden golden = RunGolden(c.model, c.set, 1);
+  const DifferentialPlan plan(c.model, GetParam());
+  const auto blocks = RunGoldenBlocks(plan, c.set, 1);
+  std::mt19937_64 random(6);
+  Margins sink;
+  sink.places = NeuronLookUp::PlacesOf(plan);
+  sink.golden = &golden;
+  DifferentialEngine engine(plan, sink, /*with_losses=*/false);
+  for (int tensor : {2, 3}) {
+    const model::WeightTensor& weight = c.model.weights[static_cast<size_t>(tensor)];
+    const int64_t inputs = weight.shape[1];
+    ASSERT_EQ(NeuronLookUp::CodesOf(plan, tensor), 16);
+    for (int i = 0; i < 4; ++i) {
+      const auto index = static_cast<int64_t>(random() % weight.codes.size());
+      const int16_t before = weight.codes[static_cast<size_t>(index)], after = before > 0 ? int16_t{-8} : int16_t{7};
+      int64_t found = 0;
+      for (const GoldenBlock& block : blocks) {
+        sink.table.assign(16 * kBlockImages, 0);
+        for (int code = 0; code < 16; ++code)
+          engine.EvaluateForced(block, tensor, index / inputs, static_cast<uint8_t>(code), code);
+        engine.Flush();
+        const NeuronLookUp look_up(plan, block, tensor, index / inputs);
+        found += look_up.Sum({index % inputs, after - before}, sink.table.data());
+      }
+      const Scores expected = ReferenceScores(c, {{{tensor, index, before, after}}}, golden);
+      EXPECT_EQ(golden.scores.margin_sum + found, expected.margin_sum);
+    }
+  }
+  EXPECT_EQ(NeuronLookUp::CodesOf(plan, 0), 0);
+  EXPECT_EQ(NeuronLookUp::CodesOf(plan, 4), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Differential,
+                         testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni,
+                                         InstructionSet::kAmx),
+                         [](const auto& param_info) {
+                           std::string name(NameOf(param_info.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace steadfast::engine

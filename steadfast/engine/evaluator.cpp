@@ -90,9 +90,9 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
   return golden;
 }
 
-std::shared_ptr<const GoldenRun> MakeGoldenRun(const model::QuantizedModel& model, const EvaluationSet& set,
-                                               int threads, const Cancellation* cancellation) {
-  auto run = std::make_shared<GoldenRun>(GoldenRun{DifferentialPlan(model), {}});
+std::shared_ptr<const GoldenRun> MakeGoldenRun(DifferentialPlan plan, const EvaluationSet& set, int threads,
+                                               const Cancellation* cancellation) {
+  auto run = std::make_shared<GoldenRun>(GoldenRun{std::move(plan), {}});
   run->blocks = RunGoldenBlocks(run->plan, set, threads, cancellation);
   return run;
 }
@@ -155,8 +155,13 @@ struct Evaluator::Differential final : ResultSink {
   }
 };
 
-Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& set, std::shared_ptr<const GoldenRun> run)
-    : model_(model), set_(&set), dense_(model), logits_(static_cast<size_t>(kBlockImages * model.classes())) {
+Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& set, std::shared_ptr<const GoldenRun> run,
+                     InstructionSet instruction_set)
+    : model_(model),
+      set_(&set),
+      instruction_set_(instruction_set),
+      dense_(model, instruction_set),
+      logits_(static_cast<size_t>(kBlockImages * model.classes())) {
   dense_.ChoosePaths(set.images.first_blocks(1));
   if (run != nullptr) differential_ = std::make_unique<Differential>(std::move(run), set);
 }
@@ -170,19 +175,26 @@ Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golde
   const DifferentialPlan& plan = differential_->run->plan;
   const double expected = StepDeltas(plan, model_, change).expected_share(plan);
   std::optional<double>& measured = differential_->measured[CostClass(expected)];
-  if (measured.value_or(expected) >= 1.0) return EvaluateDensely(change, golden, cancellation);
+  if (measured.value_or(expected) >= 1.0) {
+    // What made it slow may have passed: it is tried again after some time.
+    constexpr double kForgetting = 0.02;
+    measured = (1 - kForgetting) * measured.value_or(expected) + kForgetting * std::min(expected, 1.0);
+    return EvaluateDensely(change, golden, cancellation);
+  }
   const auto start = std::chrono::steady_clock::now();
   const Scores scores = EvaluateDifferentially(change, golden, cancellation);
   const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+  constexpr double kMostShare = 2.0;  // beyond that, something else kept the machine
   const double share = elapsed.count() / plan.nanoseconds_per_block() / static_cast<double>(set_->images.blocks());
   constexpr double kWeightOfTheLast = 0.3;
-  measured = kWeightOfTheLast * share + (1 - kWeightOfTheLast) * measured.value_or(expected);
+  measured = kWeightOfTheLast * std::min(share, kMostShare) + (1 - kWeightOfTheLast) * measured.value_or(expected);
   return scores;
 }
 
 Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
                                          const Cancellation* cancellation) {
   const StepDeltas deltas(differential_->run->plan, model_, change);
+  differential_->engine.Discard();  // of an evaluation that was cancelled
   differential_->golden = &golden;
   differential_->tally = {};
   for (const GoldenBlock& block : differential_->run->blocks) {
@@ -199,7 +211,7 @@ Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden
   dense_.SetWeights(model_);
   Undo(change, model_);
   Tally tally;
-  const Kernels& kernels = KernelsOf(BestInstructionSet());
+  const Kernels& kernels = KernelsOf(instruction_set_);
   for (int64_t b = 0; b < set_->images.blocks(); ++b) {
     if (cancellation != nullptr) cancellation->ThrowIfRequested();
     dense_.RunBlock(set_->images, b, logits_);

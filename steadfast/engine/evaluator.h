@@ -45,8 +45,8 @@ struct GoldenRun {
   DifferentialPlan plan;
   std::vector<GoldenBlock> blocks;
 };
-std::shared_ptr<const GoldenRun> MakeGoldenRun(const model::QuantizedModel& model, const EvaluationSet& set,
-                                               int threads, const Cancellation* cancellation = nullptr);
+std::shared_ptr<const GoldenRun> MakeGoldenRun(DifferentialPlan plan, const EvaluationSet& set, int threads,
+                                               const Cancellation* cancellation = nullptr);
 
 // The share of zero codes of each coded value over all images, by value index (values that are not outputs of weighted
 // nodes get -1), and of all of them together.
@@ -59,9 +59,9 @@ ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const
 // Evaluates changes of one model, one after another. One evaluator serves one thread.
 class Evaluator {
  public:
-  // With a golden run, changes that leave the first layers alone are evaluated differentially.
+  // With a golden run, changes are evaluated differentially where that is expected, or was measured, to cost less.
   Evaluator(const model::QuantizedModel& model, const EvaluationSet& set,
-            std::shared_ptr<const GoldenRun> run = nullptr);
+            std::shared_ptr<const GoldenRun> run = nullptr, InstructionSet instruction_set = BestInstructionSet());
   ~Evaluator();
   Evaluator(Evaluator&&) noexcept;
 
@@ -78,6 +78,7 @@ class Evaluator {
   struct Differential;
   model::QuantizedModel model_;
   const EvaluationSet* set_;
+  InstructionSet instruction_set_;
   DenseEngine dense_;
   std::vector<float> logits_;
   std::unique_ptr<Differential> differential_;

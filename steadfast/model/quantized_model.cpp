@@ -63,6 +63,8 @@ void ValidateWeights(const WeightTensor& tensor) {
     Fail(tensor.name, fmt::format("level = {} code + {} is not a level map that memory tensors have",
                                   format.levels.multiplier, format.levels.offset));
   }
+  if (LargestStoredLevel(format) > 255)
+    Fail(tensor.name, fmt::format("levels of up to {}", LargestStoredLevel(format)));
   if (tensor.shape.size() != 2 && tensor.shape.size() != 4) {
     Fail(tensor.name, fmt::format("{} dimensions, expected 2 (linear) or 4 (convolution)", tensor.shape.size()));
   }
@@ -102,6 +104,21 @@ void ValidateCoding(const Value& value) {
   }
   if (coding.zero_below < 0 || coding.zero_below > coding.highest_code() + 1) {
     Fail(value.name, fmt::format("threshold {}, expected 0 to {}", coding.zero_below, coding.highest_code() + 1));
+  }
+}
+
+// Every weight tensor has a name of its own and belongs to one node: it is what a fault's place is named by.
+void ValidateUses(const QuantizedModel& model) {
+  std::vector<int> uses(model.weights.size(), 0);
+  for (const Node& node : model.nodes) {
+    if (const auto weight = WeightOf(node)) ++uses[static_cast<size_t>(*weight)];
+  }
+  for (size_t w = 0; w < uses.size(); ++w) {
+    const std::string& name = model.weights[w].name;
+    if (uses[w] != 1) Fail(name, fmt::format("these weights are used by {} operators, expected 1", uses[w]));
+    for (size_t other = 0; other < w; ++other) {
+      if (model.weights[other].name == name) Fail(name, "two weight tensors have this name");
+    }
   }
 }
 
@@ -338,6 +355,7 @@ void Validate(const QuantizedModel& model) {
       Fail(node.name, "must keep the coding of its input");
     }
   }
+  ValidateUses(model);
   if (model.output < 1 || model.output >= count || !defined[static_cast<size_t>(model.output)]) {
     Fail("model", "its output is not computed");
   }

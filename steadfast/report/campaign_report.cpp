@@ -191,20 +191,13 @@ std::string ToCsv(const CampaignReport& report) {
       "id,model,model_sha256,fault,encoding,rate,trial,faulty_bits,changed_codes,images,correct,accuracy,changed,"
       "broken,"
       "repaired,mean_margin,mean_loss\n";
-  // A label may be any path: quoted as RFC 4180 says.
-  const auto quoted = [](const std::string& text) {
-    if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-    std::string q = "\"";
-    for (char c : text) q += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return q + "\"";
-  };
   for (const TrialRow& t : report.trials) {
     const ModelRow& model = ModelOf(report, t.model);
     const auto images = static_cast<double>(t.images);
-    csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", t.id, quoted(model.label), model.sha256,
-                       t.fault, t.encoding, FormatShortest(t.rate), t.trial, t.faulty_bits, t.changed_codes, t.images,
-                       t.correct, FormatShortest(t.accuracy()), t.changed, t.broken, t.repaired,
-                       FormatShortest(static_cast<double>(t.margin_sum) * kScoreUnit / images),
+    csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", t.id, CsvField(model.label),
+                       model.sha256, t.fault, t.encoding, FormatShortest(t.rate), t.trial, t.faulty_bits,
+                       t.changed_codes, t.images, t.correct, FormatShortest(t.accuracy()), t.changed, t.broken,
+                       t.repaired, FormatShortest(static_cast<double>(t.margin_sum) * kScoreUnit / images),
                        FormatShortest(static_cast<double>(t.loss_sum) * kScoreUnit / images));
   }
   return csv;

@@ -15,14 +15,19 @@ using store::SweepPart;
 
 constexpr double kScoreUnit = 0x1p-20;
 
-// Every two cells of a word, the lower one first, in the order of a sweep of pairs.
+// The pairs of a tensor's cells from number `first` on, `count` of them, in the order of a sweep of pairs.
 template <typename Visit>
-void ForEachPair(int64_t bits, int64_t codes, int64_t word_bits, const Visit& visit) {
-  const int64_t per_word = word_bits / bits * bits, cells = codes * bits;
-  for (int64_t first = 0; first < cells; first += per_word) {
-    const int64_t end = std::min(cells, first + per_word);
-    for (int64_t low = first; low < end; ++low) {
-      for (int64_t high = low + 1; high < end; ++high) visit(low, high);
+void ForEachPair(const SweepPart& part, int64_t word_bits, const Visit& visit) {
+  const int64_t per_word = word_bits / part.bits * part.bits, cells = part.codes * part.bits;
+  const int64_t of_word = per_word * (per_word - 1) / 2, count = static_cast<int64_t>(part.faults.size());
+  int64_t number = part.first / of_word * of_word;
+  for (int64_t word = part.first / of_word * per_word; number < part.first + count && word < cells; word += per_word) {
+    const int64_t end = std::min(cells, word + per_word);
+    for (int64_t low = word; low < end; ++low) {
+      for (int64_t high = low + 1; high < end; ++high, ++number) {
+        if (number >= part.first && number < part.first + count)
+          visit(part.faults[static_cast<size_t>(number - part.first)], low, high);
+      }
     }
   }
 }
@@ -71,11 +76,8 @@ void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, co
         }
         continue;
       }
-      int64_t number = 0;
-      ForEachPair(part.bits, part.codes, sweep.word_bits, [&](int64_t low, int64_t high) {
-        const int64_t f = number++ - part.first;
-        if (f < 0 || f >= static_cast<int64_t>(part.faults.size())) return;
-        SweptFault swept = Named(part, kind, model.correct, part.faults[static_cast<size_t>(f)], true);
+      ForEachPair(part, sweep.word_bits, [&](const SweepPart::Fault& fault, int64_t low, int64_t high) {
+        SweptFault swept = Named(part, kind, model.correct, fault, true);
         swept.index = low / part.bits;
         swept.bit = static_cast<int>(low % part.bits);
         swept.second_index = high / part.bits;
@@ -217,7 +219,7 @@ std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep,
                           : "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n";
   const auto images = static_cast<double>(sweep.images);
   ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& f) {
-    csv += fmt::format("{},{},{},", f.tensor, f.index, f.bit);
+    csv += fmt::format("{},{},{},", CsvField(f.tensor), f.index, f.bit);
     if (pairs) csv += fmt::format("{},{},", f.second_index, f.second_bit);
     csv += fmt::format("{},{},{},{},{},{},{}\n", f.kind, f.active ? 1 : 0, static_cast<double>(f.correct) / images,
                        f.changed, f.broken, f.repaired, static_cast<double>(f.margin_delta) * kScoreUnit / images);

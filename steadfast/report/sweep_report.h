@@ -41,7 +41,8 @@ struct SweepReport {
   store::SweepRow sweep;
   std::vector<std::string> kinds;
   std::vector<BitPositionSummary> positions;  // by kind, tensor, bit; all bits of a tensor as bit -1 (also for pairs)
-  std::vector<SweptFault> most_critical;      // lowest accuracy first, then most changed predictions, then by place
+  std::vector<SweptFault>
+      most_critical;  // lowest accuracy first, then most changed predictions, the lowest margin, place
 };
 
 // kinds: of "flip", "sa0", "sa1"; pairs have flips only. critical: how many of the most critical faults to list.

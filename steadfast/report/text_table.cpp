@@ -14,6 +14,13 @@ size_t WidthOf(const std::string& text) {
 
 }  // namespace
 
+std::string CsvField(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
 TextTable::TextTable(std::vector<std::string> headers) {
   for (auto& header : headers) {
     right_.push_back(header.starts_with('>'));

@@ -46,7 +46,8 @@ CREATE TABLE claims (
 constexpr const char* kSweepSchema = R"sql(
 CREATE TABLE sweeps (
   id INTEGER PRIMARY KEY, model INTEGER NOT NULL REFERENCES models, kind TEXT NOT NULL, encoding TEXT NOT NULL,
-  word_bits INTEGER NOT NULL, images INTEGER NOT NULL, dataset TEXT NOT NULL, data_sha256 TEXT NOT NULL);
+  word_bits INTEGER NOT NULL, images INTEGER NOT NULL, dataset TEXT NOT NULL, data_sha256 TEXT NOT NULL,
+  arithmetic TEXT NOT NULL, UNIQUE (model, kind, encoding, word_bits, images, data_sha256, arithmetic));
 CREATE TABLE sweep_parts (
   sweep INTEGER NOT NULL REFERENCES sweeps, tensor TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
   bits INTEGER NOT NULL, codes INTEGER NOT NULL, run INTEGER NOT NULL REFERENCES runs, faults BLOB NOT NULL,
@@ -190,9 +191,24 @@ void Store::SetSettings(const nlohmann::json& settings) {
 
 int64_t Store::AddModel(const ModelRow& m) {
   Transaction transaction(database_);
-  auto found = database_.Prepare("SELECT id FROM models WHERE label = ?");
+  auto found =
+      database_.Prepare("SELECT id, sha256, images, correct, margin_sum, loss_sum FROM models WHERE label = ?");
   found.Bind(m.label);
-  if (found.Step()) return found.Int(0);
+  if (found.Step()) {
+    if (found.Text(1) != m.sha256) {
+      throw InputError(fmt::format(
+          "{}: holds another model named {} (hash {}…, the file's is {}…); name another store, or rename the model",
+          path_, m.label, found.Text(1).substr(0, 12), m.sha256.substr(0, 12)));
+    }
+    if (found.Int(2) != m.images || found.Int(3) != m.correct || found.Int(4) != m.margin_sum ||
+        found.Int(5) != m.loss_sum) {
+      throw InputError(fmt::format(
+          "{}: holds {} as evaluated on other images ({} of {} right without faults there, {} of {} here); name "
+          "another store",
+          path_, m.label, found.Int(3), found.Int(2), m.correct, m.images));
+    }
+    return found.Int(0);
+  }
   database_
       .Prepare(
           "INSERT INTO models (label, sha256, path, network, recipe, recipe_json, seed, rho, lambda, weight_bits, "
@@ -386,17 +402,17 @@ std::optional<std::string> Store::FaultList(const std::string& name) const {
 }
 
 int64_t Store::AddSweep(const SweepRow& s) {
+  Transaction transaction(database_);
   for (const SweepRow& other : Sweeps()) {
-    SweepRow same = other;
-    same.id = s.id;
-    if (same.model == s.model && same.kind == s.kind && same.encoding == s.encoding && same.word_bits == s.word_bits &&
-        same.images == s.images && same.data_sha256 == s.data_sha256) {
-      return other.id;
-    }
+    SweepRow same = s;
+    same.id = other.id;
+    same.dataset = other.dataset;  // the hash tells
+    if (same == other) return other.id;
   }
   database_
       .Prepare(
-          "INSERT INTO sweeps (model, kind, encoding, word_bits, images, dataset, data_sha256) VALUES (?,?,?,?,?,?,?)")
+          "INSERT INTO sweeps (model, kind, encoding, word_bits, images, dataset, data_sha256, arithmetic) VALUES "
+          "(?,?,?,?,?,?,?,?)")
       .Bind(s.model)
       .Bind(s.kind)
       .Bind(s.encoding)
@@ -404,8 +420,11 @@ int64_t Store::AddSweep(const SweepRow& s) {
       .Bind(s.images)
       .Bind(s.dataset)
       .Bind(s.data_sha256)
+      .Bind(s.arithmetic)
       .Run();
-  return database_.last_insert_id();
+  const int64_t id = database_.last_insert_id();
+  transaction.Commit();
+  return id;
 }
 
 std::vector<SweepRow> Store::Sweeps() const {
@@ -414,10 +433,10 @@ std::vector<SweepRow> Store::Sweeps() const {
   table.Step();
   if (table.Int(0) == 0) return sweeps;  // schema version 1
   auto row = database_.Prepare(
-      "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256 FROM sweeps ORDER BY id");
+      "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256, arithmetic FROM sweeps ORDER BY id");
   while (row.Step()) {
-    sweeps.push_back(
-        {row.Int(0), row.Int(1), row.Text(2), row.Text(3), row.Int(4), row.Int(5), row.Text(6), row.Text(7)});
+    sweeps.push_back({row.Int(0), row.Int(1), row.Text(2), row.Text(3), row.Int(4), row.Int(5), row.Text(6),
+                      row.Text(7), row.Text(8)});
   }
   return sweeps;
 }
@@ -432,12 +451,20 @@ void Store::AddSweepPart(int64_t run, int64_t sweep, const SweepPart& part) {
     AppendInteger(bytes, f.margin_delta);
     AppendInteger(bytes, f.held);
   }
+  const auto count = static_cast<int64_t>(part.faults.size());
   Transaction transaction(database_);
-  database_.Prepare("INSERT OR IGNORE INTO sweep_parts VALUES (?,?,?,?,?,?,?,?)")
+  // A program that cut its parts otherwise may have left some of these faults.
+  database_.Prepare("DELETE FROM sweep_parts WHERE sweep = ? AND tensor = ? AND first < ? AND first + count > ?")
+      .Bind(sweep)
+      .Bind(part.tensor)
+      .Bind(part.first + count)
+      .Bind(part.first)
+      .Run();
+  database_.Prepare("INSERT INTO sweep_parts VALUES (?,?,?,?,?,?,?,?)")
       .Bind(sweep)
       .Bind(part.tensor)
       .Bind(part.first)
-      .Bind(static_cast<int64_t>(part.faults.size()))
+      .Bind(count)
       .Bind(part.bits)
       .Bind(part.codes)
       .Bind(run)

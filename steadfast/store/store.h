@@ -76,6 +76,9 @@ struct ClaimRow {
   std::string detail_json;
 };
 
+// The rules of rounding that results were computed by.
+inline constexpr const char* kArithmetic = "float32, half to even";
+
 // An exhaustive evaluation of the faults of a model's memory.
 struct SweepRow {
   int64_t id = 0;     // given by the store
@@ -85,6 +88,8 @@ struct SweepRow {
   int64_t word_bits = 32;
   int64_t images = 0;
   std::string dataset, data_sha256;
+  std::string arithmetic = kArithmetic;
+  bool operator==(const SweepRow&) const = default;
 };
 
 // What the flips of some bits of one tensor do, one element a fault, in the order of the cells (or of the pairs: words
@@ -118,7 +123,8 @@ class Store {
 
   bool HasTrials() const;
 
-  // Adds a model with its layers and epochs, or gives the id of the one with this label.
+  // Adds a model with its layers and epochs, or gives the id of the one with this label. Throws InputError where that
+  // is another model, or was evaluated on other images.
   int64_t AddModel(const ModelRow& model);
   std::vector<ModelRow> Models() const;  // in the order in which they were added
 

@@ -94,9 +94,10 @@ struct Workspace {
 
 // Where an operator's results of one block go.
 struct BlockOutput {
-  uint8_t* rows;  // coded outputs: [elements][64]
-  float* reals;   // real outputs: [elements][64]
-  int32_t* sums;  // weighted operators: where to keep the sums ([SumsKept()][64]), or null
+  uint8_t* rows;                  // coded outputs: [elements][64]
+  float* reals;                   // real outputs: [elements][64]
+  int32_t* sums;                  // weighted operators: where to keep the sums ([SumsKept()][64]), or null
+  int64_t images = kBlockImages;  // how many lanes count, where a path can leave the others out
 };
 
 // What of a block changed before an operator, and where its output's changes go.
@@ -144,6 +145,8 @@ class Operator {
   virtual bool PrepareSparsePath() { return false; }
   virtual void DropSparsePath() {}
   virtual void RunBlockSparsely(std::span<const uint8_t* const>, Workspace&, const BlockOutput&) const {}
+  // To be called before RunChanged.
+  virtual void PrepareDifferential() {}
   // How many rows of sums the golden run keeps for RunChanged.
   virtual int64_t SumsKept() const { return 0; }
   // The table look-up of a neuron that sums all rows of its input, and gives codes; false for other operators.

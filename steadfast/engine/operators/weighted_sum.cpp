@@ -17,7 +17,8 @@ int64_t CeilDivide(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-// Weights whose levels exceed int8 are split into this many int8 terms (|level| <= 255 = 127 + 127 + 1).
+// Weights whose levels exceed int8 are split into this many int8 terms (a valid model has |level| <= 255 = 127 + 127 +
+// 1).
 int TermsOf(const model::CodeFormat& format) {
   return model::LargestStoredLevel(format) <= 127 ? 1 : 3;
 }
@@ -187,13 +188,11 @@ void WeightedSum::SetWeights(const model::WeightTensor& weight) {
   }
   if (!columns_.empty()) PackColumns();
   Pack(dense_);
-  if (differential_.quad == dense_.quad && !dense_.planes_inside) {
-    differential_.by_tap = dense_.by_tap;
-    differential_.weights = dense_.weights;
-    differential_.starts = dense_.starts;
-  } else {
-    Pack(differential_);
-  }
+  if (!differential_.by_tap.empty()) Pack(differential_);
+}
+
+void WeightedSum::PrepareDifferential() {
+  if (differential_.by_tap.empty()) Pack(differential_);
 }
 
 // Max-pooling can be taken on the sums where its windows tile and requantization grows with the sum.
@@ -425,7 +424,7 @@ void WeightedSum::RunBlockSparsely(std::span<const uint8_t* const> inputs, Works
   workspace.sparse_sums.resize(static_cast<size_t>(out_.elements() * kBlockImages));
   workspace.pooled.resize(kMostOutputsPerCall * kBlockImages);
   int32_t* all = workspace.sparse_sums.data();
-  for (int64_t image = 0; image < kBlockImages; ++image) {
+  for (int64_t image = 0; image < output.images; ++image) {
     workspace.image_sums.assign(static_cast<size_t>(positions() * groups_ * padded), 0);
     AddImage(inputs[0], image, kernels, workspace.image_sums.data());
     const int64_t lane = kernels.lane_of_image[static_cast<size_t>(image)];

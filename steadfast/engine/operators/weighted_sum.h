@@ -23,6 +23,7 @@ class WeightedSum : public Operator {
   void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
   void SetWeights(const model::WeightTensor& weight) override;
   bool Fuse(const model::MaxPool& pool) override;
+  void PrepareDifferential() override;
   bool PrepareSparsePath() override;
   void DropSparsePath() override { columns_.clear(); }
   void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
@@ -99,7 +100,7 @@ class WeightedSum : public Operator {
                         int64_t ox) const;
   const int32_t* ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
                             const Kernels& kernels, int32_t* into) const;
-  // Calls block(group, first channel, outputs) for the blocks of outputs of a group that are computed together.
+  // Calls block(first channel, outputs) for the blocks of outputs of a group that are computed together.
   template <typename Block>
   void ForEachOutputBlock(int64_t group, const Block& block) const;
   void PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups, std::vector<int32_t>& planes) const;
