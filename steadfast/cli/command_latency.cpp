@@ -27,13 +27,16 @@ struct Options {
 
 struct LayerLatency {
   std::string name;
-  double dense_ns = 0, sparse_ns = 0;  // per image, measured
-  engine::ZeroSkippingCycles cycles;   // of all images
+  double dense_ns = 0, sparse_ns = 0, empty_ns = 0;  // per image, measured
+  engine::ZeroSkippingCycles cycles;                 // of all images
 
   double skipped_share() const { return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products); }
-  // The share of zeros at which the sparse path would be as fast as the dense one, if all of its time went with what is
-  // left (some does not: the true share is higher).
-  double break_even() const { return 1.0 - dense_ns / sparse_ns * (1.0 - skipped_share()); }
+  // The share of zeros at which the sparse path would be as fast as the dense one: its time is what it takes on nothing
+  // but zeros, and the rest goes with the products that are left. Beyond 1: never.
+  double break_even() const {
+    const double of_products = (sparse_ns - empty_ns) / (1.0 - skipped_share());
+    return 1.0 - (dense_ns - empty_ns) / of_products;
+  }
 };
 
 // Cycles of every weighted layer, from the zero patterns of the images.
@@ -62,6 +65,11 @@ std::map<std::string, engine::ZeroSkippingCycles> CyclesOf(const model::Quantize
   return cycles;
 }
 
+std::string BreakEvenText(const LayerLatency& layer) {
+  if (layer.name == "all") return "";
+  return layer.break_even() <= 1.0 ? fmt::format("{:.1f}", layer.break_even() * 100) : "never";
+}
+
 double Ratio(double a, double b) {
   return b > 0 ? a / b : std::nan("");
 }
@@ -73,7 +81,8 @@ json ToJson(const LayerLatency& layer, int64_t images) {
           {"products_per_image", static_cast<double>(layer.cycles.products) / static_cast<double>(images)},
           {"skipped_share", layer.skipped_share()},
           {"sparse_speedup", Ratio(layer.dense_ns, layer.sparse_ns)},
-          {"break_even_zero_share", layer.break_even()},
+          {"sparse_ns_on_zeros", layer.empty_ns},
+          {"break_even_zero_share", layer.break_even() <= 1.0 ? json(layer.break_even()) : json()},
           {"accelerator_cycles_plain", static_cast<double>(layer.cycles.plain) / static_cast<double>(images)},
           {"accelerator_cycles_skipping", static_cast<double>(layer.cycles.skipping) / static_cast<double>(images)},
           {"accelerator_speedup",
@@ -91,7 +100,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
   const auto cycles = CyclesOf(file.model, set.images, options.machine, cancellation);
   engine::DenseEngine engine(file.model, instruction_set);
   std::vector<LayerLatency> layers;
-  LayerLatency total{"all", 0, 0, {}};
+  LayerLatency total{"all", 0, 0, 0, {}};
   double others_ns = 0, best_ns = 0;
   for (const auto& step : engine.ChoosePaths(set.images)) {
     const auto found = cycles.find(step.name);
@@ -100,7 +109,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
       others_ns += step.dense_ns;
       continue;
     }
-    layers.push_back({step.name, step.dense_ns, step.sparse_ns, found->second});
+    layers.push_back({step.name, step.dense_ns, step.sparse_ns, step.empty_ns, found->second});
     total.dense_ns += step.dense_ns;
     total.sparse_ns += step.sparse_ns;
     total.cycles += found->second;
@@ -115,8 +124,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
     table.AddRow({layer.name, fmt::format("{:.0f}", static_cast<double>(layer.cycles.products) / n),
                   fmt::format("{:.1f}", layer.skipped_share() * 100), fmt::format("{:.0f}", layer.dense_ns),
                   fmt::format("{:.0f}", layer.sparse_ns), fmt::format("{:.2f}", Ratio(layer.dense_ns, layer.sparse_ns)),
-                  layer.name == "all" ? "" : fmt::format("{:.1f}", layer.break_even() * 100),
-                  fmt::format("{:.1f}", static_cast<double>(layer.cycles.plain) / n),
+                  BreakEvenText(layer), fmt::format("{:.1f}", static_cast<double>(layer.cycles.plain) / n),
                   fmt::format("{:.1f}", static_cast<double>(layer.cycles.skipping) / n),
                   fmt::format("{:.2f}", Ratio(static_cast<double>(layer.cycles.plain),
                                               static_cast<double>(layer.cycles.skipping)))});

@@ -41,6 +41,7 @@ class DenseEngine {
     int input;         // value
     double dense_ns;   // per image
     double sparse_ns;  // per image; below 0 where there is no such path
+    double empty_ns;   // of the sparse path where every input has level 0: what skipping cannot save
   };
   std::vector<StepTime> ChoosePaths(const PreparedImages& images);
   // Takes the sparse path wherever there is one.
