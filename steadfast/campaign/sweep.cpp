@@ -94,8 +94,9 @@ class GoldenBlocks {
 // One thread's engine, and where its results go.
 class Worker final : public engine::ResultSink {
  public:
-  Worker(const engine::DifferentialPlan& plan, const engine::Golden& golden, const std::vector<uint8_t>& labels)
-      : engine(plan, *this, /*with_losses=*/false),
+  Worker(const engine::DifferentialPlan& plan, const engine::Golden& golden, const std::vector<uint8_t>& labels,
+         bool decisions_only)
+      : engine(plan, *this, decisions_only ? engine::Want::kDecisions : engine::Want::kMargins),
         golden_(golden),
         labels_(labels),
         places_(engine::NeuronLookUp::PlacesOf(plan)) {}
@@ -105,7 +106,7 @@ class Worker final : public engine::ResultSink {
     for (size_t i = 0; i < tags.size(); ++i) {
       const auto image = static_cast<size_t>(tags[i].image);
       const engine::Tally tally = engine::TallyOf(labels_[image], golden_.predictions[image], predictions[i],
-                                                  margins[i] - golden_.margins[image], 0);
+                                                  margins.empty() ? 0 : margins[i] - golden_.margins[image], 0);
       const auto change = static_cast<size_t>(tags[i].change);
       if (!table.empty())
         table[change * kBlockImages + places_[image % kBlockImages]] = Pack(tally);
@@ -151,7 +152,8 @@ class Sweep {
                     .word_bits = settings_.word_bits,
                     .images = data_.images.size(),
                     .dataset = data_.dataset,
-                    .data_sha256 = data_.sha256};
+                    .data_sha256 = data_.sha256,
+                    .margins = !settings_.decisions_only};
     const engine::DifferentialPlan plan(file_.model);
     PlanParts(plan);
     if (!store_path.empty()) OpenStore(store_path, result);
@@ -268,7 +270,7 @@ class Sweep {
         threads_, static_cast<int64_t>(missing.size()) * pieces,
         [&](int w, int64_t item) {
           auto& worker = workers[static_cast<size_t>(w)];
-          if (worker == nullptr) worker = std::make_unique<Worker>(plan, golden_, *labels_);
+          if (worker == nullptr) worker = std::make_unique<Worker>(plan, golden_, *labels_, settings_.decisions_only);
           const size_t p = missing[static_cast<size_t>(item / pieces)];
           const int64_t first = item % pieces * kBlocksAtOnce;
           const int64_t last = std::min(first + kBlocksAtOnce, block_count);

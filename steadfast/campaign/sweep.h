@@ -23,6 +23,7 @@ struct SweepSettings {
   memory::Encoding encoding = memory::Encoding::kTwosComplement;
   int word_bits = 32;
   bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
+  bool decisions_only = false;       // no margins; images whose decision provably cannot change stop early
   std::vector<std::string> tensors;  // the weight tensors to sweep, with or without ".weight"; empty: all
   DataChoice data;
   int threads = 0;                          // 0: all cores. Changes no number.

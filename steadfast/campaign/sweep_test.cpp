@@ -188,6 +188,26 @@ TEST_F(SweepTest, EqualsTheReferenceOnASampleOfLeNet5) {
   EXPECT_EQ(compared, 2000);
 }
 
+// Images that stop early, because bounds prove their decision, are those whose decision stays.
+TEST_F(SweepTest, DecisionsAloneAreTheSameDecisions) {
+  int networks = 0;
+  for (uint64_t seed = 200; networks < 6; ++seed) {
+    const QuantizedModel model = networks == 0 ? model::RandomLeNet5(2, 4, 25) : model::RandomModel(seed);
+    if (networks > 0 && !FitsIdx(model, 3000)) continue;
+    SweepSettings settings = Prepare(model, 150);
+    const auto with_margins = RunSweep(settings, {});
+    settings.decisions_only = true;
+    const auto decisions = RunSweep(settings, {});
+    ASSERT_EQ(with_margins.parts.size(), decisions.parts.size());
+    for (size_t p = 0; p < decisions.parts.size(); ++p) {
+      auto expected = with_margins.parts[p].faults;
+      for (auto& fault : expected) fault.margin_delta = 0;
+      ASSERT_EQ(decisions.parts[p].faults, expected) << model.name;
+    }
+    ++networks;
+  }
+}
+
 TEST_F(SweepTest, DoesNotDependOnThreadsOrMemory) {
   SweepSettings settings = Prepare(model::RandomLeNet5(2, 4, 22), 200);
   settings.tensors = {"conv1.weight", "fc2.weight", "fc3.weight"};

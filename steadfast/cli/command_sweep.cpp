@@ -87,6 +87,8 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--layer", options->layers, "Only these layers' weights, comma-separated: conv1,fc3");
   command->add_flag("--pairs-in-word", settings.pairs_in_word,
                     "Flip every two bits of a word together, instead of every bit (for small layers)");
+  command->add_flag("--decisions-only", settings.decisions_only,
+                    "Leave margins out: images whose decision provably cannot change stop before the last layer");
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset or gray")
       ->capture_default_str();
   command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();

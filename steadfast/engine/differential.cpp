@@ -142,6 +142,22 @@ int64_t DifferentialPlan::bytes_per_block() const {
   return bytes;
 }
 
+namespace {
+
+void FindSlack(const Steps& plan, GoldenBlock& golden) {
+  const size_t last = plan.steps.size() - 1;
+  if (plan.steps[last].output != plan.output) return;
+  const Kernels& kernels = KernelsOf(plan.set);
+  const BlockScores scores(kernels, golden.logits.data(), static_cast<int>(plan.classes), golden.labels.data(), false);
+  for (int64_t image = 0; image < golden.images; ++image) {
+    const auto i = static_cast<size_t>(image);
+    golden.slack[i] =
+        plan.steps[last].operation->SlackOf(golden.sums[last].data(), kernels.lane_of_image[i], scores.predictions[i]);
+  }
+}
+
+}  // namespace
+
 GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block) {
   const Steps& steps = plan.steps();
   GoldenBlock golden;
@@ -165,6 +181,7 @@ GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& se
       golden.logits.data(), &golden.sums);
   const auto first = set.labels.begin() + block * kBlockImages;
   std::copy(first, first + golden.images, golden.labels.begin());
+  FindSlack(steps, golden);
   return golden;
 }
 
@@ -232,7 +249,7 @@ StepDeltas::StepDeltas(StepDeltas&&) noexcept = default;
 struct DifferentialEngine::Impl {
   const Steps& plan;
   ResultSink& sink;
-  const bool with_losses;
+  const Want want;
   Workspace workspace;
   std::vector<std::unique_ptr<ChangedValue>> values;
   std::vector<std::any> states;  // [step]
@@ -248,8 +265,7 @@ struct DifferentialEngine::Impl {
   std::vector<Gathered> gathered;            // [step]
   std::vector<Buffer<uint8_t>> suffix_rows;  // [value]
 
-  Impl(const DifferentialPlan& p, ResultSink& s, bool losses)
-      : plan(p.steps()), sink(s), with_losses(losses), workspace(plan.set) {
+  Impl(const DifferentialPlan& p, ResultSink& s, Want w) : plan(p.steps()), sink(s), want(w), workspace(plan.set) {
     for (const ValueInfo& value : plan.values)
       values.push_back(value.coded ? std::make_unique<ChangedValue>(value.channels, value.rows_of_channel) : nullptr);
     states.resize(plan.steps.size());
@@ -281,6 +297,10 @@ struct DifferentialEngine::Impl {
       if (!changed && own.empty()) continue;
       ChangedValue* output = values[static_cast<size_t>(step.output)].get();
       BlockChange block{inputs, own, golden.number, golden.sums[s].data(), valid, output, nullptr, nullptr};
+      if (output == nullptr && want == Want::kDecisions && own.empty() && inputs.size() == 1 &&
+          MayDiffer(golden, *inputs[0]) == 0) {
+        return;
+      }
       if (output == nullptr) {
         std::copy(golden.logits.begin(), golden.logits.end(), reals.begin());
         block.reals = reals.data();
@@ -290,17 +310,36 @@ struct DifferentialEngine::Impl {
       if (output == nullptr || plan.is_cut[s] == 0 || output->channels().empty()) continue;
       const bool rest_is_golden = deltas == nullptr || deltas->last <= static_cast<int>(s);
       if (!rest_is_golden) continue;
-      if (GatheringIsCheaper(s, *output)) {
-        Gather(s, *output, golden, change);
+      uint64_t lanes = output->lanes();
+      if (want == Want::kDecisions && IsInputOfTheLastStep(s)) lanes = MayDiffer(golden, *output);
+      if (lanes == 0) return;
+      if (GatheringIsCheaper(s, *output, lanes)) {
+        Gather(s, *output, lanes, golden, change);
         return;
       }
     }
     if (real_lanes != 0) Score(golden, real_lanes, change);
   }
 
+  // The images whose decision may change when the last layer sums these codes.
+  uint64_t MayDiffer(const GoldenBlock& golden, const ChangedValue& value) const {
+    int32_t distances[kBlockImages] = {};
+    for (int32_t channel : value.channels()) {
+      for (int64_t row = 0; row < value.rows_of_channel(); ++row) {
+        workspace.kernels->add_distances(value.channel(channel) + row * kRowBytes,
+                                         value.golden(channel) + row * kRowBytes, distances);
+      }
+    }
+    uint64_t lanes = 0;
+    for (size_t i = 0; i < kBlockImages; ++i) lanes |= uint64_t{distances[i] > golden.slack[i]} << i;
+    return lanes & value.lanes();
+  }
+  // Whether the step behind this value is the last one, on which the slack is known.
+  bool IsInputOfTheLastStep(size_t s) const { return s + 2 == plan.steps.size(); }
+
   // Going on with all 64 lanes, against copying the lanes that differ and going on with 64 such.
-  bool GatheringIsCheaper(size_t s, const ChangedValue& value) const {
-    const double share = std::popcount(value.lanes()) / static_cast<double>(kBlockImages);
+  bool GatheringIsCheaper(size_t s, const ChangedValue& value, uint64_t lanes) const {
+    const double share = std::popcount(lanes) / static_cast<double>(kBlockImages);
     const double rows = static_cast<double>(value.channel_count() * value.rows_of_channel());
     const double gather = rows * workspace.costs->compress + share * plan.suffix[s + 1];
     double next = plan.nanoseconds[s + 1] * plan.steps[s + 1].operation->ChangedShare(value, *workspace.costs);
@@ -314,11 +353,10 @@ struct DifferentialEngine::Impl {
     return gather < next + after;
   }
 
-  void Gather(size_t s, const ChangedValue& value, const GoldenBlock& golden, int32_t change) {
+  void Gather(size_t s, const ChangedValue& value, uint64_t lanes, const GoldenBlock& golden, int32_t change) {
     Gathered& to = gathered[s];
     const int64_t rows = value.channel_count() * value.rows_of_channel();
     to.rows.resize(static_cast<size_t>(rows * kRowBytes));
-    uint64_t lanes = value.lanes();
     while (lanes != 0) {
       const auto room = static_cast<int>(kBlockImages - static_cast<int64_t>(to.tags.size()));
       uint64_t now = lanes;
@@ -357,17 +395,18 @@ struct DifferentialEngine::Impl {
         reals.data(), nullptr);
     from.labels.resize(kBlockImages);
     const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), from.labels.data(),
-                             with_losses);
+                             want == Want::kLosses);
     const size_t count = from.tags.size();
-    sink.Take(from.tags, std::span(scores.predictions).first(count), std::span(scores.margins).first(count),
-              std::span(scores.losses).first(with_losses ? count : 0));
+    sink.Take(from.tags, std::span(scores.predictions).first(count),
+              std::span(scores.margins).first(want == Want::kDecisions ? 0 : count),
+              std::span(scores.losses).first(want == Want::kLosses ? count : 0));
     from.tags.clear();
     from.labels.clear();
   }
 
   void Score(const GoldenBlock& golden, uint64_t lanes, int32_t change) {
     const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), golden.labels.data(),
-                             with_losses);
+                             want == Want::kLosses);
     LaneTag tags[kBlockImages];
     uint16_t predictions[kBlockImages];
     int64_t margins[kBlockImages], losses[kBlockImages];
@@ -377,15 +416,16 @@ struct DifferentialEngine::Impl {
       tags[count] = {change, static_cast<int32_t>(golden.number * kBlockImages + static_cast<int64_t>(lane))};
       predictions[count] = scores.predictions[lane];
       margins[count] = scores.margins[lane];
-      if (with_losses) losses[count] = scores.losses[lane];
+      if (want == Want::kLosses) losses[count] = scores.losses[lane];
     }
-    sink.Take(std::span(tags).first(count), std::span(predictions).first(count), std::span(margins).first(count),
-              std::span(losses).first(with_losses ? count : 0));
+    sink.Take(std::span(tags).first(count), std::span(predictions).first(count),
+              std::span(margins).first(want == Want::kDecisions ? 0 : count),
+              std::span(losses).first(want == Want::kLosses ? count : 0));
   }
 };
 
-DifferentialEngine::DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, bool with_losses)
-    : impl_(std::make_unique<Impl>(plan, sink, with_losses)) {}
+DifferentialEngine::DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, Want want)
+    : impl_(std::make_unique<Impl>(plan, sink, want)) {}
 DifferentialEngine::~DifferentialEngine() = default;
 
 void DifferentialEngine::Evaluate(const GoldenBlock& golden, const StepDeltas& deltas, int32_t change) {

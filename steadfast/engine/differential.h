@@ -50,6 +50,9 @@ struct GoldenBlock {
   std::vector<Buffer<int32_t>> sums;  // [step]
   std::vector<float> logits;          // [classes][64]
   std::array<uint8_t, kBlockImages> labels = {};
+  // By how much the codes that the last layer sums may change, added up without signs, so that the decision provably
+  // stays: bounds on the integer sums, and float arithmetic that grows with them. 0 where nothing is known.
+  std::array<int64_t, kBlockImages> slack = {};
 };
 GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block);
 
@@ -85,15 +88,19 @@ struct LaneTag {
 class ResultSink {
  public:
   virtual ~ResultSink() = default;
-  // margins and losses: in units of 2^-20; losses are empty where they are not computed.
+  // margins and losses: in units of 2^-20; empty where they are not computed.
   virtual void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions,
                     std::span<const int64_t> margins, std::span<const int64_t> losses) = 0;
 };
 
+// What is computed of an image's logits. Decisions alone let images stop before the last layer whose decision provably
+// cannot change (GoldenBlock::slack).
+enum class Want { kDecisions, kMargins, kLosses };
+
 // Serves one thread. Results may reach the sink as late as Flush.
 class DifferentialEngine {
  public:
-  DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, bool with_losses);
+  DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, Want want);
   ~DifferentialEngine();
 
   // One block under the change.

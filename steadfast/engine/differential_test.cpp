@@ -129,7 +129,7 @@ TEST_P(Differential, LooksUpWhatANeuronsCodesLeadTo) {
   Margins sink;
   sink.places = NeuronLookUp::PlacesOf(plan);
   sink.golden = &golden;
-  DifferentialEngine engine(plan, sink, /*with_losses=*/false);
+  DifferentialEngine engine(plan, sink, Want::kMargins);
   for (int tensor : {2, 3}) {
     const model::WeightTensor& weight = c.model.weights[static_cast<size_t>(tensor)];
     const int64_t inputs = weight.shape[1];

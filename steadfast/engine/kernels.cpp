@@ -131,6 +131,10 @@ STEADFAST_INLINE uint64_t ChangedRowBody(const int32_t* const* sums, const uint8
   return RequantizeAndCompareBody(best, correction, c, other, row);
 }
 
+STEADFAST_INLINE void AddDistancesBody(const uint8_t* a, const uint8_t* b, int32_t* sums) {
+  for (int i = 0; i < kRowBytes; ++i) sums[i] += a[i] > b[i] ? a[i] - b[i] : b[i] - a[i];
+}
+
 STEADFAST_INLINE void CompressRowBody(const uint8_t* row, uint64_t lanes, uint8_t* to) {
   for (; lanes != 0; lanes &= lanes - 1) *to++ = row[std::countr_zero(lanes)];
 }
@@ -237,6 +241,9 @@ std::array<uint8_t, kBlockImages> NaturalOrder() {
       AddRowsBody(a, of_a, b, of_b, c, row);                                                                           \
     }                                                                                                                  \
     TARGET static uint64_t Difference(const uint8_t* a, const uint8_t* b) { return DifferenceBody(a, b); }             \
+    TARGET static void AddDistances(const uint8_t* a, const uint8_t* b, int32_t* sums) {                               \
+      AddDistancesBody(a, b, sums);                                                                                    \
+    }                                                                                                                  \
     TARGET static void CompressRow(const uint8_t* row, uint64_t lanes, uint8_t* to) {                                  \
       CompressRowBody(row, lanes, to);                                                                                 \
     }                                                                                                                  \
@@ -783,12 +790,12 @@ STEADFAST_VNNI void VnniMaximumRows(const uint8_t* other, uint8_t* row) {
 
 void NoPreparation() {}
 
-#define STEADFAST_LOOPS(NAME, PRODUCTS)                                                                       \
-  {                                                                                                           \
-    NoPreparation, NAME::MakeQuad, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow, \
-        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::ChangedRow, NAME::Reals,        \
-        NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::CompressRow, NAME::LookUpSum, NAME::Score,  \
-        ExponentialsBody, NaturalOrder()                                                                      \
+#define STEADFAST_LOOPS(NAME, PRODUCTS)                                                                             \
+  {                                                                                                                 \
+    NoPreparation, NAME::MakeQuad, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow,       \
+        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::ChangedRow, NAME::Reals,              \
+        NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::AddDistances, NAME::CompressRow, NAME::LookUpSum, \
+        NAME::Score, ExponentialsBody, NaturalOrder()                                                               \
   }
 
 }  // namespace
@@ -814,6 +821,7 @@ const Kernels& KernelsOf(InstructionSet set) {
                                VnniMaximumRows,
                                VnniAddRows,
                                VnniDifference,
+                               Avx512Loops::AddDistances,
                                has_compress ? VnniCompressRow : Avx512Loops::CompressRow,
                                VnniLookUp,
                                VnniScore,

@@ -103,6 +103,9 @@ struct Kernels {
   // The images for which two rows differ.
   uint64_t (*difference)(const uint8_t* a, const uint8_t* b);
 
+  // sums[image] += |a - b|, in the order of the images.
+  void (*add_distances)(const uint8_t* a, const uint8_t* b, int32_t* sums);
+
   // Writes the codes of the images in `lanes` one after the other to `to`.
   void (*compress_row)(const uint8_t* row, uint64_t lanes, uint8_t* to);
 

@@ -151,7 +151,8 @@ std::string ToText(const SweepReport& report) {
   for (const auto& p : report.positions) {
     table.AddRow({p.kind, p.tensor, p.bit < 0 ? "all" : fmt::format("{}", p.bit), fmt::format("{}", p.faults),
                   fmt::format("{:.3f}", p.mean_accuracy * 100), Percent(p.worst_accuracy), Percent(p.harmless_share),
-                  fmt::format("{:.1f}", p.mean_changed), fmt::format("{:+.5f}", p.mean_margin_change)});
+                  fmt::format("{:.1f}", p.mean_changed),
+                  report.sweep.margins ? fmt::format("{:+.5f}", p.mean_margin_change) : ""});
   }
   text += table.Text();
   if (report.most_critical.empty()) return text;
@@ -161,12 +162,13 @@ std::string ToText(const SweepReport& report) {
       {"fault", "tensor", ">code", ">bit", ">accuracy %", ">changed", ">broken", ">repaired", ">margin change"});
   for (const auto& f : report.most_critical) {
     const auto images = static_cast<double>(report.sweep.images);
-    critical.AddRow({f.kind, f.tensor,
-                     pairs ? fmt::format("{} {}", f.index, f.second_index) : fmt::format("{}", f.index),
-                     pairs ? fmt::format("{} {}", f.bit, f.second_bit) : fmt::format("{}", f.bit),
-                     Percent(static_cast<double>(f.correct) / images), fmt::format("{}", f.changed),
-                     fmt::format("{}", f.broken), fmt::format("{}", f.repaired),
-                     fmt::format("{:+.4f}", static_cast<double>(f.margin_delta) * kScoreUnit / images)});
+    critical.AddRow(
+        {f.kind, f.tensor, pairs ? fmt::format("{} {}", f.index, f.second_index) : fmt::format("{}", f.index),
+         pairs ? fmt::format("{} {}", f.bit, f.second_bit) : fmt::format("{}", f.bit),
+         Percent(static_cast<double>(f.correct) / images), fmt::format("{}", f.changed), fmt::format("{}", f.broken),
+         fmt::format("{}", f.repaired),
+         report.sweep.margins ? fmt::format("{:+.4f}", static_cast<double>(f.margin_delta) * kScoreUnit / images)
+                              : ""});
   }
   return text + critical.Text();
 }
@@ -175,27 +177,31 @@ nlohmann::json ToJson(const SweepReport& report) {
   const auto images = static_cast<double>(report.sweep.images);
   nlohmann::json positions = nlohmann::json::array(), critical = nlohmann::json::array();
   for (const auto& p : report.positions) {
-    positions.push_back({{"fault", p.kind},
-                         {"tensor", p.tensor},
-                         {"bit", p.bit < 0 ? nlohmann::json() : nlohmann::json(p.bit)},
-                         {"faults", p.faults},
-                         {"mean_accuracy", p.mean_accuracy},
-                         {"worst_accuracy", p.worst_accuracy},
-                         {"harmless_share", p.harmless_share},
-                         {"mean_changed_predictions", p.mean_changed},
-                         {"mean_margin_change", p.mean_margin_change}});
+    positions.push_back(
+        {{"fault", p.kind},
+         {"tensor", p.tensor},
+         {"bit", p.bit < 0 ? nlohmann::json() : nlohmann::json(p.bit)},
+         {"faults", p.faults},
+         {"mean_accuracy", p.mean_accuracy},
+         {"worst_accuracy", p.worst_accuracy},
+         {"harmless_share", p.harmless_share},
+         {"mean_changed_predictions", p.mean_changed},
+         {"mean_margin_change", report.sweep.margins ? nlohmann::json(p.mean_margin_change) : nlohmann::json()}});
   }
   for (const auto& f : report.most_critical) {
     nlohmann::json bits = {{{"index", f.index}, {"bit", f.bit}}};
     if (f.second_bit >= 0) bits.push_back({{"index", f.second_index}, {"bit", f.second_bit}});
-    critical.push_back({{"fault", f.kind},
-                        {"tensor", f.tensor},
-                        {"bits", bits},
-                        {"accuracy", static_cast<double>(f.correct) / images},
-                        {"changed", f.changed},
-                        {"broken", f.broken},
-                        {"repaired", f.repaired},
-                        {"mean_margin_change", static_cast<double>(f.margin_delta) * kScoreUnit / images}});
+    critical.push_back(
+        {{"fault", f.kind},
+         {"tensor", f.tensor},
+         {"bits", bits},
+         {"accuracy", static_cast<double>(f.correct) / images},
+         {"changed", f.changed},
+         {"broken", f.broken},
+         {"repaired", f.repaired},
+         {"mean_margin_change", report.sweep.margins
+                                    ? nlohmann::json(static_cast<double>(f.margin_delta) * kScoreUnit / images)
+                                    : nlohmann::json()}});
   }
   return {{"schema", 1},
           {"model",
@@ -221,8 +227,10 @@ std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep,
   ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& f) {
     csv += fmt::format("{},{},{},", CsvField(f.tensor), f.index, f.bit);
     if (pairs) csv += fmt::format("{},{},", f.second_index, f.second_bit);
-    csv += fmt::format("{},{},{},{},{},{},{}\n", f.kind, f.active ? 1 : 0, static_cast<double>(f.correct) / images,
-                       f.changed, f.broken, f.repaired, static_cast<double>(f.margin_delta) * kScoreUnit / images);
+    csv += fmt::format("{},{},{},{},{},{},", f.kind, f.active ? 1 : 0, static_cast<double>(f.correct) / images,
+                       f.changed, f.broken, f.repaired);
+    if (sweep.margins) csv += fmt::format("{}", static_cast<double>(f.margin_delta) * kScoreUnit / images);
+    csv += "\n";
   });
   return csv;
 }

@@ -47,7 +47,8 @@ constexpr const char* kSweepSchema = R"sql(
 CREATE TABLE sweeps (
   id INTEGER PRIMARY KEY, model INTEGER NOT NULL REFERENCES models, kind TEXT NOT NULL, encoding TEXT NOT NULL,
   word_bits INTEGER NOT NULL, images INTEGER NOT NULL, dataset TEXT NOT NULL, data_sha256 TEXT NOT NULL,
-  arithmetic TEXT NOT NULL, UNIQUE (model, kind, encoding, word_bits, images, data_sha256, arithmetic));
+  margins INTEGER NOT NULL, arithmetic TEXT NOT NULL,
+  UNIQUE (model, kind, encoding, word_bits, images, data_sha256, margins, arithmetic));
 CREATE TABLE sweep_parts (
   sweep INTEGER NOT NULL REFERENCES sweeps, tensor TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
   bits INTEGER NOT NULL, codes INTEGER NOT NULL, run INTEGER NOT NULL REFERENCES runs, faults BLOB NOT NULL,
@@ -411,8 +412,8 @@ int64_t Store::AddSweep(const SweepRow& s) {
   }
   database_
       .Prepare(
-          "INSERT INTO sweeps (model, kind, encoding, word_bits, images, dataset, data_sha256, arithmetic) VALUES "
-          "(?,?,?,?,?,?,?,?)")
+          "INSERT INTO sweeps (model, kind, encoding, word_bits, images, dataset, data_sha256, margins, arithmetic) "
+          "VALUES (?,?,?,?,?,?,?,?,?)")
       .Bind(s.model)
       .Bind(s.kind)
       .Bind(s.encoding)
@@ -420,6 +421,7 @@ int64_t Store::AddSweep(const SweepRow& s) {
       .Bind(s.images)
       .Bind(s.dataset)
       .Bind(s.data_sha256)
+      .Bind(int64_t{s.margins})
       .Bind(s.arithmetic)
       .Run();
   const int64_t id = database_.last_insert_id();
@@ -433,10 +435,11 @@ std::vector<SweepRow> Store::Sweeps() const {
   table.Step();
   if (table.Int(0) == 0) return sweeps;  // schema version 1
   auto row = database_.Prepare(
-      "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256, arithmetic FROM sweeps ORDER BY id");
+      "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256, margins, arithmetic FROM sweeps "
+      "ORDER BY id");
   while (row.Step()) {
     sweeps.push_back({row.Int(0), row.Int(1), row.Text(2), row.Text(3), row.Int(4), row.Int(5), row.Text(6),
-                      row.Text(7), row.Text(8)});
+                      row.Text(7), row.Int(8) != 0, row.Text(9)});
   }
   return sweeps;
 }

@@ -88,6 +88,7 @@ struct SweepRow {
   int64_t word_bits = 32;
   int64_t images = 0;
   std::string dataset, data_sha256;
+  bool margins = true;  // false: decisions alone were computed, and margin_delta is 0 everywhere
   std::string arithmetic = kArithmetic;
   bool operator==(const SweepRow&) const = default;
 };

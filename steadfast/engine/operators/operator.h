@@ -152,6 +152,9 @@ class Operator {
   // The table look-up of a neuron that sums all rows of its input, and gives codes; false for other operators.
   virtual bool LookUpOf(int64_t /*output*/, const int32_t* /*golden_sums*/, LookUp&) const { return false; }
   virtual int32_t ZeroPoint() const { return 0; }  // of its input
+  // Of a fully connected layer with real output: how far the codes of its input may move, added up without signs, so
+  // that the largest output provably stays `winner` (0: unknown). golden_sums: as kept; lane: place among 64 sums.
+  virtual int64_t SlackOf(const int32_t* /*golden_sums*/, int64_t /*lane*/, int /*winner*/) const { return 0; }
 };
 
 // Operators that compute each channel of their output from one channel of each input.

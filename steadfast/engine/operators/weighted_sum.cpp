@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+
+#include "steadfast/engine/reference.h"  // RealOf
 
 namespace steadfast::engine {
 namespace {
@@ -249,6 +252,46 @@ Buffer<uint8_t>& WeightedSum::Resized(Buffer<uint8_t>& quads, const Arrangement&
   const int64_t count = arrangement.planes_per_group * groups_ * padded_h_ * padded_w_ + kQuadsBehind;
   if (static_cast<int64_t>(quads.size()) < count * kQuadBytes) quads.resize(static_cast<size_t>(count * kQuadBytes));
   return quads;
+}
+
+int64_t WeightedSum::SlackOf(const int32_t* golden_sums, int64_t lane, int winner) const {
+  if (!requantization_.real || positions() != 1) return 0;
+  // A sum moves by at most the largest weight for each step of a code.
+  int64_t largest = 0;
+  for (int16_t level : levels_) largest = std::max<int64_t>(largest, std::abs(level));
+  const auto sum_of = [&](int64_t output) {
+    return int64_t{static_cast<int32_t>(static_cast<uint32_t>(golden_sums[output * kBlockImages + lane]) +
+                                        static_cast<uint32_t>(corrections_[static_cast<size_t>(output)]))};
+  };
+  // Where every sum moves by at most `bound`, outputs stay between these: they grow, or fall, with the sum.
+  const auto ends = [&](int64_t output, int64_t bound) {
+    const float low = RealOf(static_cast<int32_t>(sum_of(output) - bound), requantization_, output);
+    const float high = RealOf(static_cast<int32_t>(sum_of(output) + bound), requantization_, output);
+    return std::minmax({low, high});
+  };
+  const auto stays = [&](int64_t steps) {
+    const int64_t bound = steps * largest;
+    const float winner_low = ends(winner, bound).first;
+    for (int64_t output = 0; output < out_.channels; ++output) {
+      if (output == winner) continue;
+      const float other_high = ends(output, bound).second;
+      // Of equal outputs the first wins.
+      if (output < winner ? other_high >= winner_low : other_high > winner_low) return false;
+    }
+    return true;
+  };
+  int64_t headroom = int64_t{1} << 31;  // sums that the bounds speak of must fit
+  for (int64_t output = 0; output < out_.channels; ++output)
+    headroom = std::min(headroom, (int64_t{1} << 31) - 1 - std::abs(sum_of(output)));
+  int64_t low = 0, high = largest == 0 ? 0 : headroom / largest;
+  while (low < high) {  // the largest number of steps for which it stays
+    const int64_t middle = low + (high - low + 1) / 2;
+    if (stays(middle))
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
 }
 
 // Lays a plane of the input out as quads, padding included.

@@ -30,6 +30,7 @@ class WeightedSum : public Operator {
                         const BlockOutput& output) const override;
   int64_t SumsKept() const override { return out_.elements(); }
   int32_t ZeroPoint() const override { return zero_point_; }
+  int64_t SlackOf(const int32_t* golden_sums, int64_t lane, int winner) const override;
   double ChangedShare(const ChangedValue& input, const KernelCosts& costs) const override;
   bool LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const override;
 
