@@ -124,10 +124,6 @@ DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet s
 DifferentialPlan::~DifferentialPlan() = default;
 DifferentialPlan::DifferentialPlan(DifferentialPlan&&) noexcept = default;
 
-int64_t DifferentialPlan::classes() const {
-  return steps_->classes;
-}
-
 double DifferentialPlan::nanoseconds_per_block() const {
   return steps_->suffix[0];
 }

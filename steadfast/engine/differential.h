@@ -32,7 +32,6 @@ class DifferentialPlan {
 
   // What a GoldenBlock holds.
   int64_t bytes_per_block() const;
-  int64_t classes() const;
   double nanoseconds_per_block() const;  // of a dense run, measured
 
   struct Steps;
