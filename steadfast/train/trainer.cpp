@@ -42,12 +42,6 @@ Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch) {
   return loss;
 }
 
-// LibTorch's threads, and those of OpenBLAS, which keeps a pool of its own where it is built on pthreads.
-void UseThreads(int threads) {
-  at::set_num_threads(threads);
-  if (auto* set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(threads);
-}
-
 nlohmann::json MetricsJson(const std::vector<EpochMetrics>& epochs) {
   nlohmann::json json = nlohmann::json::array();
   for (const auto& epoch : epochs) json.push_back(ToJson(epoch));
@@ -247,6 +241,11 @@ class Training {
 };
 
 }  // namespace
+
+void UseThreads(int threads) {
+  at::set_num_threads(threads);
+  if (auto* set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(threads);
+}
 
 nlohmann::json ToJson(const EpochMetrics& metrics) {
   return {{"epoch", metrics.epoch},

@@ -16,6 +16,9 @@
 
 namespace steadfast::train {
 
+// LibTorch's threads, and those of OpenBLAS, which keeps a pool of its own where it is built on pthreads.
+void UseThreads(int threads);
+
 struct EpochMetrics {
   int epoch;                   // from 1
   double loss;                 // mean over the epoch's batches, penalty included
