@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <ctime>
 
 #include "steadfast/base/error.h"
@@ -55,6 +56,25 @@ CREATE TABLE sweep_parts (
   PRIMARY KEY (sweep, tensor, first)) WITHOUT ROWID;
 )sql";
 
+// Since schema version 3.
+constexpr const char* kSharpnessSchema = R"sql(
+CREATE TABLE sharpness (
+  id INTEGER PRIMARY KEY, model INTEGER NOT NULL REFERENCES models, run INTEGER NOT NULL REFERENCES runs,
+  key TEXT NOT NULL, settings TEXT NOT NULL, dataset TEXT NOT NULL, data_sha256 TEXT NOT NULL, images INTEGER NOT NULL,
+  loss REAL, accuracy REAL, UNIQUE (model, key));
+CREATE TABLE sharpness_values (
+  sharpness INTEGER NOT NULL REFERENCES sharpness ON DELETE CASCADE, position INTEGER NOT NULL, measure TEXT NOT NULL,
+  layer TEXT NOT NULL, parameter REAL NOT NULL, value REAL, error REAL, PRIMARY KEY (sharpness, position)) WITHOUT ROWID;
+CREATE TABLE sharpness_density (
+  sharpness INTEGER NOT NULL REFERENCES sharpness ON DELETE CASCADE, position INTEGER NOT NULL, probe INTEGER NOT NULL,
+  value REAL, weight REAL, PRIMARY KEY (sharpness, position)) WITHOUT ROWID;
+CREATE TABLE sharpness_points (
+  sharpness INTEGER NOT NULL REFERENCES sharpness ON DELETE CASCADE, position INTEGER NOT NULL, surface TEXT NOT NULL,
+  x REAL NOT NULL, y REAL NOT NULL, loss REAL, accuracy REAL, PRIMARY KEY (sharpness, position)) WITHOUT ROWID;
+CREATE TABLE latencies (
+  model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, latency TEXT NOT NULL);
+)sql";
+
 // A fault of a sweep in the store: little-endian uint32 changed, broken, repaired, int64 margin_delta, uint8 held.
 constexpr size_t kSweepFaultBytes = 21;
 
@@ -104,6 +124,10 @@ TrialRow ReadTrial(const Statement& row) {
           .loss_sum = row.Int(14)};
 }
 
+double RealOrNan(const Statement& row, int column) {
+  return row.IsNull(column) ? std::nan("") : row.Real(column);
+}
+
 std::optional<double> OptionalReal(const Statement& row, int column) {
   if (row.IsNull(column)) return std::nullopt;
   return row.Real(column);
@@ -123,6 +147,7 @@ Store Store::Create(const std::filesystem::path& path) {
     if (tables.Int(0) == 0) {
       store.database_.Execute(kSchema);
       store.database_.Execute(kSweepSchema);
+      store.database_.Execute(kSharpnessSchema);
       store.database_.Prepare("INSERT INTO meta VALUES ('schema_version', ?), ('written_by', ?)")
           .Bind(fmt::format("{}", kSchemaVersion))
           .Bind(fmt::format("steadfast {}", Version()))
@@ -150,12 +175,13 @@ Store Store::OpenForWriting(const std::filesystem::path& path) {
   return store;
 }
 
-// A store of schema version 1 gets the tables that came later.
+// A store of an earlier schema version gets the tables that came later.
 void Store::Upgrade() {
   Transaction transaction(database_);
   auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
-  if (!version.Step() || version.Text(0) != "1") return;
-  database_.Execute(kSweepSchema);
+  if (!version.Step() || version.Text(0) == fmt::format("{}", kSchemaVersion)) return;
+  if (!HasTable("sweeps")) database_.Execute(kSweepSchema);
+  database_.Execute(kSharpnessSchema);
   database_.Prepare("UPDATE meta SET value = ? WHERE key = 'schema_version'")
       .Bind(fmt::format("{}", kSchemaVersion))
       .Run();
@@ -163,13 +189,17 @@ void Store::Upgrade() {
   transaction.Commit();
 }
 
+bool Store::HasTable(const char* name) const {
+  auto tables = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE name = ?");
+  tables.Bind(std::string_view(name));
+  return tables.Step() && tables.Int(0) > 0;
+}
+
 void Store::CheckSchema() {
-  auto tables = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE name = 'meta'");
-  tables.Step();
-  if (tables.Int(0) == 0) throw InputError(fmt::format("{}: is a database, but no store written by Steadfast", path_));
+  if (!HasTable("meta")) throw InputError(fmt::format("{}: is a database, but no store written by Steadfast", path_));
   auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
   const std::string found = version.Step() ? version.Text(0) : "none";
-  if (found != fmt::format("{}", kSchemaVersion) && found != "1") {
+  if (found != fmt::format("{}", kSchemaVersion) && found != "1" && found != "2") {
     throw InputError(fmt::format(
         "{}: has schema version {}, and this program reads version {}; use the version of Steadfast that wrote it",
         path_, found, kSchemaVersion));
@@ -431,9 +461,7 @@ int64_t Store::AddSweep(const SweepRow& s) {
 
 std::vector<SweepRow> Store::Sweeps() const {
   std::vector<SweepRow> sweeps;
-  auto table = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE name = 'sweeps'");
-  table.Step();
-  if (table.Int(0) == 0) return sweeps;  // schema version 1
+  if (!HasTable("sweeps")) return sweeps;  // schema version 1
   auto row = database_.Prepare(
       "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256, margins, arithmetic FROM sweeps "
       "ORDER BY id");
@@ -498,6 +526,108 @@ std::vector<SweepPart> Store::SweepParts(int64_t sweep) const {
     parts.push_back(std::move(part));
   }
   return parts;
+}
+
+void Store::AddSharpness(int64_t run, const SharpnessRow& s) {
+  Transaction transaction(database_);
+  database_.Prepare("DELETE FROM sharpness WHERE model = ? AND key = ?").Bind(s.model).Bind(s.key).Run();
+  database_
+      .Prepare(
+          "INSERT INTO sharpness (model, run, key, settings, dataset, data_sha256, images, loss, accuracy) "
+          "VALUES (?,?,?,?,?,?,?,?,?)")
+      .Bind(s.model)
+      .Bind(run)
+      .Bind(s.key)
+      .Bind(s.settings)
+      .Bind(s.dataset)
+      .Bind(s.data_sha256)
+      .Bind(s.images)
+      .Bind(s.loss)
+      .Bind(s.accuracy)
+      .Run();
+  const int64_t id = database_.last_insert_id();
+  int64_t position = 0;
+  auto value = database_.Prepare("INSERT INTO sharpness_values VALUES (?,?,?,?,?,?,?)");
+  for (const auto& v : s.values)
+    value.Bind(id).Bind(position++).Bind(v.measure).Bind(v.layer).Bind(v.parameter).Bind(v.value).Bind(v.error).Run();
+  auto node = database_.Prepare("INSERT INTO sharpness_density VALUES (?,?,?,?,?)");
+  for (const auto& n : s.density) node.Bind(id).Bind(position++).Bind(n.probe).Bind(n.value).Bind(n.weight).Run();
+  auto point = database_.Prepare("INSERT INTO sharpness_points VALUES (?,?,?,?,?,?,?)");
+  for (const auto& p : s.points)
+    point.Bind(id).Bind(position++).Bind(p.surface).Bind(p.x).Bind(p.y).Bind(p.loss).Bind(p.accuracy).Run();
+  transaction.Commit();
+}
+
+bool Store::HasSharpness(int64_t model, const std::string& key) const {
+  auto row = database_.Prepare("SELECT 1 FROM sharpness WHERE model = ? AND key = ?");
+  row.Bind(model).Bind(key);
+  return row.Step();
+}
+
+std::vector<SharpnessRow> Store::Sharpness() const {
+  std::vector<SharpnessRow> rows;
+  if (!HasTable("sharpness")) return rows;  // schema versions 1 and 2
+  auto row = database_.Prepare(
+      "SELECT id, model, key, settings, dataset, data_sha256, images, loss, accuracy FROM sharpness ORDER BY model, "
+      "id");
+  while (row.Step()) {
+    rows.push_back({row.Int(0),
+                    row.Int(1),
+                    row.Text(2),
+                    row.Text(3),
+                    row.Text(4),
+                    row.Text(5),
+                    row.Int(6),
+                    RealOrNan(row, 7),
+                    RealOrNan(row, 8),
+                    {},
+                    {},
+                    {}});
+  }
+  for (SharpnessRow& s : rows) {
+    auto value = database_.Prepare(
+        "SELECT measure, layer, parameter, value, error FROM sharpness_values WHERE sharpness = ? ORDER BY position");
+    value.Bind(s.id);
+    while (value.Step())
+      s.values.push_back({value.Text(0), value.Text(1), value.Real(2), RealOrNan(value, 3), RealOrNan(value, 4)});
+    auto node =
+        database_.Prepare("SELECT probe, value, weight FROM sharpness_density WHERE sharpness = ? ORDER BY position");
+    node.Bind(s.id);
+    while (node.Step()) s.density.push_back({node.Int(0), RealOrNan(node, 1), RealOrNan(node, 2)});
+    auto point = database_.Prepare(
+        "SELECT surface, x, y, loss, accuracy FROM sharpness_points WHERE sharpness = ? ORDER BY position");
+    point.Bind(s.id);
+    while (point.Step()) {
+      s.points.push_back({point.Text(0), point.Real(1), point.Real(2), RealOrNan(point, 3), RealOrNan(point, 4)});
+    }
+  }
+  return rows;
+}
+
+void Store::SetLatency(int64_t run, int64_t model, const nlohmann::json& latency) {
+  database_.Prepare("INSERT OR REPLACE INTO latencies VALUES (?,?,?)").Bind(model).Bind(run).Bind(latency.dump()).Run();
+}
+
+std::vector<std::pair<int64_t, nlohmann::json>> Store::Latencies() const {
+  std::vector<std::pair<int64_t, nlohmann::json>> latencies;
+  if (!HasTable("latencies")) return latencies;
+  auto row = database_.Prepare("SELECT model, latency FROM latencies ORDER BY model");
+  while (row.Step()) {
+    auto json = nlohmann::json::parse(row.Text(1), nullptr, false);
+    if (json.is_discarded()) throw InputError(fmt::format("{}: its latencies are damaged", path_));
+    latencies.emplace_back(row.Int(0), std::move(json));
+  }
+  return latencies;
+}
+
+std::vector<RunRow> Store::Runs() const {
+  std::vector<RunRow> runs;
+  auto row =
+      database_.Prepare("SELECT id, started, finished, command, settings, version, machine FROM runs ORDER BY id");
+  while (row.Step()) {
+    runs.push_back({row.Int(0), row.Text(1), row.Text(2), row.Text(3), row.Text(4), row.Text(5), row.Text(6)});
+  }
+  return runs;
 }
 
 void Store::SetClaims(const std::vector<ClaimRow>& claims) {

@@ -15,7 +15,7 @@
 
 namespace steadfast::store {
 
-inline constexpr int kSchemaVersion = 2;  // 1 lacked sweeps
+inline constexpr int kSchemaVersion = 3;  // 1 lacked sweeps, 2 sharpness and latency
 
 struct LayerRow {
   std::string name, kind;
@@ -111,6 +111,45 @@ struct SweepPart {
   std::vector<Fault> faults;
 };
 
+// One measurement of how sharply a model's loss rises around its weights (docs/formats.md names the measures).
+struct SharpnessRow {
+  int64_t id = 0;        // given by the store
+  int64_t model = 0;     // ModelRow::id
+  std::string key;       // a hash of all that decides the numbers, beside the model
+  std::string settings;  // JSON
+  std::string dataset, data_sha256;
+  int64_t images = 0;             // training images
+  double loss = 0, accuracy = 0;  // fault-free, on these images
+  struct Value {
+    std::string measure;
+    std::string layer;     // a weight tensor, or empty: the whole network
+    double parameter = 0;  // radius, fault rate, or rank of an eigenvalue
+    double value = 0;      // NaN: could not be measured
+    double error = 0;      // standard error, or the residual of an eigenvalue
+    bool operator==(const Value&) const = default;
+  };
+  struct Node {  // of the spectral density
+    int64_t probe = 0;
+    double value = 0, weight = 0;
+    bool operator==(const Node&) const = default;
+  };
+  struct Point {  // of a loss surface
+    std::string surface;
+    double x = 0, y = 0, loss = 0, accuracy = 0;
+    bool operator==(const Point&) const = default;
+  };
+  std::vector<Value> values;
+  std::vector<Node> density;
+  std::vector<Point> points;
+  bool operator==(const SharpnessRow&) const = default;
+};
+
+struct RunRow {
+  int64_t id = 0;
+  std::string started, finished;  // UTC; finished is empty for an interrupted run
+  std::string command, settings, version, machine;
+};
+
 class Store {
  public:
   // Opens or makes a store. Throws IoError, and InputError where the file is no store or of another schema version.
@@ -149,6 +188,17 @@ class Store {
   void AddSweepPart(int64_t run, int64_t sweep, const SweepPart& part);
   std::vector<SweepPart> SweepParts(int64_t sweep) const;  // by tensor, then by first fault
 
+  // One transaction. Replaces what the store has for this model and key.
+  void AddSharpness(int64_t run, const SharpnessRow& sharpness);
+  bool HasSharpness(int64_t model, const std::string& key) const;
+  std::vector<SharpnessRow> Sharpness() const;  // by model, then as they were added
+
+  // What `steadfast latency` measured of a model (docs/formats.md), replacing what was there.
+  void SetLatency(int64_t run, int64_t model, const nlohmann::json& latency);
+  std::vector<std::pair<int64_t, nlohmann::json>> Latencies() const;
+
+  std::vector<RunRow> Runs() const;
+
   void SetClaims(const std::vector<ClaimRow>& claims);
   std::vector<ClaimRow> Claims() const;
 
@@ -156,6 +206,7 @@ class Store {
   Store(const std::filesystem::path& path, Database::Mode mode);
   void CheckSchema();
   void Upgrade();
+  bool HasTable(const char* name) const;
 
   std::string path_;
   Database database_;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 
@@ -66,6 +68,61 @@ TEST_F(StoreTest, KeepsModelsAndTrials) {
   EXPECT_EQ(models[0].layers[0].zero_share, 0.5);
   EXPECT_EQ(models[0].layers[1].zero_share, std::nullopt);
   EXPECT_EQ(models[0].epochs[0].validation_accuracy, 0.8);
+}
+
+TEST_F(StoreTest, KeepsSharpnessAndLatency) {
+  SharpnessRow row{
+      .key = "k1", .settings = "{}", .dataset = "d", .data_sha256 = "h", .images = 7, .loss = 0.25, .accuracy = 0.5};
+  row.values = {{"sam", "", 0.1, 1.5, 0}, {"hessian-trace", "conv1.weight", 0, -2, 0.25}};
+  row.density = {{0, -1, 0.25}, {1, 3, 0.75}};
+  row.points = {{"filter", -0.5, 0, 2, 0.25}, {"line:other", 1, 0, 3, 0.125}};
+  {
+    Store store = Store::Create(folder_ / "s.sqlite");
+    row.model = store.AddModel(Model());
+    const int64_t run = store.BeginRun("sharpness a.onnx", {});
+    EXPECT_FALSE(store.HasSharpness(row.model, "k1"));
+    SharpnessRow first = row;
+    first.values.clear();
+    store.AddSharpness(run, first);
+    store.AddSharpness(run, row);  // replaces
+    SharpnessRow other = row;
+    other.key = "k2";
+    other.values[0].value = std::nan("");
+    store.AddSharpness(run, other);
+    store.SetLatency(run, row.model, {{"layers", 1}});
+    store.SetLatency(run, row.model, {{"layers", 2}});
+    store.FinishRun(run);
+  }
+  const Store store = Store::OpenForReading(folder_ / "s.sqlite");
+  EXPECT_TRUE(store.HasSharpness(row.model, "k1"));
+  auto rows = store.Sharpness();
+  ASSERT_EQ(rows.size(), 2u);
+  row.id = rows[0].id;
+  EXPECT_EQ(rows[0], row);
+  EXPECT_TRUE(std::isnan(rows[1].values[0].value));
+  ASSERT_EQ(store.Latencies().size(), 1u);
+  EXPECT_EQ(store.Latencies()[0].second, nlohmann::json({{"layers", 2}}));
+  ASSERT_EQ(store.Runs().size(), 1u);
+  EXPECT_EQ(store.Runs()[0].command, "sharpness a.onnx");
+  EXPECT_NE(store.Runs()[0].finished, "");
+}
+
+// A store as version 2 wrote it, without the tables that came later.
+TEST_F(StoreTest, ReadsAndUpgradesVersion2) {
+  { Store::Create(folder_ / "old.sqlite").AddModel(Model()); }
+  Database(folder_ / "old.sqlite", Database::Mode::kReadWrite)
+      .Execute(
+          "DROP TABLE sharpness_values; DROP TABLE sharpness_density; DROP TABLE sharpness_points; "
+          "DROP TABLE sharpness; DROP TABLE latencies; UPDATE meta SET value = '2' WHERE key = 'schema_version'");
+  {
+    const Store store = Store::OpenForReading(folder_ / "old.sqlite");
+    EXPECT_TRUE(store.Sharpness().empty());
+    EXPECT_TRUE(store.Latencies().empty());
+    EXPECT_EQ(store.Models().size(), 1u);
+  }
+  Store store = Store::OpenForWriting(folder_ / "old.sqlite");
+  store.AddSharpness(store.BeginRun("x", {}), {.model = 1, .key = "k"});
+  EXPECT_EQ(store.Sharpness().size(), 1u);
 }
 
 TEST_F(StoreTest, RefusesWhatIsNoStore) {
