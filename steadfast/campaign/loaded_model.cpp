@@ -5,6 +5,7 @@
 #include <map>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/machine.h"  // AvailableCores
 #include "steadfast/memory/memory_image.h"
 #include "steadfast/model/inspect.h"
 
@@ -112,6 +113,14 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
   row.layers = LayersOf(model);
   row.epochs = EpochsOf(model);
   return row;
+}
+
+store::ModelRow EvaluateAndDescribeModel(const model::ModelFile& file, const std::string& label,
+                                         const DataChoice& choice, const Cancellation* cancellation) {
+  const TestData data = LoadTestData(file, choice);
+  const auto set = engine::MakeEvaluationSet(file.model, data.images.images, data.images.labels);
+  return DescribeModel(file, label, engine::RunGolden(file.model, set, AvailableCores(), cancellation),
+                       memory::MemoryLayout{}.word_bits);
 }
 
 std::vector<std::string> LabelsOf(const std::vector<std::filesystem::path>& paths) {

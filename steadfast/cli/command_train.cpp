@@ -85,7 +85,7 @@ void Run(Options& options, const Cancellation& cancellation) {
   if (!options.json) line.Print(recipe::Describe(options.request.recipe));
   std::string accuracy;
   const json done = study::RunTrainProgram(
-      options.request,
+      study::ArgumentsOf(options.request),
       [&](const json& event) {
         if (options.json) {
           fmt::print("{}\n", event.dump());

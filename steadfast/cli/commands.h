@@ -21,6 +21,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);
 void AddLatencyCommand(CLI::App& app, Chosen& chosen);
 void AddReplayCommand(CLI::App& app, Chosen& chosen);
+void AddSharpnessCommand(CLI::App& app, Chosen& chosen);
 void AddStudyCommand(CLI::App& app, Chosen& chosen);
 void AddReportCommand(CLI::App& app, Chosen& chosen);
 void AddHelpCommand(CLI::App& app, Chosen& chosen);

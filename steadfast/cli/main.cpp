@@ -64,6 +64,7 @@ int Run(int argc, char** argv) {
   cli::AddSweepCommand(app, chosen);
   cli::AddLatencyCommand(app, chosen);
   cli::AddReplayCommand(app, chosen);
+  cli::AddSharpnessCommand(app, chosen);
   cli::AddStudyCommand(app, chosen);
   cli::AddReportCommand(app, chosen);
   cli::AddHelpCommand(app, chosen);

@@ -8,6 +8,7 @@
 #include "steadfast/base/cancellation.h"
 #include "steadfast/base/error.h"
 #include "steadfast/base/version.h"
+#include "steadfast/cli_train/sharpness_command.h"
 #include "steadfast/cli_train/train_command.h"
 
 namespace {
@@ -17,6 +18,12 @@ using namespace steadfast;
 int Fail(const char* kind, const std::string& message, int exit_code) {
   cli_train::Emit({{"event", "error"}, {"kind", kind}, {"message", message}});
   return exit_code;
+}
+
+nlohmann::json ParseJson(const std::string& text, const char* option) {
+  auto json = nlohmann::json::parse(text, nullptr, false);
+  if (json.is_discarded()) throw UsageError(fmt::format("{}: is not JSON", option));
+  return json;
 }
 
 int Run(int argc, char** argv) {
@@ -30,18 +37,30 @@ int Run(int argc, char** argv) {
   train->add_option("--recipe", recipe_text, "The recipe as a JSON object")->required();
   train->add_option("--data", command.data, "Folder of the dataset");
   train->add_option("--output", command.output, "The model file to write")->required();
+  cli_train::SharpnessCommand measure;
+  std::string settings_text;
+  auto* sharpness =
+      app.add_subcommand("sharpness", "Measure the sharpness of one model; JSON lines on standard output");
+  sharpness->add_option("--model", measure.model, "The model file")->required();
+  sharpness->add_option("--settings", settings_text, "The settings as a JSON object")->required();
+  sharpness->add_option("--dataset", measure.dataset, "Dataset by name");
+  sharpness->add_option("--data", measure.data, "Folder of the dataset");
+  sharpness->add_option("--line", measure.lines, "A model to draw a straight line to");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   cli_train::Emit({{"event", "hello"}, {"program", "steadfast-train"}, {"version", Version()}});
-  const auto json = nlohmann::json::parse(recipe_text, nullptr, false);
-  if (json.is_discarded()) throw UsageError("--recipe: is not JSON");
-  command.recipe = recipe::FromJson(json);
   Cancellation cancellation;
   const InterruptHandler handler(cancellation);
-  cli_train::RunTrain(command, cancellation);
+  if (train->parsed()) {
+    command.recipe = recipe::FromJson(ParseJson(recipe_text, "--recipe"));
+    cli_train::RunTrain(command, cancellation);
+  } else {
+    measure.settings = recipe::SharpnessSettingsFromJson(ParseJson(settings_text, "--settings"));
+    cli_train::RunSharpness(measure, cancellation);
+  }
   return 0;
 }
 

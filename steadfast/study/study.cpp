@@ -19,8 +19,10 @@
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/report/campaign_report.h"
+#include "steadfast/report/sharpness_report.h"
 #include "steadfast/report/text_table.h"
 #include "steadfast/statistics/summary.h"
+#include "steadfast/study/sharpness_run.h"
 #include "steadfast/study/train_program.h"
 
 namespace steadfast::study {
@@ -63,8 +65,9 @@ class Runner {
       if (study_.parts.size() > 1) fmt::print(stderr, "Part {}\n", part.name);
       Train(part);
       if (part.select) Select(part);
-      if (part.inject) {
-        for (const Width& width : part.widths) Inject(part, width);
+      for (const Width& width : part.widths) {
+        if (part.inject) Inject(part, width);
+        if (part.sharpness) Sharpness(part, width);
       }
       std::fflush(stdout);  // a part's results are worth seeing before the next part is done
     }
@@ -201,7 +204,7 @@ class Runner {
           const TrainStep& step = missing[i];
           DropForeignCheckpoint(step, mutex);
           const json done = RunTrainProgram(
-              {step.recipe, step.model, data_},
+              ArgumentsOf({step.recipe, step.model, data_}),
               [&](const json& event) {
                 const std::lock_guard lock(mutex);
                 if (event.value("event", "") == "progress") {
@@ -269,7 +272,7 @@ class Runner {
       fmt::print("\n{} {}: clean validation accuracy, mean of {} seeds\n\n{}\nChosen, within {} points of {}: {}\n",
                  part.name, WidthName(width), part.seeds.size(), table.Text(), FormatShortest(part.select->within),
                  part.select->baseline, chosen);
-      const std::string stem = part.widths.size() > 1 ? part.name + "-" + WidthName(width) : part.name;
+      const std::string stem = StemOf(part, width);
       WriteFileWhole(output_ / (stem + ".json"), json({{"schema", 1},
                                                        {"baseline", part.select->baseline},
                                                        {"within", part.select->within},
@@ -282,8 +285,12 @@ class Runner {
 
   // ---- breaking ----
 
+  static std::string StemOf(const Part& part, const Width& width) {
+    return part.widths.size() > 1 ? part.name + "-" + WidthName(width) : part.name;
+  }
+
   void Inject(const Part& part, const Width& width) {
-    const std::string stem = part.widths.size() > 1 ? part.name + "-" + WidthName(width) : part.name;
+    const std::string stem = StemOf(part, width);
     campaign::CampaignSettings settings;
     for (const TrainStep& step : StepsOf(part, width)) settings.models.push_back(step.model);
     settings.faults = part.inject->faults;
@@ -331,6 +338,39 @@ class Runner {
                                   p.trials_per_second, FormatDuration(p.seconds_left), p.model));
         },
         options_.cancellation);
+  }
+
+  // ---- measuring sharpness ----
+
+  void Sharpness(const Part& part, const Width& width) {
+    const std::string stem = StemOf(part, width);
+    SharpnessRunSettings settings;
+    std::map<std::string, fs::path> of_recipe;  // the first seed's
+    for (const TrainStep& step : StepsOf(part, width)) {
+      settings.models.push_back(step.model);
+      of_recipe.emplace(step.recipe.name, step.model);
+    }
+    settings.settings = part.sharpness->settings;
+    for (const auto& [from, to] : part.sharpness->lines)
+      settings.lines.emplace_back(of_recipe.at(from), of_recipe.at(to));
+    for (const Part& other : study_.parts) {
+      for (const Width& w : other.widths) settings.other_stores.push_back(output_ / (StemOf(other, w) + ".sqlite"));
+    }
+    settings.data = data_;
+    settings.jobs = jobs_;
+    settings.command = fmt::format("study {} ({})", study_.name, stem);
+    const fs::path path = output_ / (stem + ".sqlite");
+    fmt::print(stderr, "Measuring sharpness: {} models, {}\n", settings.models.size(), path.string());
+    ProgressLine line;
+    const TimeLeft time;
+    const SharpnessRun run = MeasureSharpness(
+        settings, path,
+        [&](const SharpnessProgress& p) {
+          line.Update(fmt::format("sharpness: {}/{} models, {:.0f} %, {} left | {}", p.done, p.total, p.share * 100,
+                                  FormatDuration(time.Remaining(p.share)), fmt::join(p.running, " | ")));
+        },
+        options_.cancellation);
+    WriteFileWhole(output_ / (stem + "-sharpness.csv"), report::SharpnessCsv(run.models, run.rows));
   }
 
   // A store whose settings or models are not these is stale.

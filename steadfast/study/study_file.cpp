@@ -16,10 +16,10 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kPartKeys = {"name",   "widths", "train",  "recipes", "seeds",
-                                            "inject", "claims", "select", "compare"};
-const std::vector<std::string> kStudyKeys = {"study", "output", "data",   "widths", "train",   "recipes",
-                                             "seeds", "inject", "claims", "select", "compare", "parts"};
+const std::vector<std::string> kPartKeys = {"name",   "widths",    "train",  "recipes", "seeds",
+                                            "inject", "sharpness", "claims", "select",  "compare"};
+const std::vector<std::string> kStudyKeys = {"study",  "output",    "data",   "widths", "train",   "recipes", "seeds",
+                                             "inject", "sharpness", "claims", "select", "compare", "parts"};
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
@@ -139,12 +139,16 @@ class Parser {
     part.seeds = ParseSeeds(Own(node, root, "seeds"), node);
     if (const YAML::Node inject = Own(node, root, "inject"); inject.IsDefined() && !inject.IsNull())
       part.inject = ParseInjection(inject);
+    if (const YAML::Node sharpness = Own(node, root, "sharpness"); sharpness.IsDefined() && !sharpness.IsNull()) {
+      part.sharpness = ParseSharpness(sharpness, part);
+      if (!part.inject) Fail(sharpness, "sharpness is kept in the store of trials: it needs an 'inject' section");
+    }
     if (const YAML::Node claims = Own(node, root, "claims"); claims.IsDefined() && !claims.IsNull())
       part.claims = ParseClaims(claims, part);
     if (const YAML::Node select = Own(node, root, "select"); select.IsDefined() && !select.IsNull())
       part.select = ParseSelection(select, part);
     if (const YAML::Node compare = Own(node, root, "compare"); compare.IsDefined() && !compare.IsNull())
-      part.comparisons = ParseComparisons(compare, part);
+      part.comparisons = ParsePairs(compare, "compare", part);
     if ((part.claims || !part.comparisons.empty()) && !part.inject)
       Fail(node, "claims and comparisons need an 'inject' section");
     CheckTogether(part, node, root);
@@ -171,20 +175,45 @@ class Parser {
     }
   }
 
-  std::vector<std::pair<std::string, std::string>> ParseComparisons(const YAML::Node& node, const Part& part) const {
-    CheckSequence(node, "compare");
-    std::vector<std::pair<std::string, std::string>> comparisons;
+  std::vector<std::pair<std::string, std::string>> ParsePairs(const YAML::Node& node, const std::string& key,
+                                                              const Part& part) const {
+    CheckSequence(node, key);
+    std::vector<std::pair<std::string, std::string>> pairs;
     for (const auto& entry : node) {
       if (!entry.IsSequence() || entry.size() != 2)
-        Fail(entry, "compare: expected pairs of recipes, such as [as-saq, standard]");
+        Fail(entry, fmt::format("{}: expected pairs of recipes, such as [as-saq, standard]", key));
       for (const auto& name : entry) {
         const bool known = std::any_of(part.recipes.begin(), part.recipes.end(),
-                                       [&](const NamedRecipe& r) { return r.name == Text(name, "compare"); });
-        if (!known) Fail(name, fmt::format("compare: there is no recipe '{}'", Text(name, "compare")));
+                                       [&](const NamedRecipe& r) { return r.name == Text(name, key); });
+        if (!known) Fail(name, fmt::format("{}: there is no recipe '{}'", key, Text(name, key)));
       }
-      comparisons.emplace_back(Text(entry[0], "compare"), Text(entry[1], "compare"));
+      pairs.emplace_back(Text(entry[0], key), Text(entry[1], key));
     }
-    return comparisons;
+    return pairs;
+  }
+
+  SharpnessPart ParseSharpness(const YAML::Node& node, const Part& part) const {
+    json settings = recipe::ToJson(recipe::SharpnessSettings{});
+    std::vector<std::string> keys = {"lines"};
+    for (const auto& [key, value] : settings.items()) keys.push_back(key);
+    CheckMap(node, "settings of sharpness", keys);
+    SharpnessPart sharpness;
+    for (const auto& entry : node) {
+      const std::string key = entry.first.Scalar();
+      if (key == "lines") {
+        sharpness.lines = ParsePairs(entry.second, key, part);
+        continue;
+      }
+      if (settings[key].is_array()) {
+        settings[key] = json::array();
+        if (!entry.second.IsSequence()) Fail(entry.second, fmt::format("{}: expected a list", key));
+        for (const auto& number : entry.second) settings[key].push_back(Real(number, key, 0, 1e6));
+      } else {
+        settings[key] = Int(entry.second, key, 0, int64_t{1} << 40);
+      }
+      sharpness.settings = Placed(entry.second, [&] { return recipe::SharpnessSettingsFromJson(settings); });
+    }
+    return sharpness;
   }
 
   // The study's train section, then the part's on top.

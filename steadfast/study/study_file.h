@@ -8,10 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "steadfast/memory/encoding.h"       // Encoding
-#include "steadfast/memory/fault_sampler.h"  // FaultModel
-#include "steadfast/recipe/recipe.h"         // Recipe
-#include "steadfast/report/claims.h"         // ClaimRoles
+#include "steadfast/memory/encoding.h"            // Encoding
+#include "steadfast/memory/fault_sampler.h"       // FaultModel
+#include "steadfast/recipe/recipe.h"              // Recipe
+#include "steadfast/recipe/sharpness_settings.h"  // SharpnessSettings
+#include "steadfast/report/claims.h"              // ClaimRoles
 
 namespace steadfast::study {
 
@@ -36,6 +37,13 @@ struct Selection {
   double within;  // points of validation accuracy
 };
 
+// Measuring sharpness of the part's networks.
+struct SharpnessPart {
+  recipe::SharpnessSettings settings;
+  // Straight lines between two recipes' networks of the first seed.
+  std::vector<std::pair<std::string, std::string>> lines;
+};
+
 // A width that recipes are trained at: "W4A4".
 struct Width {
   int weight_bits, activation_bits;
@@ -47,6 +55,7 @@ struct Part {
   std::vector<NamedRecipe> recipes;
   std::vector<uint64_t> seeds;
   std::optional<Injection> inject;
+  std::optional<SharpnessPart> sharpness;
   std::optional<report::ClaimRoles> claims;
   std::optional<Selection> select;
   std::vector<std::pair<std::string, std::string>> comparisons;  // recipes: first minus second

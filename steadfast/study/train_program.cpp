@@ -24,20 +24,24 @@ std::filesystem::path FindTrainProgram() {
   const auto path = FolderOfThisProgram() / "steadfast-train";
   if (!std::filesystem::exists(path)) {
     throw IoError(
-        fmt::format("{} is not there, and training needs it; build with LibTorch (-DSTEADFAST_TRAIN=ON; apt-get "
+        fmt::format("{} is not there, and this needs it; build with LibTorch (-DSTEADFAST_TRAIN=ON; apt-get "
                     "install libtorch-dev "
-                    "libopenblas0-pthread), or train on another machine and bring the .onnx file here",
+                    "libopenblas0-pthread), or do this on another machine and bring the .onnx file or the store here",
                     path.string()));
   }
   return path;
 }
 
-json RunTrainProgram(const TrainRequest& request, const std::function<void(const json&)>& on_event,
-                     const Cancellation* cancellation) {
-  const auto program = FindTrainProgram();
+std::vector<std::string> ArgumentsOf(const TrainRequest& request) {
   std::vector<std::string> arguments = {"train", "--recipe", recipe::ToJson(request.recipe).dump(), "--output",
                                         request.output.string()};
   if (!request.data.empty()) arguments.insert(arguments.end(), {"--data", request.data.string()});
+  return arguments;
+}
+
+json RunTrainProgram(const std::vector<std::string>& arguments, const std::function<void(const json&)>& on_event,
+                     const Cancellation* cancellation) {
+  const auto program = FindTrainProgram();
   json done, failure;
   bool greeted = false;
   const auto on_line = [&](std::string_view line) {

@@ -1,0 +1,82 @@
+#include "steadfast/report/curves.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "steadfast/statistics/summary.h"
+
+namespace steadfast::report {
+namespace {
+
+CurvePoint PointOf(const std::string& group, const std::string& fault, const std::string& encoding, double rate,
+                   const std::vector<double>& means, const std::vector<double>& trials_of_one, int64_t trials) {
+  const auto interval = statistics::StudentInterval(means.size() > 1 ? means : trials_of_one);
+  const auto bound = [](double value) { return std::isfinite(value) ? value : std::nan(""); };
+  return {group,
+          fault,
+          encoding,
+          rate,
+          statistics::Mean(means),
+          bound(interval.low),
+          bound(interval.high),
+          static_cast<int64_t>(means.size()),
+          trials};
+}
+
+}  // namespace
+
+std::vector<CurvePoint> AccuracyCurves(const Evidence& evidence, const Source& source) {
+  using Cell = std::tuple<size_t, std::string, std::string, double>;  // group, fault, encoding, rate
+  std::vector<std::string> groups;
+  std::map<int64_t, size_t> group_of;
+  std::vector<std::vector<double>> clean;
+  for (int64_t id : source.models) {
+    const std::string name = evidence.GroupName(evidence.model(id));
+    const auto found = std::find(groups.begin(), groups.end(), name);
+    group_of[id] = static_cast<size_t>(found - groups.begin());
+    if (found == groups.end()) {
+      groups.push_back(name);
+      clean.emplace_back();
+    }
+    clean[group_of[id]].push_back(100 * evidence.model(id).accuracy());
+  }
+  std::map<Cell, std::map<int64_t, std::vector<double>>> cells;
+  for (size_t index : source.trials) {
+    const auto& t = evidence.trials[index];
+    cells[{group_of.at(t.model), t.fault, t.encoding, t.rate}][t.model].push_back(100 * t.accuracy());
+  }
+  std::vector<CurvePoint> curves;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    curves.push_back(PointOf(groups[g], "none", "", 0, clean[g], {clean[g][0]}, 0));
+    for (const auto& [cell, by_model] : cells) {
+      const auto& [group, fault, encoding, rate] = cell;
+      if (group != g) continue;
+      std::vector<double> means;
+      int64_t trials = 0;
+      for (const auto& [model, accuracies] : by_model) {
+        means.push_back(statistics::Mean(accuracies));
+        trials = std::max(trials, static_cast<int64_t>(accuracies.size()));
+      }
+      curves.push_back(PointOf(groups[g], fault, encoding, rate, means, by_model.begin()->second, trials));
+    }
+  }
+  return curves;
+}
+
+bool HasSeveralEncodings(const std::vector<CurvePoint>& curves) {
+  std::string first;
+  for (const CurvePoint& point : curves) {
+    if (point.fault == "none") continue;
+    if (first.empty()) first = point.encoding;
+    if (point.encoding != first) return true;
+  }
+  return false;
+}
+
+std::string FaultTitle(const std::string& fault, const std::string& encoding, bool several_encodings) {
+  return several_encodings ? fault + " (" + encoding + ")" : fault;
+}
+
+}  // namespace steadfast::report

@@ -1,0 +1,27 @@
+// Accuracy over fault rates, group by group: what a figure and a terminal draw.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "steadfast/report/evidence.h"
+
+namespace steadfast::report {
+
+struct CurvePoint {
+  std::string group;            // Evidence::GroupName
+  std::string fault, encoding;  // fault "none": the fault-free networks, rate 0
+  double rate;
+  double accuracy, low, high;  // percent; 95 % t interval over networks, of one network over trials; NaN: none
+  int64_t networks, trials;    // trials of each network, the most
+};
+
+// Of one store, in the order of its models, faults, encodings and rates.
+std::vector<CurvePoint> AccuracyCurves(const Evidence& evidence, const Source& source);
+
+// "flip", or "flip (gray)" where the store has several encodings.
+std::string FaultTitle(const std::string& fault, const std::string& encoding, bool several_encodings);
+bool HasSeveralEncodings(const std::vector<CurvePoint>& curves);
+
+}  // namespace steadfast::report

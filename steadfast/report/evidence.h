@@ -1,0 +1,52 @@
+// Everything that one or more stores know, put together for one report: networks that several stores hold are one
+// network, and trials that several hold are one trial.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "steadfast/store/store.h"
+
+namespace steadfast::report {
+
+// One store, with rows that name models by their place in Evidence::models.
+struct Source {
+  std::string name;  // the file's stem
+  nlohmann::json settings;
+  std::vector<int64_t> models;  // ids, in the store's order
+  std::vector<size_t> trials;   // indices into Evidence::trials
+  std::vector<store::ClaimRow> claims;
+  std::vector<store::RunRow> runs;
+  bool interrupted = false;
+};
+
+struct SweptModel {
+  store::SweepRow sweep;
+  std::vector<store::SweepPart> parts;
+};
+
+struct Evidence {
+  std::vector<Source> sources;
+  std::vector<store::ModelRow> models;         // models[i].id is i + 1; labels are unique
+  std::vector<store::TrialRow> trials;         // each id once
+  std::vector<store::SharpnessRow> sharpness;  // at most one a model: the one measured last
+  std::vector<SweptModel> sweeps;
+  std::vector<std::pair<int64_t, nlohmann::json>> latencies;
+
+  const store::ModelRow& model(int64_t id) const { return models[static_cast<size_t>(id - 1)]; }
+  std::vector<store::ModelRow> ModelsOf(const Source& source) const;
+  std::vector<store::TrialRow> TrialsOf(const Source& source) const;
+  // The model's group as short as it can be named here: without the width where all have one.
+  std::string GroupName(const store::ModelRow& model) const;
+};
+
+// Throws IoError and InputError as Store does, and InputError where two stores evaluated one network on other images.
+Evidence Gather(const std::vector<std::filesystem::path>& stores);
+
+// What networks that were trained alike share: "W4A4 as-saq"; the label where there is no recipe.
+std::string GroupOf(const store::ModelRow& model);
+std::string WidthOf(const store::ModelRow& model);  // "W4A4"
+
+}  // namespace steadfast::report
