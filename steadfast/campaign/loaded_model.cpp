@@ -123,6 +123,16 @@ store::ModelRow EvaluateAndDescribeModel(const model::ModelFile& file, const std
                        memory::MemoryLayout{}.word_bits);
 }
 
+store::ModelRow ModelInStore(store::Store& store, const model::ModelFile& file, const std::string& label,
+                             const DataChoice& choice, const Cancellation* cancellation) {
+  for (store::ModelRow& row : store.Models()) {
+    if (row.label == label && row.sha256 == file.sha256) return std::move(row);
+  }
+  store::ModelRow row = EvaluateAndDescribeModel(file, label, choice, cancellation);
+  row.id = store.AddModel(row);
+  return row;
+}
+
 std::vector<std::string> LabelsOf(const std::vector<std::filesystem::path>& paths) {
   std::map<std::string, int> stems;
   for (const auto& path : paths) ++stems[path.stem().string()];

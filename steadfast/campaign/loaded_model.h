@@ -34,9 +34,12 @@ TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice);
 store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden,
                               int word_bits);
 
-// The same, evaluated on all test images that belong to the model.
+// The same, evaluated on the test images that belong to the model.
 store::ModelRow EvaluateAndDescribeModel(const model::ModelFile& file, const std::string& label,
                                          const DataChoice& choice, const Cancellation* cancellation);
+// The store's row of this model file, which is evaluated and added where the store lacks it.
+store::ModelRow ModelInStore(store::Store& store, const model::ModelFile& file, const std::string& label,
+                             const DataChoice& choice, const Cancellation* cancellation);
 
 // File stems, or whole paths where stems collide.
 std::vector<std::string> LabelsOf(const std::vector<std::filesystem::path>& paths);

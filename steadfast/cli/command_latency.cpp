@@ -19,7 +19,8 @@ namespace {
 using nlohmann::json;
 
 struct Options {
-  std::filesystem::path model, json;
+  std::filesystem::path model, json, store;
+  std::string command;
   campaign::DataChoice data;
   engine::ZeroSkippingMachine machine;
   std::string instruction_set = std::string(engine::NameOf(engine::BestInstructionSet()));
@@ -90,7 +91,8 @@ json ToJson(const LayerLatency& layer, int64_t images) {
 }
 
 void Run(const Options& options, const Cancellation& cancellation) {
-  CheckDistinct({{"--json", options.json}, {"the model " + options.model.string(), options.model}});
+  CheckDistinct(
+      {{"--json", options.json}, {"--store", options.store}, {"the model " + options.model.string(), options.model}});
   if (options.machine.lanes < 1 || options.machine.filters < 1 || options.machine.brick < 1)
     throw UsageError("--lanes, --filters and --brick must be at least 1");
   const engine::InstructionSet instruction_set = engine::ParseInstructionSet(options.instruction_set);
@@ -136,7 +138,6 @@ void Run(const Options& options, const Cancellation& cancellation) {
              options.machine.filters, options.machine.brick, table.Text());
   fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
              total.dense_ns + others_ns);
-  if (options.json.empty()) return;
   const json document = {
       {"schema", 1},
       {"file", file.path.string()},
@@ -147,7 +148,16 @@ void Run(const Options& options, const Cancellation& cancellation) {
        {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},
       {"layers", rows},
       {"best_ns_per_image", best_ns}};
-  WriteFileWhole(options.json, document.dump(2) + "\n");
+  if (!options.json.empty()) WriteFileWhole(options.json, document.dump(2) + "\n");
+  if (options.store.empty()) return;
+  store::Store store = store::Store::Create(options.store);
+  campaign::DataChoice all = options.data;
+  all.images = 0;  // times need few images; what a store keeps of a model is on all of them
+  const int64_t model =
+      campaign::ModelInStore(store, file, campaign::LabelsOf({options.model})[0], all, &cancellation).id;
+  const int64_t run = store.BeginRun(options.command, {});
+  store.SetLatency(run, model, document);
+  store.FinishRun(run);
 }
 
 }  // namespace
@@ -166,11 +176,13 @@ void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
                       "Measure with these instructions: portable, avx2, avx512-vnni, amx-int8 (default: the best)");
   AddDataOptions(*command, options->data);
   command->add_option("--json", options->json, "Write the table")->type_name("FILE");
+  command->add_option("--store", options->store, "SQLite file that keeps the table, for reports")->type_name("FILE");
   command->footer(
       "Times are of this machine, on one thread; cycles are those of a model of a zero-skipping accelerator\n"
       "(Cnvlutin, Albericio et al., ISCA 2016) on the zero patterns of the images.\n"
       "Example: steadfast latency model.onnx --images 1000");
   command->callback([options, &chosen] {
+    options->command = chosen.command;
     chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
   });
 }

@@ -2,54 +2,90 @@
 
 #include <memory>
 
+#include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/report/campaign_report.h"
-#include "steadfast/report/claims.h"
-#include "steadfast/store/store.h"
+#include "steadfast/report/evidence.h"
+#include "steadfast/report/figure.h"
+#include "steadfast/report/page.h"
+#include "steadfast/report/story.h"
 
 namespace steadfast::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct Options {
-  std::filesystem::path store, csv, json;
+  std::vector<fs::path> stores;
+  fs::path page, figures, csv, json, tie;
+  std::string command;
+  int threads = 0;
 };
 
-void Run(const Options& options) {
-  CheckDistinct({{"the store", options.store}, {"--csv", options.csv}, {"--json", options.json}});
-  const store::Store store = store::Store::OpenForReading(options.store);
-  const auto models = store.Models();
-  const auto trials = store.Trials();
-  const report::CampaignReport report = report::MakeCampaignReport(models, trials);
-  if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
-  if (!options.json.empty()) WriteFileWhole(options.json, report::ToJson(report, store.settings()).dump(2) + "\n");
-  if (store.LastRunWasInterrupted())
-    fmt::print("The last run on this store has not finished: what follows is not the whole campaign.\n\n");
-  const auto claims = store.Claims();
-  if (claims.empty()) {
-    fmt::print("{}", report::ToText(report));
+void WriteFigures(const Options& options, const report::Evidence& evidence, const report::Tie& tie) {
+  int count = 0;
+  for (const report::Figure& figure : report::AllFigures(evidence, tie)) {
+    WriteFileWhole(options.figures / (figure.id + ".csv"), figure.csv);
+    WriteFileWhole(options.figures / (figure.id + ".vl.json"),
+                   report::WholeSpec(figure).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    ++count;
+  }
+  fmt::print(stderr, "{}: {} figures, each as specification (.vl.json) and data (.csv)\n", options.figures.string(),
+             count);
+}
+
+void Run(const Options& options, const Cancellation& cancellation) {
+  std::vector<std::pair<std::string, fs::path>> paths = {
+      {"--output", options.page}, {"--csv", options.csv}, {"--json", options.json}, {"--tie", options.tie}};
+  for (const fs::path& path : options.stores) paths.emplace_back("the store " + path.string(), path);
+  CheckDistinct(paths);
+  const report::Evidence evidence = report::Gather(options.stores);
+  if (evidence.models.empty())
+    throw InputError(fmt::format("{}: holds no models yet: nothing to report", options.stores[0].string()));
+  const report::Tie tie = report::MakeTie(evidence, options.threads, &cancellation);
+  if (!options.csv.empty() || !options.json.empty()) {
+    const auto summary = report::MakeCampaignReport(evidence.models, evidence.trials);
+    if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(summary));
+    if (!options.json.empty())
+      WriteFileWhole(options.json, report::ToJson(summary, evidence.sources[0].settings).dump(2) + "\n");
+  }
+  if (!options.tie.empty()) WriteFileWhole(options.tie, report::TieCsv(tie));
+  if (!options.figures.empty()) WriteFigures(options, evidence, tie);
+  if (options.page.empty()) {
+    fmt::print("{}", report::ToTerminal(evidence, tie));
     return;
   }
-  fmt::print("{}\n", report::RecipeTable(models, trials));
-  for (const auto& claim : claims) {
-    const auto detail = nlohmann::json::parse(claim.detail_json, nullptr, false);
-    fmt::print("Claim {}: {} ({:+.4g} {}, 95 % interval {:+.4g} to {:+.4g}) {}\n", claim.id, claim.verdict,
-               claim.effect, claim.unit, claim.low, claim.high,
-               detail.is_object() ? detail.value("statement", "") : "");
-  }
+  WriteFileWhole(options.page, report::MakePage(evidence, tie, {options.command}));
+  fmt::print("{}\n", options.page.string());
 }
 
 }  // namespace
 
 void AddReportCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("report", "What a store found, as tables");
-  command->add_option("store", options->store, "The store")->required()->type_name("STORE");
+  CLI::App* command =
+      app.add_subcommand("report", "What stores found: as tables here, or as a page to send to a colleague");
+  command->add_option("stores", options->stores, "Stores; several are reported together")
+      ->required()
+      ->type_name("STORE");
+  command
+      ->add_option("-o,--output", options->page,
+                   "Write one HTML page, with figures, that loads nothing from any network")
+      ->type_name("FILE");
+  command->add_option("--figures", options->figures, "Write each figure's Vega-Lite specification and data as CSV")
+      ->type_name("DIR");
   command->add_option("--csv", options->csv, "Write one row a trial")->type_name("FILE");
   command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
-  command->footer("Example: steadfast report results/quick/trials.sqlite");
-  command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
+  command->add_option("--tie", options->tie, "Write all correlations between sharpness and damage as CSV")
+      ->type_name("FILE");
+  AddThreadsOption(*command, options->threads);
+  command->footer("Example: steadfast report results/quick/trials.sqlite -o report.html");
+  command->callback([options, &chosen] {
+    options->command = chosen.command;
+    chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
+  });
 }
 
 }  // namespace steadfast::cli

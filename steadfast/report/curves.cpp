@@ -1,5 +1,7 @@
 #include "steadfast/report/curves.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -75,8 +77,17 @@ bool HasSeveralEncodings(const std::vector<CurvePoint>& curves) {
   return false;
 }
 
+std::string FaultTitle(const std::string& fault) {
+  if (fault == "flip") return "bit flips";
+  if (fault == "sa0") return "stuck-at-0";
+  if (fault == "sa1") return "stuck-at-1";
+  if (fault.starts_with("mixed:")) return fmt::format("stuck-at, 1 with odds {}", fault.substr(6));
+  if (fault.starts_with("list:")) return fmt::format("fault list {}", fault.substr(5));
+  return fault;
+}
+
 std::string FaultTitle(const std::string& fault, const std::string& encoding, bool several_encodings) {
-  return several_encodings ? fault + " (" + encoding + ")" : fault;
+  return several_encodings ? fmt::format("{} ({})", FaultTitle(fault), encoding) : FaultTitle(fault);
 }
 
 }  // namespace steadfast::report

@@ -20,7 +20,8 @@ struct CurvePoint {
 // Of one store, in the order of its models, faults, encodings and rates.
 std::vector<CurvePoint> AccuracyCurves(const Evidence& evidence, const Source& source);
 
-// "flip", or "flip (gray)" where the store has several encodings.
+// "bit flips", "stuck-at-0"; "bit flips (gray)" where the store has several encodings.
+std::string FaultTitle(const std::string& fault);
 std::string FaultTitle(const std::string& fault, const std::string& encoding, bool several_encodings);
 bool HasSeveralEncodings(const std::vector<CurvePoint>& curves);
 

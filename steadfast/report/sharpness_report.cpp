@@ -56,11 +56,8 @@ std::string TitleOf(const MeasureKey& key) {
       {"hessian-trace", "Hessian trace"},
       {"hessian-trace-relative", "Hessian trace times mean squared weight"}};
   const auto found = titles.find(key.measure);
-  if (found == titles.end()) return key.measure + (key.parameter == 0 ? "" : " " + FormatShortest(key.parameter));
-  std::string title = found->second;
-  if (const size_t place = title.find("{}"); place != std::string::npos)
-    title.replace(place, 2, FormatShortest(key.parameter));
-  return title;
+  if (found == titles.end()) return fmt::format("{} {}", key.measure, FormatShortest(key.parameter));
+  return fmt::format(fmt::runtime(found->second), FormatShortest(key.parameter));
 }
 
 std::string SharpnessTable(const std::vector<store::ModelRow>& models, const std::vector<store::SharpnessRow>& rows) {

@@ -10,8 +10,9 @@
 
 #include "steadfast/base/parallel.h"
 #include "steadfast/base/text.h"
+#include "steadfast/report/curves.h"  // FaultTitle
 #include "steadfast/report/sharpness_report.h"
-#include "steadfast/report/text_table.h"
+#include "steadfast/report/text_table.h"  // CsvField
 #include "steadfast/statistics/correlation.h"
 
 namespace steadfast::report {
@@ -136,8 +137,9 @@ class Maker {
     std::vector<TieColumn> single;
     for (const auto& [key, cell] : cells) {
       const auto& [fault, rate] = key;
-      TieColumn column{
-          fmt::format("{} {}", fault, FormatShortest(rate)), fmt::format("{} at {}", fault, FormatShortest(rate)), {}};
+      TieColumn column{fmt::format("{} {}", fault, FormatShortest(rate)),
+                       fmt::format("{} at {}", FaultTitle(fault), FormatShortest(rate)),
+                       {}};
       for (const auto& network : tie_.networks) column.values.push_back(drop(cell, network));
       auto& sum = sums[fault];
       sum.resize(column.values.size(), 0.0);
@@ -147,7 +149,7 @@ class Maker {
     }
     for (auto& [fault, sum] : sums) {
       for (double& value : sum) value /= counts[fault];
-      tie_.damages.push_back({fault + " mean", fault + ", mean over rates", sum});
+      tie_.damages.push_back({fault + " mean", FaultTitle(fault) + " (mean over rates)", sum});
     }
     // Flips first: every study has them.
     std::stable_sort(tie_.damages.begin(), tie_.damages.end(),
@@ -224,12 +226,6 @@ std::string Number(double value) {
   return std::isfinite(value) ? fmt::format("{:.4f}", value) : "";
 }
 
-std::string WithBounds(const Correlation& c) {
-  if (!std::isfinite(c.value)) return "";
-  if (!std::isfinite(c.interval.low)) return fmt::format("{:+.2f}", c.value);
-  return fmt::format("{:+.2f} ({:+.2f} to {:+.2f})", c.value, c.interval.low, c.interval.high);
-}
-
 }  // namespace
 
 Tie MakeTie(const Evidence& evidence, int threads, const Cancellation* cancellation) {
@@ -259,28 +255,6 @@ std::vector<TieRow> RankedFor(const Tie& tie, const std::string& scope, size_t d
     return std::abs(a.spearman.value) > std::abs(b.spearman.value);
   });
   return rows;
-}
-
-std::string TieTable(const Tie& tie) {
-  if (tie.rows.empty()) return "";
-  std::string text;
-  std::vector<std::string> scopes;
-  for (const TieRow& row : tie.rows) {
-    if (std::find(scopes.begin(), scopes.end(), row.scope) == scopes.end()) scopes.push_back(row.scope);
-  }
-  for (const auto& scope : scopes) {
-    const auto rows = RankedFor(tie, scope, 0);
-    if (rows.empty()) continue;
-    TextTable table({"predictor", ">Spearman", ">Kendall", ">within recipes", ">sparsity and norm held"});
-    for (const TieRow& row : rows) {
-      table.AddRow({tie.predictors[row.predictor].title, WithBounds(row.spearman), WithBounds(row.kendall),
-                    WithBounds(row.within), WithBounds(row.partial)});
-    }
-    text += fmt::format("{}Rank correlation with the accuracy lost to {}: {} networks of {} recipes{}\n\n{}",
-                        text.empty() ? "" : "\n", tie.damages[0].title, rows[0].networks, rows[0].groups,
-                        scope == "all" ? "" : ", " + scope, table.Text());
-  }
-  return text;
 }
 
 }  // namespace steadfast::report

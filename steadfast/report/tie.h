@@ -53,9 +53,7 @@ Tie MakeTie(const Evidence& evidence, int threads = 0, const Cancellation* cance
 
 // scope,predictor,fault,networks,groups,spearman,spearman_low,... one line a row.
 std::string TieCsv(const Tie& tie);
-// The predictors of the mean damage by flips, strongest first.
-std::string TieTable(const Tie& tie);
-// The row with this damage that predicts best by |Spearman|, of each predictor, strongest first.
+// The rows of this damage, strongest |Spearman| first.
 std::vector<TieRow> RankedFor(const Tie& tie, const std::string& scope, size_t damage);
 
 }  // namespace steadfast::report

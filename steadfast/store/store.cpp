@@ -558,12 +558,6 @@ void Store::AddSharpness(int64_t run, const SharpnessRow& s) {
   transaction.Commit();
 }
 
-bool Store::HasSharpness(int64_t model, const std::string& key) const {
-  auto row = database_.Prepare("SELECT 1 FROM sharpness WHERE model = ? AND key = ?");
-  row.Bind(model).Bind(key);
-  return row.Step();
-}
-
 std::vector<SharpnessRow> Store::Sharpness() const {
   std::vector<SharpnessRow> rows;
   if (!HasTable("sharpness")) return rows;  // schema versions 1 and 2

@@ -190,7 +190,6 @@ class Store {
 
   // One transaction. Replaces what the store has for this model and key.
   void AddSharpness(int64_t run, const SharpnessRow& sharpness);
-  bool HasSharpness(int64_t model, const std::string& key) const;
   std::vector<SharpnessRow> Sharpness() const;  // by model, then as they were added
 
   // What `steadfast latency` measured of a model (docs/formats.md), replacing what was there.

@@ -87,18 +87,10 @@ class Runner {
   // What a store keeps of each model. A model that the store has already needs no run on the test images.
   void DescribeModels() {
     const auto labels = campaign::LabelsOf(settings_.models);
-    const auto known = store_ ? store_->Models() : std::vector<store::ModelRow>();
+    const campaign::DataChoice data{settings_.dataset, {settings_.data}, 0};
     for (size_t m = 0; m < files_.size(); ++m) {
-      const auto found = std::find_if(known.begin(), known.end(), [&](const store::ModelRow& row) {
-        return row.label == labels[m] && row.sha256 == files_[m].sha256;
-      });
-      if (found != known.end()) {
-        result_.models.push_back(*found);
-        continue;
-      }
-      result_.models.push_back(campaign::EvaluateAndDescribeModel(
-          files_[m], labels[m], {settings_.dataset, {settings_.data}, 0}, cancellation_));
-      if (store_) result_.models.back().id = store_->AddModel(result_.models.back());
+      result_.models.push_back(store_ ? campaign::ModelInStore(*store_, files_[m], labels[m], data, cancellation_)
+                                      : campaign::EvaluateAndDescribeModel(files_[m], labels[m], data, cancellation_));
     }
   }
 

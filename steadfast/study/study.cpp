@@ -15,12 +15,16 @@
 #include "steadfast/base/progress.h"
 #include "steadfast/base/text.h"
 #include "steadfast/campaign/campaign.h"
+#include "steadfast/campaign/sweep.h"
 #include "steadfast/data/dataset.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/report/campaign_report.h"
+#include "steadfast/report/evidence.h"
+#include "steadfast/report/page.h"
 #include "steadfast/report/sharpness_report.h"
 #include "steadfast/report/text_table.h"
+#include "steadfast/report/tie.h"
 #include "steadfast/statistics/summary.h"
 #include "steadfast/study/sharpness_run.h"
 #include "steadfast/study/train_program.h"
@@ -68,9 +72,11 @@ class Runner {
       for (const Width& width : part.widths) {
         if (part.inject) Inject(part, width);
         if (part.sharpness) Sharpness(part, width);
+        for (const auto& recipe : part.sweeps) Sweep(part, width, recipe);
       }
       std::fflush(stdout);  // a part's results are worth seeing before the next part is done
     }
+    Report();
   }
 
  private:
@@ -371,6 +377,47 @@ class Runner {
         },
         options_.cancellation);
     WriteFileWhole(output_ / (stem + "-sharpness.csv"), report::SharpnessCsv(run.models, run.rows));
+  }
+
+  // ---- every bit of one network ----
+
+  void Sweep(const Part& part, const Width& width, const std::string& recipe) {
+    const std::string stem = StemOf(part, width);
+    campaign::SweepSettings settings;
+    for (const TrainStep& step : StepsOf(part, width)) {
+      if (step.recipe.name == recipe && settings.model.empty()) settings.model = step.model;
+    }
+    settings.word_bits = part.inject->word_bits;
+    settings.data.location = {data_};
+    settings.command = fmt::format("study {} ({})", study_.name, stem);
+    ProgressLine line;
+    campaign::RunSweep(
+        settings, output_ / (stem + ".sqlite"),
+        [&](const campaign::SweepProgress& p) {
+          line.Update(fmt::format("sweeping {}: {:.0f} %, {}/{} bits | {}", recipe, p.share * 100, p.faults_done,
+                                  p.faults, p.tensor));
+        },
+        options_.cancellation);
+  }
+
+  // ---- the page ----
+
+  void Report() const {
+    std::vector<fs::path> stores;
+    for (const Part& part : study_.parts) {
+      if (!part.inject) continue;
+      for (const Width& width : part.widths) stores.push_back(output_ / (StemOf(part, width) + ".sqlite"));
+    }
+    if (stores.empty()) return;
+    fmt::print(stderr, "Writing the report\n");
+    const report::Evidence evidence = report::Gather(stores);
+    const report::Tie tie = report::MakeTie(evidence, 0, options_.cancellation);
+    if (!tie.rows.empty()) WriteFileWhole(output_ / "tie.csv", report::TieCsv(tie));
+    const fs::path page = output_ / "report.html";
+    std::string command = "report";
+    for (const fs::path& store : stores) command += " " + store.string();
+    WriteFileWhole(page, report::MakePage(evidence, tie, {command + " -o " + page.string()}));
+    fmt::print("\nReport, to be opened in a browser: {}\n", page.string());
   }
 
   // A store whose settings or models are not these is stale.

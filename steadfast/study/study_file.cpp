@@ -18,8 +18,8 @@ using nlohmann::json;
 
 const std::vector<std::string> kPartKeys = {"name",   "widths",    "train",  "recipes", "seeds",
                                             "inject", "sharpness", "claims", "select",  "compare"};
-const std::vector<std::string> kStudyKeys = {"study",  "output",    "data",   "widths", "train",   "recipes", "seeds",
-                                             "inject", "sharpness", "claims", "select", "compare", "parts"};
+const std::vector<std::string> kStudyKeys = {"study",  "output",    "data",  "widths", "train",  "recipes", "seeds",
+                                             "inject", "sharpness", "sweep", "claims", "select", "compare", "parts"};
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
@@ -143,6 +143,12 @@ class Parser {
       part.sharpness = ParseSharpness(sharpness, part);
       if (!part.inject) Fail(sharpness, "sharpness is kept in the store of trials: it needs an 'inject' section");
     }
+    if (const YAML::Node sweep = Own(node, root, "sweep"); sweep.IsDefined() && !sweep.IsNull()) {
+      CheckSequence(sweep, "sweep");
+      CheckOnce(sweep, "sweep");
+      for (const auto& entry : sweep) part.sweeps.push_back(RecipeName(entry, "sweep", part));
+      if (!part.inject) Fail(sweep, "sweeps are kept in the store of trials: they need an 'inject' section");
+    }
     if (const YAML::Node claims = Own(node, root, "claims"); claims.IsDefined() && !claims.IsNull())
       part.claims = ParseClaims(claims, part);
     if (const YAML::Node select = Own(node, root, "select"); select.IsDefined() && !select.IsNull())
@@ -175,6 +181,15 @@ class Parser {
     }
   }
 
+  // The name of one of the part's recipes.
+  std::string RecipeName(const YAML::Node& node, const std::string& key, const Part& part) const {
+    const std::string name = Text(node, key);
+    const bool known =
+        std::any_of(part.recipes.begin(), part.recipes.end(), [&](const NamedRecipe& r) { return r.name == name; });
+    if (!known) Fail(node, fmt::format("{}: there is no recipe '{}'", key, name));
+    return name;
+  }
+
   std::vector<std::pair<std::string, std::string>> ParsePairs(const YAML::Node& node, const std::string& key,
                                                               const Part& part) const {
     CheckSequence(node, key);
@@ -182,12 +197,7 @@ class Parser {
     for (const auto& entry : node) {
       if (!entry.IsSequence() || entry.size() != 2)
         Fail(entry, fmt::format("{}: expected pairs of recipes, such as [as-saq, standard]", key));
-      for (const auto& name : entry) {
-        const bool known = std::any_of(part.recipes.begin(), part.recipes.end(),
-                                       [&](const NamedRecipe& r) { return r.name == Text(name, key); });
-        if (!known) Fail(name, fmt::format("{}: there is no recipe '{}'", key, Text(name, key)));
-      }
-      pairs.emplace_back(Text(entry[0], key), Text(entry[1], key));
+      pairs.emplace_back(RecipeName(entry[0], key, part), RecipeName(entry[1], key, part));
     }
     return pairs;
   }

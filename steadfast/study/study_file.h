@@ -56,6 +56,7 @@ struct Part {
   std::vector<uint64_t> seeds;
   std::optional<Injection> inject;
   std::optional<SharpnessPart> sharpness;
+  std::vector<std::string> sweeps;  // recipes whose network of the first seed is swept, bit by bit
   std::optional<report::ClaimRoles> claims;
   std::optional<Selection> select;
   std::vector<std::pair<std::string, std::string>> comparisons;  // recipes: first minus second
