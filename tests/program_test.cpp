@@ -145,6 +145,29 @@ TEST_F(ProgramWithData, AStoreThatHoldsMoreAnswersLess) {
   EXPECT_NE(outcome.errors.find("16 of 16 trials were already in"), std::string::npos) << outcome.errors;
 }
 
+TEST_F(ProgramWithData, ReportsOneStoreOrSeveral) {
+  const std::string a = MakeModel("a.onnx", 1), b = MakeModel("b.onnx", 2);
+  ASSERT_EQ(RunSteadfast(Inject(a, Path("1.sqlite"))).exit_code, 0);
+  ASSERT_EQ(RunSteadfast(Inject(b, Path("2.sqlite"))).exit_code, 0);
+  ASSERT_EQ(RunSteadfast({"latency", a, "--images", "64", "--store", Path("3.sqlite")}).exit_code, 0);
+  const Outcome terminal = RunSteadfast({"report", Path("1.sqlite"), Path("2.sqlite")});
+  EXPECT_EQ(terminal.exit_code, 0) << terminal.errors;
+  EXPECT_NE(terminal.output.find("Memory faults in 2 quantized networks"), std::string::npos);
+  EXPECT_NE(terminal.output.find("== 2: 1 networks, 24 trials, 500 test images"), std::string::npos);
+  const Outcome page = RunSteadfast({"report", Path("1.sqlite"), Path("2.sqlite"), "-o", Path("r.html"), "--figures",
+                                     Path("figures"), "--tie", Path("t.csv")});
+  EXPECT_EQ(page.exit_code, 0) << page.errors;
+  EXPECT_NE(ReadTextFile(Path("r.html")).find("steadfast report " + Path("1.sqlite")), std::string::npos);
+  const auto spec = nlohmann::json::parse(ReadTextFile(Path("figures") + "/accuracy-1.vl.json"));
+  EXPECT_EQ(spec["data"]["values"], ReadTextFile(Path("figures") + "/accuracy-1.csv"));
+  // The same network on other images is not the same evidence.
+  const Outcome mixed = RunSteadfast({"report", Path("1.sqlite"), Path("3.sqlite")});
+  EXPECT_EQ(mixed.exit_code, 1);
+  EXPECT_NE(mixed.errors.find("on other images"), std::string::npos) << mixed.errors;
+  EXPECT_NE(RunSteadfast({"report", Path("3.sqlite")}).output.find("Latency by layer"), std::string::npos);
+  EXPECT_EQ(RunSteadfast({"report", Path("1.sqlite"), "-o", Path("1.sqlite")}).exit_code, 2);
+}
+
 TEST_F(Program, NoticesThatNobodyReads) {
   const ProcessResult result =
       RunProcess("/bin/sh", {"-c", std::string(STEADFAST_PROGRAM) + " help > /dev/full"}, [](std::string_view) {});

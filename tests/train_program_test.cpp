@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -113,6 +114,82 @@ TEST_F(TrainProgram, ItsModelsCarryWhatInjectNeeds) {
             model::MetadataJson(model::ReadModel(folder_ / "m.onnx"), "steadfast.accuracy")["test"]);
 }
 
+const Arguments kQuickSharpness = {"--images",        "60", "--ascent-steps", "2", "--restarts",       "1",
+                                   "--draws",         "2",  "--fault-trials", "5", "--eigenvalues",    "2",
+                                   "--lanczos-steps", "4",  "--layer-steps",  "2", "--density-probes", "1",
+                                   "--density-steps", "4",  "--trace-probes", "2", "--surface-points", "3",
+                                   "--plane-points",  "3"};
+
+TEST_F(TrainProgram, SharpnessResumesModelByModelAndChangesNothing) {
+  const auto quick = [](Arguments arguments) {
+    arguments.insert(arguments.end(), kQuickSharpness.begin(), kQuickSharpness.end());
+    return arguments;
+  };
+  std::vector<std::string> models;
+  for (const char* seed : {"0", "1", "2"}) {
+    models.push_back((folder_ / (std::string("m") + seed + ".onnx")).string());
+    ASSERT_EQ(
+        RunSteadfast({"train", "lenet5", "--train-images", "300", "--epochs", "1", "--seed", seed, "-o", models.back()})
+            .exit_code,
+        0);
+  }
+  // All at once, two side by side.
+  const std::string whole = (folder_ / "whole.sqlite").string(), parts = (folder_ / "parts.sqlite").string();
+  const Arguments line = {"--line", models[0], models[2]};
+  Arguments all = quick({"sharpness", models[0], models[1], models[2], "--store", whole, "--csv",
+                         (folder_ / "whole.csv").string(), "--jobs", "2"});
+  all.insert(all.end(), line.begin(), line.end());
+  const ProcessResult first = RunSteadfast(all);
+  ASSERT_EQ(first.exit_code, 0) << first.errors;
+  // Killed once the first is kept, then again: only the others are measured, to the same numbers.
+  Arguments again = quick({"sharpness", models[0], models[1], models[2], "--store", parts, "--csv",
+                           (folder_ / "parts.csv").string(), "--jobs", "1"});
+  again.insert(again.end(), line.begin(), line.end());
+  const pid_t child = Start(again);
+  for (int i = 0; i < 3000; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (fs::exists(parts) && fs::file_size(parts) > 0) {
+      try {
+        if (!store::Store::OpenForReading(parts).Sharpness().empty()) break;
+      } catch (const std::exception&) {
+        // Being made at this moment.
+      }
+    }
+  }
+  kill(child, SIGKILL);
+  EXPECT_EQ(Await(child), 128 + SIGKILL);
+  const size_t kept = store::Store::OpenForReading(parts).Sharpness().size();
+  ASSERT_GE(kept, 1u);
+  const ProcessResult resumed = RunSteadfast(again);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
+  EXPECT_NE(resumed.errors.find(std::to_string(kept) + " of 3 models were already in"), std::string::npos);
+  EXPECT_EQ(ReadTextFile(folder_ / "parts.csv"), ReadTextFile(folder_ / "whole.csv"));
+  EXPECT_EQ(RunSteadfast(again).errors.find("0 of 3"), std::string::npos);
+  const auto rows = store::Store::OpenForReading(whole).Sharpness();
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_TRUE(
+      std::any_of(rows[0].points.begin(), rows[0].points.end(), [](const auto& p) { return p.surface == "line:m2"; }));
+  // Other settings are another measurement, beside the first.
+  Arguments other = quick({"sharpness", models[0], "--store", whole, "--seed", "2"});
+  EXPECT_EQ(RunSteadfast(other).exit_code, 0);
+  EXPECT_EQ(store::Store::OpenForReading(whole).Sharpness().size(), 4u);
+}
+
+TEST_F(TrainProgram, SharpnessSaysWhatIsWrong) {
+  ASSERT_EQ(
+      RunSteadfast({"train", "lenet5", "--train-images", "300", "--epochs", "1", "-o", (folder_ / "m.onnx").string()})
+          .exit_code,
+      0);
+  const std::string model = (folder_ / "m.onnx").string();
+  const ProcessResult zero = RunSteadfast({"sharpness", model, "--images", "0"});
+  EXPECT_EQ(zero.exit_code, 2);
+  EXPECT_NE(zero.errors.find("images: 0 is outside"), std::string::npos) << zero.errors;
+  const ProcessResult line = RunSteadfast({"sharpness", model, "--line", model, "other.onnx"});
+  EXPECT_EQ(line.exit_code, 2);
+  EXPECT_NE(line.errors.find("both must be among the models given"), std::string::npos) << line.errors;
+  EXPECT_EQ(RunSteadfast({"sharpness", model, "--store", model}).exit_code, 2);
+}
+
 std::string StudyYaml(int epochs, int trials, int seed = 1) {
   return "study: small\ntrain: {train_images: 500, epochs: " + std::to_string(epochs) + "}\n" + R"(recipes:
   standard: {}
@@ -135,6 +212,8 @@ TEST_F(TrainProgram, StudyResumesAndMovesStaleStepsAside) {
   EXPECT_EQ(claims["schema"], 1);
   EXPECT_EQ(claims["claims"].size(), 5u);
   EXPECT_EQ(claims["claims"][0]["verdict"], "undecided");  // one seed decides nothing
+
+  EXPECT_NE(ReadTextFile(output / "report.html").find("<section id=\"faults\">"), std::string::npos);
 
   // Again: nothing to do, the same end.
   const ProcessResult again = RunSteadfast(study);
@@ -166,6 +245,39 @@ TEST_F(TrainProgram, StudyResumesAndMovesStaleStepsAside) {
   EXPECT_NE(RunSteadfast(study).errors.find("Training 4 of 4"), std::string::npos);
   EXPECT_TRUE(fs::exists(output / "stale/lenet5-w4a4-as-saq-seed0.1.onnx"));
   EXPECT_TRUE(fs::exists(output / "stale/trials.2.sqlite"));
+}
+
+// What one part measured is taken over by another that has the same networks.
+TEST_F(TrainProgram, StudyMeasuresSharpnessOnceAndSweeps) {
+  const fs::path file = folder_ / "small.yaml", output = folder_ / "out";
+  WriteFileWhole(file, R"(study: small
+train: {train_images: 300, epochs: 1}
+seeds: [0, 1, 2]
+recipes: {standard: {}, as: {sparsity: "l1:1e-4"}}
+inject: {faults: [flip], rates: [1e-2], trials: 2}
+sharpness: {images: 60, ascent_steps: 1, restarts: 1, draws: 2, fault_trials: 3, eigenvalues: 0, layer_steps: 0,
+  density_probes: 0, trace_probes: 0, surface_points: 0, plane_points: 0}
+parts:
+  - name: first
+    sweep: [as]
+  - name: second
+    recipes: {standard: {}}
+)");
+  const ProcessResult result = RunSteadfast({"study", file.string(), "--output", output.string()});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const auto first = store::Store::OpenForReading(output / "first.sqlite");
+  const auto second = store::Store::OpenForReading(output / "second.sqlite");
+  ASSERT_EQ(first.Sharpness().size(), 6u);
+  ASSERT_EQ(second.Sharpness().size(), 3u);
+  EXPECT_EQ(first.Sharpness()[0].values, second.Sharpness()[0].values);
+  EXPECT_EQ(first.Sweeps().size(), 1u);
+  EXPECT_EQ(first.Models()[3].label, "lenet5-w4a4-as-seed0");
+  EXPECT_EQ(first.Sweeps()[0].model, first.Models()[3].id);
+  const std::string page = ReadTextFile(output / "report.html");
+  for (const char* section : {"sharpness", "tie", "criticality"})
+    EXPECT_NE(page.find("<section id=\"" + std::string(section) + "\">"), std::string::npos) << section;
+  EXPECT_TRUE(fs::exists(output / "tie.csv"));
+  EXPECT_TRUE(fs::exists(output / "first-sharpness.csv"));
 }
 
 TEST_F(TrainProgram, NeverOverwritesAnotherModelUnasked) {

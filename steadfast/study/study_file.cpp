@@ -16,8 +16,8 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kPartKeys = {"name",   "widths",    "train",  "recipes", "seeds",
-                                            "inject", "sharpness", "claims", "select",  "compare"};
+const std::vector<std::string> kPartKeys = {"name",      "widths", "train",  "recipes", "seeds",  "inject",
+                                            "sharpness", "sweep",  "claims", "select",  "compare"};
 const std::vector<std::string> kStudyKeys = {"study",  "output",    "data",  "widths", "train",  "recipes", "seeds",
                                              "inject", "sharpness", "sweep", "claims", "select", "compare", "parts"};
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};

@@ -104,5 +104,26 @@ TEST(ParseStudy, PartsInheritAndOverride) {
   EXPECT_EQ(study.parts[1].recipes.size(), 4u);
 }
 
+TEST(ParseStudy, SharpnessAndSweeps) {
+  const std::string yaml =
+      kGood + "sharpness: {images: 300, fault_rates: [1e-4], lines: [[standard, as]]}\nsweep: [as-saq]\n";
+  const Part part = ParseStudy(yaml, "s.yaml").parts[0];
+  ASSERT_TRUE(part.sharpness.has_value());
+  EXPECT_EQ(part.sharpness->settings.images, 300);
+  EXPECT_EQ(part.sharpness->settings.fault_rates, std::vector<double>{1e-4});
+  EXPECT_EQ(part.sharpness->settings.restarts, recipe::SharpnessSettings{}.restarts) << "what is not said is default";
+  EXPECT_EQ(part.sharpness->lines[0].second, "as");
+  EXPECT_EQ(part.sweeps, std::vector<std::string>{"as-saq"});
+  const auto message = [&](const std::string& from, const std::string& to) {
+    return MessageOf(Replaced(yaml, from, to));
+  };
+  EXPECT_NE(message("images: 300", "imags: 300").find("s.yaml:16:13: unknown key 'imags' (did you mean images?)"),
+            std::string::npos);
+  EXPECT_NE(message("images: 300", "images: 0").find("s.yaml:16:21: images: 0 is outside"), std::string::npos);
+  EXPECT_NE(message("[1e-4]", "[2]").find("fault_rates"), std::string::npos);
+  EXPECT_NE(message("[standard, as]]", "[standard, ass]]").find("lines: there is no recipe 'ass'"), std::string::npos);
+  EXPECT_NE(message("[as-saq]\n", "[nobody]\n").find("sweep: there is no recipe 'nobody'"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace steadfast::study
