@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 .PHONY: help deps configure build test nightly test-aarch64 study bench format format-check lint docs install clean
 
 help:
-	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints the verdicts"
+	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints verdicts, writes a report"
 	@echo "make test     build and run all tests"
 	@echo "make nightly  the engine on 10,000 random graphs, and a larger sample of a sweep, against the reference"
 	@echo "make test-aarch64  the engine's tests, built for 64-bit ARM, under an emulator"
