@@ -26,8 +26,9 @@ void AddStudyCommand(CLI::App& app, Chosen& chosen) {
       "OUTPUT/stale/.\n"
       "Example: steadfast study studies/quick.yaml");
   command->callback([options, &chosen] {
-    chosen.run = [options](const Cancellation& cancellation) {
+    chosen.run = [options, &chosen](const Cancellation& cancellation) {
       options->study.cancellation = &cancellation;
+      options->study.command = chosen.command;
       study::RunStudy(study::ReadStudy(options->file), options->study);
     };
   });

@@ -5,6 +5,8 @@
 namespace steadfast::report::html {
 namespace {
 
+constexpr size_t kLongCell = 48;  // characters: longer texts are broken into lines
+
 // The length of the well-formed UTF-8 sequence at the start of text, 0 where there is none (RFC 3629).
 size_t SequenceLength(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -62,6 +64,9 @@ std::string Paragraph(std::string_view text) {
 std::string Table(std::string_view caption, const std::vector<std::string>& headers,
                   const std::vector<std::vector<std::string>>& rows) {
   const auto number = [&](size_t column) { return headers[column].starts_with('>') ? " class=\"n\"" : ""; };
+  const auto kind = [&](size_t column, const std::string& text) {
+    return text.size() > kLongCell ? " class=\"long\"" : number(column);
+  };
   std::string table = "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"" + Escape(caption) +
                       "\"><table><caption>" + Escape(caption) + "</caption>\n<thead><tr>";
   for (size_t c = 0; c < headers.size(); ++c) {
@@ -73,7 +78,7 @@ std::string Table(std::string_view caption, const std::vector<std::string>& head
     table += "<tr>";
     for (size_t c = 0; c < row.size(); ++c) {
       const char* cell = c == 0 ? "th" : "td";
-      table += std::string("<") + cell + (c == 0 ? " scope=\"row\"" : "") + number(c) + ">" + Escape(row[c]) + "</" +
+      table += std::string("<") + cell + (c == 0 ? " scope=\"row\"" : "") + kind(c, row[c]) + ">" + Escape(row[c]) + "</" +
                cell + ">";
     }
     table += "</tr>\n";

@@ -192,7 +192,7 @@ class Page {
       body += "<details><summary>Settings of sharpness</summary><p><code>" +
               Escape(evidence_.sharpness.front().settings) + "</code></p></details>\n";
     }
-    body += FoldedTable(ModelTable(evidence_), 30);
+    body += FoldedTable(ModelTable(evidence_), 12);
     Add("reproduce", "How to reproduce this", std::move(body));
   }
 

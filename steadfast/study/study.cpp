@@ -291,6 +291,13 @@ class Runner {
 
   // ---- breaking ----
 
+  // For the record of runs: the command, and which part of the study it was at.
+  std::string CommandOf(const std::string& stem) const {
+    return study_.parts.size() == 1 && study_.parts[0].widths.size() == 1
+               ? options_.command
+               : fmt::format("{} (part {})", options_.command, stem);
+  }
+
   static std::string StemOf(const Part& part, const Width& width) {
     return part.widths.size() > 1 ? part.name + "-" + WidthName(width) : part.name;
   }
@@ -307,7 +314,7 @@ class Runner {
     settings.word_bits = part.inject->word_bits;
     settings.extend = true;  // more trials, models or rates of the same are added
     settings.data.location = {data_};
-    settings.command = fmt::format("study {} ({})", study_.name, stem);
+    settings.command = CommandOf(stem);
     const fs::path path = output_ / (stem + ".sqlite");
     SetStaleStoreAside(settings, path);
     fmt::print(stderr, "Injecting faults: {} models, {}\n", settings.models.size(), path.string());
@@ -364,7 +371,7 @@ class Runner {
     }
     settings.data = data_;
     settings.jobs = jobs_;
-    settings.command = fmt::format("study {} ({})", study_.name, stem);
+    settings.command = CommandOf(stem);
     const fs::path path = output_ / (stem + ".sqlite");
     fmt::print(stderr, "Measuring sharpness: {} models, {}\n", settings.models.size(), path.string());
     ProgressLine line;
@@ -389,7 +396,7 @@ class Runner {
     }
     settings.word_bits = part.inject->word_bits;
     settings.data.location = {data_};
-    settings.command = fmt::format("study {} ({})", study_.name, stem);
+    settings.command = CommandOf(stem);
     ProgressLine line;
     campaign::RunSweep(
         settings, output_ / (stem + ".sqlite"),
