@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -25,24 +26,62 @@ constexpr const char* kEncoding = "twos";
 
 using Values = std::vector<double>;
 
-Values Pick(const Values& values, const std::vector<int>& members) {
-  Values picked;
-  for (int m : members) picked.push_back(values[static_cast<size_t>(m)]);
-  return picked;
+// A list of values made ready, so that each of the four correlations with another list is one sum of products.
+struct Prepared {
+  Values ranks, residuals, within;  // centred, of unit length; empty where constant
+  std::vector<int8_t> signs;        // of the difference of every two
+  double untied;                    // square root of the number of pairs that differ
+};
+
+Values Normalized(Values values) {
+  const double mean = statistics::Mean(values);
+  double square = 0;
+  for (double& v : values) {
+    v -= mean;
+    square += v * v;
+  }
+  if (!(square > 0)) return {};
+  for (double& v : values) v /= std::sqrt(square);
+  return values;
 }
 
-// All four correlations of two lists.
+Prepared Prepare(const Values& values, const std::vector<int>& groups, const std::vector<Values>& control_ranks) {
+  const Values ranks = statistics::Ranks(values);
+  Prepared p{Normalized(ranks),
+             Normalized(statistics::Residuals(ranks, control_ranks)),
+             Normalized(statistics::Ranks(statistics::CenteredWithin(values, groups))),
+             {},
+             0};
+  int64_t untied = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      p.signs.push_back(static_cast<int8_t>((values[i] > values[j]) - (values[i] < values[j])));
+      untied += p.signs.back() != 0;
+    }
+  }
+  p.untied = std::sqrt(static_cast<double>(untied));
+  return p;
+}
+
+// The four correlations of a pair.
 struct Four {
   double spearman, kendall, within, partial;
 };
-Four FourOf(const Values& x, const Values& y, const std::vector<int>& groups, const std::vector<Values>& controls) {
-  const Values rank_x = statistics::Ranks(x), rank_y = statistics::Ranks(y);
-  std::vector<Values> rank_controls;
-  for (const auto& control : controls) rank_controls.push_back(statistics::Ranks(control));
-  return {
-      statistics::Pearson(rank_x, rank_y), statistics::KendallTauB(x, y),
-      statistics::Spearman(statistics::CenteredWithin(x, groups), statistics::CenteredWithin(y, groups)),
-      statistics::Pearson(statistics::Residuals(rank_x, rank_controls), statistics::Residuals(rank_y, rank_controls))};
+
+double Product(const Values& a, const Values& b) {
+  if (a.empty() || b.empty()) return std::nan("");
+  return std::clamp(std::inner_product(a.begin(), a.end(), b.begin(), 0.0), -1.0, 1.0);
+}
+Four FourOf(const Prepared& x, const Prepared& y) {
+  int64_t score = 0;
+  for (size_t block = 0; block < x.signs.size(); block += 16384) {  // sums of a block fit 32 bits, and are quick
+    int32_t sum = 0;
+    for (size_t i = block; i < std::min(block + 16384, x.signs.size()); ++i) sum += x.signs[i] * y.signs[i];
+    score += sum;
+  }
+  const double scale = x.untied * y.untied;
+  return {Product(x.ranks, y.ranks), scale > 0 ? static_cast<double>(score) / scale : std::nan(""),
+          Product(x.within, y.within), Product(x.residuals, y.residuals)};
 }
 
 Correlation WithInterval(double value, std::vector<double> resampled) {
@@ -64,16 +103,7 @@ class Maker {
     std::set<std::string> widths;
     for (const auto& network : tie_.networks) widths.insert(network.width);
     if (widths.size() > 1) scopes.insert(scopes.end(), widths.begin(), widths.end());
-    const size_t damages = tie_.damages.size();
-    std::vector<std::vector<TieRow>> rows(scopes.size() * damages);
-    ParallelFor(
-        threads_, static_cast<int64_t>(rows.size()),
-        [&](int, int64_t i) {
-          const auto k = static_cast<size_t>(i);
-          rows[k] = RowsOf(scopes[k / damages], k % damages);
-        },
-        cancellation_);
-    for (auto& some : rows) tie_.rows.insert(tie_.rows.end(), some.begin(), some.end());
+    for (const auto& scope : scopes) AddRows(scope);
     return std::move(tie_);
   }
 
@@ -164,55 +194,84 @@ class Maker {
     return tie_.predictors.back().values;
   }
 
-  std::vector<TieRow> RowsOf(const std::string& scope, size_t damage) const {
-    std::vector<int> chosen;
-    for (size_t i = 0; i < tie_.networks.size(); ++i) {
-      const bool in_scope = scope == "all" || tie_.networks[i].width == scope;
-      if (in_scope && std::isfinite(tie_.damages[damage].values[i])) chosen.push_back(static_cast<int>(i));
+  using Pair = std::pair<size_t, size_t>;  // damage, predictor
+
+  // Pairs that the same networks have values of are resampled together.
+  void AddRows(const std::string& scope) {
+    std::map<std::vector<int>, std::vector<Pair>> pairs_of;
+    for (size_t d = 0; d < tie_.damages.size(); ++d) {
+      for (size_t p = 0; p < tie_.predictors.size(); ++p) {
+        std::vector<int> members;
+        for (size_t i = 0; i < tie_.networks.size(); ++i) {
+          if ((scope == "all" || tie_.networks[i].width == scope) && std::isfinite(tie_.damages[d].values[i]) &&
+              std::isfinite(tie_.predictors[p].values[i]))
+            members.push_back(static_cast<int>(i));
+        }
+        if (members.size() >= kFewestNetworks) pairs_of[members].emplace_back(d, p);
+      }
     }
+    std::map<Pair, TieRow> rows;
+    for (const auto& [members, pairs] : pairs_of) {
+      for (TieRow& row : RowsOf(scope, members, pairs)) rows.emplace(Pair{row.damage, row.predictor}, std::move(row));
+    }
+    for (auto& [pair, row] : rows) tie_.rows.push_back(std::move(row));
+  }
+
+  std::vector<TieRow> RowsOf(const std::string& scope, const std::vector<int>& members,
+                             const std::vector<Pair>& pairs) const {
+    std::map<std::string, int> numbers;
+    std::vector<int> groups, everyone;
+    for (int m : members) {
+      groups.push_back(
+          numbers.emplace(tie_.networks[static_cast<size_t>(m)].group, static_cast<int>(numbers.size())).first->second);
+      everyone.push_back(static_cast<int>(everyone.size()));
+    }
+    const std::vector<Four> found = Correlate(members, everyone, groups, pairs);
+    const auto resamples = statistics::GroupedResamples(groups, kResamples, kSeed);
+    std::vector<std::vector<Four>> resampled(resamples.size());
+    ParallelFor(
+        threads_, static_cast<int64_t>(resamples.size()),
+        [&](int, int64_t r) {
+          const auto& resample = resamples[static_cast<size_t>(r)];
+          resampled[static_cast<size_t>(r)] = Correlate(members, resample.members, resample.groups, pairs);
+        },
+        cancellation_);
     std::vector<TieRow> rows;
-    for (size_t p = 0; p < tie_.predictors.size(); ++p) {
-      std::vector<int> members = chosen;
-      const Values& x = tie_.predictors[p].values;
-      std::erase_if(members, [&](int m) { return !std::isfinite(x[static_cast<size_t>(m)]); });
-      if (members.size() >= kFewestNetworks) rows.push_back(RowOf(scope, p, damage, members));
+    for (size_t k = 0; k < pairs.size(); ++k) {
+      const auto with_interval = [&](double Four::*which) {
+        std::vector<double> values;
+        for (const auto& fours : resampled) values.push_back(fours[k].*which);
+        return WithInterval(found[k].*which, std::move(values));
+      };
+      rows.push_back({scope, pairs[k].second, pairs[k].first, static_cast<int64_t>(members.size()),
+                      static_cast<int64_t>(numbers.size()), with_interval(&Four::spearman),
+                      with_interval(&Four::kendall), with_interval(&Four::within), with_interval(&Four::partial)});
     }
     return rows;
   }
 
-  TieRow RowOf(const std::string& scope, size_t predictor, size_t damage, const std::vector<int>& members) const {
-    std::map<std::string, int> numbers;
-    std::vector<int> groups;
-    for (int m : members)
-      groups.push_back(
-          numbers.emplace(tie_.networks[static_cast<size_t>(m)].group, static_cast<int>(numbers.size())).first->second);
-    const Values x = Pick(tie_.predictors[predictor].values, members), y = Pick(tie_.damages[damage].values, members);
+  // drawn: places in `members`.
+  std::vector<Four> Correlate(const std::vector<int>& members, const std::vector<int>& drawn,
+                              const std::vector<int>& groups, const std::vector<Pair>& pairs) const {
+    const auto pick = [&](const Values& values) {
+      Values picked;
+      for (int place : drawn) picked.push_back(values[static_cast<size_t>(members[static_cast<size_t>(place)])]);
+      return picked;
+    };
     std::vector<Values> controls;
     for (const char* name : {"zero-share", "weight-norm"}) {
-      Values control = Pick(Predictor(name), members);
-      const bool known = std::all_of(control.begin(), control.end(), [](double v) { return std::isfinite(v); });
-      if (known) controls.push_back(std::move(control));
+      const Values control = pick(Predictor(name));
+      if (std::all_of(control.begin(), control.end(), [](double v) { return std::isfinite(v); }))
+        controls.push_back(statistics::Ranks(control));
     }
-    const Four four = FourOf(x, y, groups, controls);
-    std::vector<double> spearman, kendall, within, partial;
-    for (const auto& resample : statistics::GroupedResamples(groups, kResamples, kSeed)) {
-      std::vector<Values> resampled_controls;
-      for (const auto& control : controls) resampled_controls.push_back(Pick(control, resample.members));
-      const Four f = FourOf(Pick(x, resample.members), Pick(y, resample.members), resample.groups, resampled_controls);
-      spearman.push_back(f.spearman);
-      kendall.push_back(f.kendall);
-      within.push_back(f.within);
-      partial.push_back(f.partial);
+    std::map<size_t, Prepared> damages, predictors;
+    std::vector<Four> fours;
+    for (const auto& [d, p] : pairs) {
+      if (!damages.contains(d)) damages[d] = Prepare(pick(tie_.damages[d].values), groups, controls);
+      if (!predictors.contains(p)) predictors[p] = Prepare(pick(tie_.predictors[p].values), groups, controls);
+      fours.push_back(FourOf(predictors[p], damages[d]));
     }
-    return {scope,
-            predictor,
-            damage,
-            static_cast<int64_t>(members.size()),
-            static_cast<int64_t>(numbers.size()),
-            WithInterval(four.spearman, std::move(spearman)),
-            WithInterval(four.kendall, std::move(kendall)),
-            WithInterval(four.within, std::move(within)),
-            WithInterval(four.partial, std::move(partial))};
+    return fours;
   }
 
   const Evidence& evidence_;

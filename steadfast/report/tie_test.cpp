@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+
+#include "steadfast/statistics/correlation.h"
 
 namespace steadfast::report {
 namespace {
@@ -80,6 +83,33 @@ TEST(Tie, FindsWhatPredictsAndWhatDoesNot) {
   EXPECT_TRUE(std::isnan(Find(tie, "clean-accuracy", "flip mean").spearman.value)) << "all networks are alike";
   EXPECT_EQ(tie.damages[0].name, "flip mean");
   EXPECT_EQ(tie.predictors[RankedFor(tie, "all", 0)[0].predictor].name, "sam 0.1");
+}
+
+// The quick way of many pairs at once is held to the plain functions.
+TEST(Tie, AgreesWithThePlainCorrelations) {
+  const Tie tie = MakeTie(Made());
+  const auto column = [](const std::vector<TieColumn>& columns, const std::string& name) {
+    return std::find_if(columns.begin(), columns.end(), [&](const auto& c) { return c.name == name; })->values;
+  };
+  std::vector<int> groups;
+  for (int i = 0; i < 30; ++i) groups.push_back(i / 5);
+  const auto damage = column(tie.damages, "flip 0.01");
+  const std::vector<std::vector<double>> controls = {column(tie.predictors, "zero-share"),
+                                                     column(tie.predictors, "weight-norm")};
+  for (const char* name : {"sam 0.1", "gradient-norm", "zero-share"}) {
+    const auto x = column(tie.predictors, name);
+    const TieRow& row = Find(tie, name, "flip 0.01");
+    EXPECT_NEAR(row.spearman.value, statistics::Spearman(x, damage), 1e-12);
+    EXPECT_NEAR(row.kendall.value, statistics::KendallTauB(x, damage), 1e-12);
+    EXPECT_NEAR(row.within.value,
+                statistics::Spearman(statistics::CenteredWithin(x, groups), statistics::CenteredWithin(damage, groups)),
+                1e-12);
+    const double partial = statistics::PartialSpearman(x, damage, controls);
+    if (std::isfinite(partial))
+      EXPECT_NEAR(row.partial.value, partial, 1e-9);
+    else
+      EXPECT_TRUE(std::isnan(row.partial.value));
+  }
 }
 
 TEST(Tie, IsTheSameOnAnyNumberOfThreads) {
