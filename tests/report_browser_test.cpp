@@ -74,7 +74,7 @@ TEST_F(ReportInBrowser, OpensTheReportOfAStudy) {
   if (page == nullptr || !fs::exists(page)) GTEST_SKIP() << "no page named in STEADFAST_REPORT";
   const auto seen = Look(page);
   EXPECT_EQ(seen["problems"], nlohmann::json::array()) << seen["problems"].dump(1);
-  EXPECT_GE(seen["figures"].size(), 10u);
+  EXPECT_GE(seen["figures"].size(), 1u);
 }
 
 }  // namespace

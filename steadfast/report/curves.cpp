@@ -81,7 +81,7 @@ std::string FaultTitle(const std::string& fault) {
   if (fault == "flip") return "bit flips";
   if (fault == "sa0") return "stuck-at-0";
   if (fault == "sa1") return "stuck-at-1";
-  if (fault.starts_with("mixed:")) return fmt::format("stuck-at, 1 with odds {}", fault.substr(6));
+  if (fault.starts_with("mixed:")) return fmt::format("mixed stuck-at {}", fault.substr(6));
   if (fault.starts_with("list:")) return fmt::format("fault list {}", fault.substr(5));
   return fault;
 }

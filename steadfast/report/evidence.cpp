@@ -93,6 +93,12 @@ std::vector<TrialRow> Evidence::TrialsOf(const Source& source) const {
   return rows;
 }
 
+bool Evidence::Learned(const ModelRow& model) const {
+  double best = 0;
+  for (const ModelRow& other : models) best = std::max(best, other.accuracy());
+  return model.accuracy() >= 0.5 * best;
+}
+
 std::string Evidence::GroupName(const ModelRow& model) const {
   const bool one_width = std::all_of(models.begin(), models.end(),
                                      [&](const ModelRow& other) { return WidthOf(other) == WidthOf(model); });

@@ -38,6 +38,9 @@ struct Evidence {
   const store::ModelRow& model(int64_t id) const { return models[static_cast<size_t>(id - 1)]; }
   std::vector<store::ModelRow> ModelsOf(const Source& source) const;
   std::vector<store::TrialRow> TrialsOf(const Source& source) const;
+  // Whether the network learned at all: at least half the fault-free accuracy of the best one. What answers by chance
+  // has nothing to lose to faults, and is left out where damages are compared (ours).
+  bool Learned(const store::ModelRow& model) const;
   // The model's group as short as it can be named here: without the width where all have one.
   std::string GroupName(const store::ModelRow& model) const;
 };

@@ -88,7 +88,8 @@ json Rates(const std::string& field, const std::vector<double>& rates) {
   json x = Logarithmic(field, "faulty bits, share");
   x["axis"]["values"] = rates;
   x["axis"]["labelOverlap"] = "greedy";
-  x["scale"]["domain"] = {rates.front(), rates.back()};
+  const double room = rates.front() == rates.back() ? 2.0 : 1.0;  // a single rate stands in the middle
+  x["scale"]["domain"] = {rates.front() / room, rates.back() * room};
   x["scale"]["nice"] = false;
   x["scale"]["padding"] = 8;
   return x;

@@ -48,6 +48,9 @@ std::string TrialRows(const Evidence& evidence, const Source& source, bool sever
     cells[{t.model, t.fault, t.encoding, t.rate}].push_back(&t);
   }
   shown = cells.empty() ? 0 : std::max<int64_t>(1, kMostPoints / static_cast<int64_t>(cells.size()));
+  size_t most = 0;
+  for (const auto& [cell, trials] : cells) most = std::max(most, trials.size());
+  shown = std::min(shown, static_cast<int64_t>(most));
   std::string csv;
   for (auto& [cell, trials] : cells) {
     std::sort(trials.begin(), trials.end(), [](const auto* a, const auto* b) { return a->trial < b->trial; });
@@ -56,8 +59,8 @@ std::string TrialRows(const Evidence& evidence, const Source& source, bool sever
       if (t.rate <= 0) continue;
       range.Take(100 * t.accuracy());
       csv += fmt::format("trial,{},{},{},{:.2f},,,1,,{},{}\n", CsvField(evidence.GroupName(evidence.model(t.model))),
-                         FaultTitle(t.fault, t.encoding, several_encodings), FormatShortest(t.rate), 100 * t.accuracy(),
-                         CsvField(evidence.model(t.model).label), t.trial);
+                         CsvField(FaultTitle(t.fault, t.encoding, several_encodings)), FormatShortest(t.rate),
+                         100 * t.accuracy(), CsvField(evidence.model(t.model).label), t.trial);
     }
   }
   return csv;
@@ -71,17 +74,19 @@ std::optional<Figure> AccuracyFigure(const Evidence& evidence, const Source& sou
   const auto groups = GroupsOf(evidence, source.models);
   std::vector<std::string> faults;
   std::set<double> rates;
-  Range means, range;
+  Range means, range;  // bands may reach beyond: they are clipped
+  bool bands = false;
   std::string csv = "kind,group,fault,rate,accuracy,low,high,networks,trials,network,trial\n";
   for (const CurvePoint& p : curves) {
     if (p.rate <= 0) continue;
     rates.insert(p.rate);
     means.Take(p.accuracy);
-    for (double value : {p.accuracy, p.low, p.high}) range.Take(value);
+    range.Take(p.accuracy);
+    bands = bands || std::isfinite(p.low);
     const std::string fault = FaultTitle(p.fault, p.encoding, several);
     if (std::find(faults.begin(), faults.end(), fault) == faults.end()) faults.push_back(fault);
-    csv += fmt::format("mean,{},{},{},{:.4f},{},{},{},{},,\n", CsvField(p.group), fault, FormatShortest(p.rate),
-                       p.accuracy, CsvNumber(p.low), CsvNumber(p.high), p.networks, p.trials);
+    csv += fmt::format("mean,{},{},{},{:.4f},{},{},{},{},,\n", CsvField(p.group), CsvField(fault),
+                       FormatShortest(p.rate), p.accuracy, CsvNumber(p.low), CsvNumber(p.high), p.networks, p.trials);
   }
   if (faults.empty()) return std::nullopt;
   int64_t shown = 0;
@@ -91,7 +96,7 @@ std::optional<Figure> AccuracyFigure(const Evidence& evidence, const Source& sou
   const json scale = {{"domain", {std::max(0.0, range.low), std::min(100.0, range.high)}}, {"nice", true}};
   const json y = {{"field", "accuracy"}, {"type", "quantitative"}, {"title", "accuracy, %"}, {"scale", scale}};
   const json mean = {{{"filter", "datum.kind == 'mean'"}}};
-  const json spec = {
+  json spec = {
       {"params",
        {{{"name", "single"}, {"value", false}, {"bind", {{"input", "checkbox"}, {"name", "single trials "}}}}}},
       {"facet", Panels("fault", faults)},
@@ -99,7 +104,7 @@ std::optional<Figure> AccuracyFigure(const Evidence& evidence, const Source& sou
        {{"height", 230},
         {"layer",
          {{{"transform", mean},
-           {"mark", {{"type", "area"}, {"opacity", 0.18}}},
+           {"mark", {{"type", "area"}, {"opacity", 0.18}, {"clip", true}}},
            {"encoding",
             {{"x", x},
              {"y", {{"field", "low"}, {"type", "quantitative"}, {"scale", scale}, {"title", "accuracy, %"}}},
@@ -133,6 +138,7 @@ std::optional<Figure> AccuracyFigure(const Evidence& evidence, const Source& sou
                                     {"high", "95 % to"},
                                     {"networks", "networks"},
                                     {"trials", "trials each"}})}}}}}}}}};
+  if (!bands) spec["spec"]["layer"].erase(0);
   return Figure{
       "accuracy-" + source.name,
       "Accuracy over fault rate",
@@ -161,7 +167,7 @@ std::vector<Difference> FromClaims(const Source& source) {
     const json detail = json::parse(claim.detail_json, nullptr, false);
     if (!detail.is_object() || !detail.contains("grid")) continue;
     for (const json& cell : detail["grid"]) {
-      const auto& interval = cell.at("simultaneous_interval");
+      const json interval = cell.value("simultaneous_interval", json::array({nullptr, nullptr}));
       const auto bound = [](const json& value) { return value.is_number() ? value.get<double>() : std::nan(""); };
       rows.push_back({claim.id + ": " + detail.value("difference", ""), cell.value("fault", ""),
                       cell.value("encoding", ""), cell.value("rate", 0.0), cell.value("effect", 0.0),
@@ -209,7 +215,8 @@ std::vector<Difference> FromModels(const Evidence& evidence, const Source& sourc
 std::optional<Figure> DifferencesFigure(const Evidence& evidence, const Source& source) {
   std::vector<Difference> rows = FromClaims(source);
   const bool claims = !rows.empty();
-  const bool recipes = !source.models.empty() && !evidence.model(source.models.front()).recipe.empty();
+  // With one network a recipe, trials are the unit.
+  const bool recipes = claims || GroupsOf(evidence, source.models).size() < source.models.size();
   if (rows.empty()) rows = recipes ? FromRecipes(evidence, source) : FromModels(evidence, source);
   std::erase_if(rows, [](const Difference& d) { return d.rate <= 0; });
   if (rows.empty()) return std::nullopt;
@@ -221,38 +228,50 @@ std::optional<Figure> DifferencesFigure(const Evidence& evidence, const Source& 
     const std::string fault = FaultTitle(d.fault, d.encoding, several);
     if (std::find(pairs.begin(), pairs.end(), d.pair) == pairs.end()) pairs.push_back(d.pair);
     if (std::find(faults.begin(), faults.end(), fault) == faults.end()) faults.push_back(fault);
-    csv += fmt::format("{},{},{},{:.4f},{},{}\n", CsvField(d.pair), fault, FormatShortest(d.rate), d.mean,
+    csv += fmt::format("{},{},{},{:.4f},{},{}\n", CsvField(d.pair), CsvField(fault), FormatShortest(d.rate), d.mean,
                        CsvNumber(d.low), CsvNumber(d.high));
   }
   std::set<double> rates;
-  for (const Difference& d : rows) rates.insert(d.rate);
+  bool bands = false;
+  Range range;
+  range.Take(0);
+  for (const Difference& d : rows) {
+    rates.insert(d.rate);
+    range.Take(d.mean);
+    bands = bands || std::isfinite(d.low);
+  }
+  // A band that says nothing (few seeds, one of which failed) does not flatten the rest: it is clipped.
+  const double room = std::max(1.0, 0.7 * (range.high - range.low));
+  const json scale = {{"domain", {range.low - room, range.high + room}}, {"nice", true}};
   const json x = Rates("rate", {rates.begin(), rates.end()});
-  const json spec = {{"facet", Panels("fault", faults)},
-                     {"spec",
-                      {{"height", 230},
-                       {"layer",
-                        {{{"mark", {{"type", "rule"}, {"color", "#888888"}, {"strokeDash", {4, 4}}}},
-                          {"encoding", {{"y", {{"datum", 0}}}}}},
-                         {{"mark", {{"type", "area"}}},
-                          {"encoding",
-                           {{"x", x},
-                            {"y", {{"field", "low"}, {"type", "quantitative"}, {"title", "difference, points"}}},
-                            {"y2", {{"field", "high"}}},
-                            {"color", GroupColor(pairs, "difference")},
-                            {"opacity", FilteredOpacity(0.1)}}}},
-                         {{"params", {LegendFilter()}},
-                          {"mark", {{"type", "line"}, {"point", {{"size", 42}}}}},
-                          {"encoding",
-                           {{"x", x},
-                            {"y", Quantitative("points", "difference, points")},
-                            {"color", GroupColor(pairs, "difference")},
-                            {"opacity", FilteredOpacity()},
-                            {"tooltip", TooltipOf({{"group", "difference"},
-                                                   {"fault", "fault"},
-                                                   {"rate", "rate"},
-                                                   {"points", "points"},
-                                                   {"low", "95 % from"},
-                                                   {"high", "95 % to"}})}}}}}}}}};
+  json spec = {
+      {"facet", Panels("fault", faults)},
+      {"spec",
+       {{"height", 230},
+        {"layer",
+         {{{"mark", {{"type", "rule"}, {"color", "#888888"}, {"strokeDash", {4, 4}}}},
+           {"encoding", {{"y", {{"datum", 0}}}}}},
+          {{"mark", {{"type", "area"}, {"clip", true}}},
+           {"encoding",
+            {{"x", x},
+             {"y", {{"field", "low"}, {"type", "quantitative"}, {"title", "difference, points"}, {"scale", scale}}},
+             {"y2", {{"field", "high"}}},
+             {"color", GroupColor(pairs, "difference")},
+             {"opacity", FilteredOpacity(0.1)}}}},
+          {{"params", {LegendFilter()}},
+           {"mark", {{"type", "line"}, {"point", {{"size", 42}}}}},
+           {"encoding",
+            {{"x", x},
+             {"y", {{"field", "points"}, {"type", "quantitative"}, {"title", "difference, points"}, {"scale", scale}}},
+             {"color", GroupColor(pairs, "difference")},
+             {"opacity", FilteredOpacity()},
+             {"tooltip", TooltipOf({{"group", "difference"},
+                                    {"fault", "fault"},
+                                    {"rate", "rate"},
+                                    {"points", "points"},
+                                    {"low", "95 % from"},
+                                    {"high", "95 % to"}})}}}}}}}}};
+  if (!bands) spec["spec"]["layer"].erase(1);
   return Figure{
       "differences-" + source.name,
       "Paired differences in accuracy",
@@ -340,7 +359,7 @@ std::optional<Figure> SparsityDamageFigure(const Evidence& evidence) {
   std::vector<std::string> panels = {"fault-free accuracy, %"};
   std::string csv = "group,network,zeros,quantity,value\n";
   for (const auto& model : evidence.models) {
-    if (!model.zero_share || !accuracies.contains(model.id)) continue;
+    if (!model.zero_share || !accuracies.contains(model.id) || !evidence.Learned(model)) continue;
     models.push_back(model.id);
     const auto add = [&](const std::string& quantity, double value) {
       csv += fmt::format("{},{},{:.3f},{},{:.4f}\n", CsvField(evidence.GroupName(model)), CsvField(model.label),
@@ -375,7 +394,7 @@ std::optional<Figure> SparsityDamageFigure(const Evidence& evidence) {
       "sparsity-damage",
       "Sparsity against accuracy and damage",
       "One point a network. Points lost: fault-free accuracy minus accuracy under faults, mean over all rates "
-      "and trials that the stores hold.",
+      "and trials that the stores hold. Networks that did not learn (under half the best accuracy) are left out.",
       fmt::format("Scatter of {} networks: zero activations against accuracy and points lost.", models.size()),
       "steadfast inject",
       spec,
@@ -424,7 +443,8 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
                   {"sort", "descending"},
                   {"title", "bit (0: least significant)"},
                   {"axis", {{"labelAngle", 0}}}};
-  const json y = {{"field", "layer"}, {"type", "ordinal"}, {"sort", order}, {"title", nullptr}, {"axis", {{"labelLimit", 64}}}};
+  const json y = {
+      {"field", "layer"}, {"type", "ordinal"}, {"sort", order}, {"title", nullptr}, {"axis", {{"labelLimit", 64}}}};
   const json spec = {
       {"facet", Panels("network", networks)},
       {"spec",

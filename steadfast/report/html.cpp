@@ -78,8 +78,8 @@ std::string Table(std::string_view caption, const std::vector<std::string>& head
     table += "<tr>";
     for (size_t c = 0; c < row.size(); ++c) {
       const char* cell = c == 0 ? "th" : "td";
-      table += std::string("<") + cell + (c == 0 ? " scope=\"row\"" : "") + kind(c, row[c]) + ">" + Escape(row[c]) + "</" +
-               cell + ">";
+      table += std::string("<") + cell + (c == 0 ? " scope=\"row\"" : "") + kind(c, row[c]) + ">" + Escape(row[c]) +
+               "</" + cell + ">";
     }
     table += "</tr>\n";
   }

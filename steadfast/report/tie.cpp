@@ -114,8 +114,8 @@ class Maker {
       if (trial.encoding == kEncoding && !trial.fault.starts_with("list:")) with_trials.insert(trial.model);
     }
     for (const auto& row : evidence_.sharpness) {
-      if (!with_trials.contains(row.model)) continue;
       const auto& model = evidence_.model(row.model);
+      if (!with_trials.contains(row.model) || !evidence_.Learned(model)) continue;
       tie_.networks.push_back({row.model, model.label, GroupOf(model), WidthOf(model)});
       rows_.push_back(&row);
     }

@@ -48,7 +48,8 @@ struct Tie {
   std::vector<TieRow> rows;
 };
 
-// Needs at least 5 networks with sharpness and trials; gives no rows with fewer. Deterministic for any threads.
+// Of networks that learned (Evidence::Learned). Needs at least 5 networks with sharpness and trials; gives no rows with
+// fewer. Deterministic for any threads.
 Tie MakeTie(const Evidence& evidence, int threads = 0, const Cancellation* cancellation = nullptr);
 
 // scope,predictor,fault,networks,groups,spearman,spearman_low,... one line a row.
