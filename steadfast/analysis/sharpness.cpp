@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "steadfast/base/error.h"
 #include "steadfast/campaign/trial.h"
 #include "steadfast/engine/evaluator.h"
 
@@ -47,8 +48,8 @@ Tensor OnSphere(const Tensor& u, double radius) {
   return u * (radius / (u.norm().item<double>() + 1e-30));
 }
 
-// The engine's view: mean loss increase under random flips.
-Estimate FaultSharpness(const SharpnessInput& input, const std::vector<int64_t>& chosen, double rate,
+// The engine's view: mean loss increase under random flips. accuracy: LibTorch's on the same images, without faults.
+Estimate FaultSharpness(const SharpnessInput& input, const std::vector<int64_t>& chosen, double accuracy, double rate,
                         const SharpnessSettings& settings, const Cancellation* cancellation) {
   std::vector<uint8_t> bytes, labels;
   const int64_t pixels = input.images.shape.pixels();
@@ -59,6 +60,12 @@ Estimate FaultSharpness(const SharpnessInput& input, const std::vector<int64_t>&
   }
   const engine::EvaluationSet set = engine::MakeEvaluationSet(input.model, bytes, labels);
   const engine::Golden golden = engine::RunGolden(input.model, set, 1, cancellation);
+  if (golden.scores.correct != std::llround(accuracy * static_cast<double>(chosen.size()))) {
+    throw Error(fmt::format(
+        "{}: LibTorch and the engine disagree ({} images right there, {} here): what would be "
+        "measured is another network",
+        input.model.name, std::llround(accuracy * static_cast<double>(chosen.size())), golden.scores.correct));
+  }
   engine::Evaluator evaluator(input.model, set);
   const memory::MemoryImage image(input.model, {});
   const campaign::TrialContext context{"", "", StreamOf(settings.seed, kFaultStream), image.layout().word_bits,
@@ -164,7 +171,7 @@ class Meter {
   void Faults() {
     for (double rate : settings_.fault_rates) {
       Spend(0, "bit flips");
-      const Estimate increase = FaultSharpness(input_, chosen_, rate, settings_, cancellation_);
+      const Estimate increase = FaultSharpness(input_, chosen_, result_.accuracy, rate, settings_, cancellation_);
       Add("fault-flip", increase.value, increase.standard_error, rate);
     }
   }

@@ -135,8 +135,8 @@ class Page {
     if (evidence_.sharpness.empty()) return;
     Add("sharpness", "Sharpness of the loss",
         Draw(SharpnessFigure(evidence_)) + FoldedTable(SharpnessByGroup(evidence_), 12) +
-            Draw(SpectrumFigure(evidence_)) + Draw(SurfaceFigure(evidence_)) + Draw(BetweenFigure(evidence_)) +
-            Draw(PlaneFigure(evidence_)));
+            FoldedTable(SharpnessByLayer(evidence_), 12) + Draw(SpectrumFigure(evidence_)) +
+            Draw(SurfaceFigure(evidence_)) + Draw(BetweenFigure(evidence_)) + Draw(PlaneFigure(evidence_)));
   }
 
   void TieSection() {

@@ -128,9 +128,9 @@ TEST(Page, LoadsNothing) {
 TEST(Story, TellsTheSameInATerminal) {
   const Evidence evidence = SampleEvidence();
   const std::string text = ToTerminal(evidence, MakeTie(evidence));
-  for (const char* part :
-       {"Claim 1", "as minus standard: +1.50 points", "Accuracy in percent", "Zero activations",
-        "Sharpness: mean over networks", "Spectrum of the Hessian", "Rank correlation", "one flip", "Latency"}) {
+  for (const char* part : {"Claim 1", "as minus standard: +1.50 points", "Accuracy in percent", "Zero activations",
+                           "Sharpness: mean over networks", "Hessian by layer", "Spectrum of the Hessian",
+                           "Rank correlation", "one flip", "Latency"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part;
   }
   const std::string hostile = ToTerminal(SampleEvidence("\x1b[2J\r"), {});

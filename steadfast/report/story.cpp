@@ -204,6 +204,35 @@ StoryTable SharpnessByGroup(const Evidence& evidence) {
   return table;
 }
 
+StoryTable SharpnessByLayer(const Evidence& evidence) {
+  StoryTable table{"Hessian by layer: trace / largest eigenvalue of its block, mean over networks", {"recipe"}, {}};
+  std::vector<std::string> layers;
+  std::vector<int64_t> models;
+  std::map<std::pair<std::string, std::string>, std::map<std::string, std::vector<double>>> values;  // group, layer
+  for (const auto& row : evidence.sharpness) {
+    for (const auto& v : row.values) {
+      if (v.layer.empty() || !std::isfinite(v.value)) continue;
+      if (std::find(layers.begin(), layers.end(), v.layer) == layers.end()) layers.push_back(v.layer);
+      if (models.empty() || models.back() != row.model) models.push_back(row.model);
+      values[{evidence.GroupName(evidence.model(row.model)), v.layer}][v.measure].push_back(v.value);
+    }
+  }
+  for (const auto& layer : layers) table.headers.push_back(">" + layer);
+  for (const auto& group : GroupsOf(evidence, models)) {
+    std::vector<std::string> cells = {group};
+    for (const auto& layer : layers) {
+      const auto mean = [&](const char* measure) {
+        const auto& of_layer = values[{group, layer}];
+        const auto found = of_layer.find(measure);
+        return found == of_layer.end() ? std::string("–") : fmt::format("{:.3g}", statistics::Mean(found->second));
+      };
+      cells.push_back(mean("hessian-trace") + " / " + mean("hessian-eigenvalue"));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
 std::vector<std::string> ScopesOf(const Tie& tie) {
   std::vector<std::string> scopes;
   for (const TieRow& row : tie.rows) {
@@ -441,7 +470,11 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
     if (!sketch.rows.empty()) text += TextOf(sketch);
   }
   if (const auto table = SparsityTable(evidence); !table.rows.empty()) text += TextOf(table);
-  if (!evidence.sharpness.empty()) text += TextOf(SharpnessByGroup(evidence)) + SpectrumSketch(evidence);
+  if (!evidence.sharpness.empty()) {
+    text += TextOf(SharpnessByGroup(evidence));
+    if (const auto table = SharpnessByLayer(evidence); !table.rows.empty()) text += TextOf(table);
+    text += SpectrumSketch(evidence);
+  }
   if (const std::string sentence = TieSentence(tie); !sentence.empty()) {
     text += sentence + "\n\n";
     for (const auto& scope : ScopesOf(tie)) {

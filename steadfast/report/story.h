@@ -31,6 +31,7 @@ std::string ExtentOf(const Evidence& evidence, const Source& source);
 StoryTable AccuracyTable(const Evidence& evidence, const Source& source);
 StoryTable SparsityTable(const Evidence& evidence);
 StoryTable SharpnessByGroup(const Evidence& evidence);  // mean over networks, by group
+StoryTable SharpnessByLayer(const Evidence& evidence);  // trace and largest eigenvalue of each layer's block
 StoryTable TieStoryTable(const Tie& tie, const std::string& scope, size_t damage);
 std::vector<std::string> ScopesOf(const Tie& tie);
 StoryTable CriticalityTable(const Evidence& evidence, const SweptModel& swept);
