@@ -13,9 +13,9 @@
 namespace steadfast::study {
 
 struct StudyOptions {
-  std::filesystem::path output;  // empty: the study's own
-  std::filesystem::path data;    // empty: the study's own
-  int jobs = 0;                  // networks trained side by side, each on one thread; 0: one a core
+  std::filesystem::path output;   // empty: the study's own
+  std::filesystem::path data;     // empty: the study's own
+  int jobs = 0;                   // networks trained side by side, each on one thread; 0: one a core
   std::string command = "study";  // that asks for it, for the record
   const Cancellation* cancellation = nullptr;
 };
