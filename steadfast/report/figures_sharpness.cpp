@@ -44,12 +44,11 @@ std::string ShortName(const Evidence& evidence, const std::string& label) {
 }
 
 std::string SurfaceTitle(const std::string& surface) {
-  static const std::map<std::string, std::string> titles = {
-      {"filter", "a random filter-normalized direction"},
-      {"eigenvector-1", "the top eigenvector, in weight norms"},
-      {"eigenvector-2", "the second eigenvector, in weight norms"},
-      {"filter-plane", "two random filter-normalized directions"},
-      {"eigenvector-plane", "the two top eigenvectors, in weight norms"}};
+  static const std::map<std::string, std::string> titles = {{"filter", "a random filter-normalized direction"},
+                                                            {"eigenvector-1", "the top eigenvector"},
+                                                            {"eigenvector-2", "the second eigenvector"},
+                                                            {"filter-plane", "two random filter-normalized directions"},
+                                                            {"eigenvector-plane", "the two top eigenvectors"}};
   const auto found = titles.find(surface);
   return found == titles.end() ? surface : found->second;
 }
@@ -209,14 +208,15 @@ std::optional<Figure> SurfaceFigure(const Evidence& evidence) {
           {"opacity", FilteredOpacity()},
           {"tooltip",
            TooltipOf({{"network", "network"}, {"x", "way"}, {"loss", "loss"}, {"accuracy", "accuracy, %"}})}}}}}};
-  return Figure{"surface-lines",
-                "The loss along directions",
-                "From each network (0) both ways; the first network of each recipe. Random directions have, filter by "
-                "filter, the norm of the weights (Li et al., 2018).",
-                fmt::format("Curves of the loss along {} directions for {} networks.", panels.size(), drawn.size()),
-                kMeasuredBy,
-                spec,
-                csv};
+  return Figure{
+      "surface-lines",
+      "The loss along directions",
+      "From each network (0) both ways; the first network of each recipe. Random directions have, filter by "
+      "filter, the norm of the weights (Li et al., 2018); along eigenvectors the unit is the norm of all weights.",
+      fmt::format("Curves of the loss along {} directions for {} networks.", panels.size(), drawn.size()),
+      kMeasuredBy,
+      spec,
+      csv};
 }
 
 std::optional<Figure> BetweenFigure(const Evidence& evidence) {
@@ -338,7 +338,7 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence) {
              {"type", "quantitative"},
              {"title", "loss"},
              {"scale", {{"type", "log"}, {"scheme", "viridis"}}},
-             {"legend", {{"orient", "bottom"}, {"gradientLength", 180}, {"format", "~g"}}}}},
+             {"legend", {{"orient", "bottom"}, {"gradientLength", 180}, {"format", ".3~r"}}}}},
            {"tooltip", TooltipOf({{"loss", "loss"}, {"accuracy", "accuracy, %"}})}}}},
         {{"transform", where("line")},
          {"mark", {{"type", "line"}, {"strokeWidth", 1.3}, {"color", "white"}, {"opacity", 0.85}}},
@@ -351,7 +351,8 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence) {
       "surface-planes",
       "The loss on planes",
       "Each network lies in the middle. Lines join points of equal loss, evenly spaced in its logarithm; closer "
-      "lines are a steeper wall.",
+      "lines are a steeper wall. Random directions have, filter by filter, the norm of the weights; along eigenvectors "
+      "the unit is the norm of all weights.",
       fmt::format("Contours of the loss on {} planes for {} networks; choose below the figure.", surfaces.size(),
                   ids.size()),
       kMeasuredBy,
