@@ -167,8 +167,19 @@ TEST_F(TrainProgram, SharpnessResumesModelByModelAndChangesNothing) {
   EXPECT_EQ(RunSteadfast(again).errors.find("0 of 3"), std::string::npos);
   const auto rows = store::Store::OpenForReading(whole).Sharpness();
   ASSERT_EQ(rows.size(), 3u);
-  EXPECT_TRUE(
-      std::any_of(rows[0].points.begin(), rows[0].points.end(), [](const auto& p) { return p.surface == "line:m2"; }));
+  EXPECT_TRUE(std::any_of(rows[0].points.begin(), rows[0].points.end(),
+                          [](const auto& p) { return p.surface.starts_with("line:m2@"); }));
+  // Another line joins the first.
+  Arguments another = quick({"sharpness", models[0], models[1], "--line", models[0], models[1], "--store", whole});
+  EXPECT_EQ(RunSteadfast(another).exit_code, 0);
+  const auto lines = store::Store::OpenForReading(whole).Sharpness();
+  ASSERT_EQ(lines.size(), 3u);
+  for (const char* target : {"line:m1@", "line:m2@"}) {
+    EXPECT_TRUE(std::any_of(lines.begin(), lines.end(), [&](const auto& row) {
+      return row.model == rows[0].model && std::any_of(row.points.begin(), row.points.end(),
+                                                       [&](const auto& p) { return p.surface.starts_with(target); });
+    })) << target;
+  }
   // Other settings are another measurement, beside the first.
   Arguments other = quick({"sharpness", models[0], "--store", whole, "--seed", "2"});
   EXPECT_EQ(RunSteadfast(other).exit_code, 0);

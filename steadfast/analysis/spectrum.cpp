@@ -32,7 +32,7 @@ Estimate MeanOf(std::span<const double> samples) {
   double mean = 0, squares = 0;
   for (double sample : samples) mean += sample / n;
   for (double sample : samples) squares += (sample - mean) * (sample - mean);
-  return {mean, samples.size() > 1 ? std::sqrt(squares / (n - 1) / n) : 0.0};
+  return {mean, samples.size() > 1 ? std::sqrt(squares / (n - 1) / n) : std::nan("")};
 }
 
 Tensor RademacherVector(int64_t n, uint64_t seed, uint64_t index) {

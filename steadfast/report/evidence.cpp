@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
+#include <set>
 
 #include "steadfast/base/error.h"
 
@@ -18,7 +20,7 @@ class Gatherer {
  public:
   void Add(const std::filesystem::path& path) {
     const store::Store store = store::Store::OpenForReading(path);
-    Source source{path.stem().string(),         store.settings(), {}, {}, store.Claims(), store.Runs(),
+    Source source{UniqueName(path.stem().string()), store.settings(), {}, {}, store.Claims(), store.Runs(),
                   store.LastRunWasInterrupted()};
     std::map<int64_t, int64_t> ids;  // the store's to ours
     for (ModelRow& model : store.Models()) {
@@ -34,25 +36,57 @@ class Gatherer {
     }
     for (auto& row : store.Sharpness()) {
       row.model = ids.at(row.model);
-      const auto other = std::find_if(evidence.sharpness.begin(), evidence.sharpness.end(),
-                                      [&](const auto& r) { return r.model == row.model; });
-      if (other == evidence.sharpness.end())
-        evidence.sharpness.push_back(std::move(row));
-      else if (row.points.size() >= other->points.size())
-        *other = std::move(row);
+      sharpness_.push_back(std::move(row));
     }
     for (const auto& sweep : store.Sweeps()) {
       SweptModel swept{sweep, store.SweepParts(sweep.id)};
       swept.sweep.model = ids.at(sweep.model);
       evidence.sweeps.push_back(std::move(swept));
     }
-    for (auto& [model, latency] : store.Latencies()) evidence.latencies.emplace_back(ids.at(model), std::move(latency));
+    for (auto& [model, latency] : store.Latencies()) {
+      const int64_t id = ids.at(model);
+      std::erase_if(evidence.latencies, [&](const auto& other) { return other.first == id; });
+      evidence.latencies.emplace_back(id, std::move(latency));
+    }
     evidence.sources.push_back(std::move(source));
+  }
+
+  // Networks are compared by what was measured in one way: with the settings that most of them have, of those the last
+  // measured; of several rows of one network the one with the most points.
+  void ChooseSharpness() {
+    std::map<std::string, std::set<int64_t>> covered;
+    for (const auto& row : sharpness_) covered[row.settings].insert(row.model);
+    const store::SharpnessRow* chosen = nullptr;
+    for (const auto& row : sharpness_) {
+      if (chosen == nullptr || covered[row.settings].size() >= covered[chosen->settings].size()) chosen = &row;
+    }
+    std::map<int64_t, size_t> places;
+    for (const auto& row : sharpness_) {
+      if (row.settings != chosen->settings) continue;
+      const auto [found, added] = places.emplace(row.model, evidence.sharpness.size());
+      if (added)
+        evidence.sharpness.push_back(row);
+      else if (row.points.size() >= evidence.sharpness[found->second].points.size())
+        evidence.sharpness[found->second] = row;
+    }
   }
 
   Evidence evidence;
 
  private:
+  // Names are compared as they stand in a page, where only letters and digits differ.
+  std::string UniqueName(const std::string& stem) const {
+    const auto plain = [](std::string name) {
+      for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '-';
+      return name;
+    };
+    std::string name = stem;
+    const auto taken = [&](const Source& other) { return plain(other.name) == plain(name); };
+    for (int n = 2; std::any_of(evidence.sources.begin(), evidence.sources.end(), taken); ++n)
+      name = fmt::format("{}-{}", stem, n);
+    return name;
+  }
+
   int64_t AddModel(ModelRow model, const std::filesystem::path& path) {
     for (const ModelRow& other : evidence.models) {
       if (other.sha256 != model.sha256) continue;
@@ -71,6 +105,7 @@ class Gatherer {
   }
 
   std::map<std::string, size_t> trials_;  // by id, the place in evidence.trials
+  std::vector<store::SharpnessRow> sharpness_;
 };
 
 }  // namespace
@@ -78,6 +113,7 @@ class Gatherer {
 Evidence Gather(const std::vector<std::filesystem::path>& stores) {
   Gatherer gatherer;
   for (const auto& path : stores) gatherer.Add(path);
+  gatherer.ChooseSharpness();
   return std::move(gatherer.evidence);
 }
 

@@ -31,7 +31,7 @@ struct Evidence {
   std::vector<Source> sources;
   std::vector<store::ModelRow> models;         // models[i].id is i + 1; labels are unique
   std::vector<store::TrialRow> trials;         // each id once
-  std::vector<store::SharpnessRow> sharpness;  // at most one a model: the one measured last
+  std::vector<store::SharpnessRow> sharpness;  // at most one a model, all with the same settings
   std::vector<SweptModel> sweeps;
   std::vector<std::pair<int64_t, nlohmann::json>> latencies;
 

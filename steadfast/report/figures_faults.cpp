@@ -180,7 +180,10 @@ std::vector<Difference> FromClaims(const Source& source) {
 // Every recipe against the first, where they have the same seeds and trials.
 std::vector<Difference> FromRecipes(const Evidence& evidence, const Source& source) {
   std::vector<Difference> rows;
-  const auto models = evidence.ModelsOf(source);
+  auto models = evidence.ModelsOf(source);
+  // Several widths are as many groups.
+  std::erase_if(models, [](const store::ModelRow& model) { return model.recipe.empty(); });
+  for (auto& model : models) model.recipe = evidence.GroupName(model);
   const auto trials = evidence.TrialsOf(source);
   std::vector<std::string> recipes;
   for (const auto& model : models) {

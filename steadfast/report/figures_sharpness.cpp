@@ -129,6 +129,7 @@ std::optional<Figure> SpectrumFigure(const Evidence& evidence) {
   double low = 0, high = 0;
   for (int64_t id : models) {
     for (const auto& node : RowOf(evidence, id)->density) {
+      if (!std::isfinite(node.value)) continue;
       low = std::min(low, node.value);
       high = std::max(high, node.value);
     }
@@ -142,6 +143,7 @@ std::optional<Figure> SpectrumFigure(const Evidence& evidence) {
       const double x = from + (to - from) * i / kPlaces;
       double density = 0;
       for (const auto& node : RowOf(evidence, id)->density) {
+        if (!std::isfinite(node.value) || !std::isfinite(node.weight)) continue;
         const double z = (x - node.value) / width;
         density += node.weight * std::exp(-z * z / 2) / (width * std::sqrt(2 * std::numbers::pi));
       }
@@ -224,9 +226,9 @@ std::optional<Figure> BetweenFigure(const Evidence& evidence) {
   std::string csv = "group,x,quantity,value\n";
   for (const auto& row : evidence.sharpness) {
     for (const auto& p : row.points) {
-      if (!p.surface.starts_with("line:")) continue;
+      if (!p.surface.starts_with("line:") || !std::isfinite(p.loss)) continue;
       const std::string pair = fmt::format("{} → {}", ShortName(evidence, evidence.model(row.model).label),
-                                           ShortName(evidence, p.surface.substr(5)));
+                                           ShortName(evidence, p.surface.substr(5, p.surface.rfind('@') - 5)));
       if (std::find(pairs.begin(), pairs.end(), pair) == pairs.end()) pairs.push_back(pair);
       csv += fmt::format("{},{:.5g},loss,{:.5g}\n{},{:.5g},\"accuracy, %\",{:.2f}\n", CsvField(pair), p.x, p.loss,
                          CsvField(pair), p.x, 100 * p.accuracy);
@@ -293,8 +295,9 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence) {
       if (x.size() < 2 || y.size() < 2 || logs.size() != x.size() * y.size()) continue;
       const double half_x = (x[1] - x[0]) / 2, half_y = (y[1] - y[0]) / 2;
       for (const auto* p : points) {
+        if (!std::isfinite(p->loss)) continue;
         csv += fmt::format("cell,{},{},{:.5g},{:.5g},{:.5g},{:.5g},{:.4g},{:.2f},,\n", name, surface, p->x - half_x,
-                           p->y - half_y, p->x + half_x, p->y + half_y, p->loss, 100 * p->accuracy);
+                           p->y - half_y, p->x + half_x, p->y + half_y, std::max(p->loss, 1e-6), 100 * p->accuracy);
       }
       std::vector<double> levels;
       for (int k = 1; k <= 8; ++k) levels.push_back(lowest + (highest - lowest) * k / 9);

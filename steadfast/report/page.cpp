@@ -79,8 +79,8 @@ class Page {
     if (!figure || !drawn_) return "";
     const std::string id = Safe(figure->id);
     std::string text = "<figure id=\"figure-" + id + "\"><h3>" + Escape(figure->title) + "</h3>\n";
-    text += "<div class=\"vega\" id=\"" + id + "\"></div>\n<script type=\"application/json\" id=\"" + id + "-spec\">" +
-            html::ScriptJson(WholeSpec(*figure)) + "</script>\n";
+    text += "<div class=\"vega\" id=\"plot-" + id + "\"></div>\n<script type=\"application/json\" id=\"plot-" + id +
+            "-spec\">" + html::ScriptJson(WholeSpec(*figure)) + "</script>\n";
     text += "<noscript><p class=\"note\">This figure is drawn by JavaScript. " + Escape(figure->description) +
             "</p></noscript>\n";
     text += "<figcaption>" + Escape(figure->caption) + "</figcaption>\n<p class=\"made\">Measured by <code>" +
@@ -142,8 +142,9 @@ class Page {
   void TieSection() {
     if (tie_.rows.empty()) return;
     std::string body = Paragraph(
-        "Does what can be measured without a single fault say how much faults will cost? Networks are ranked by each "
-        "measure and by the accuracy they lose. Within recipes: only what differs between training seeds of a recipe. "
+        "Do measures of the loss around a network say how much accuracy faults will cost? Networks are ranked by each "
+        "measure (of which the loss under bit flips is measured with faults, on training images) and by the accuracy "
+        "they lose. Within recipes: only what differs between training seeds of a recipe. "
         "Sparsity and norm held: what is left when the share of zero activations and the norm of the weights are taken "
         "out.");
     body += Draw(TieFigure(evidence_, tie_)) + Draw(TieScatterFigure(evidence_, tie_));

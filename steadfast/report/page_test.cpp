@@ -52,7 +52,7 @@ TEST(Page, EveryFigureIsThereWithItsData) {
   EXPECT_EQ(figures.size(), 14u);
   EXPECT_EQ(Count(page, "class=\"vega\""), figures.size());
   for (const Figure& figure : figures) {
-    EXPECT_NE(page.find("id=\"" + figure.id + "-spec\""), std::string::npos) << figure.id;
+    EXPECT_NE(page.find("id=\"plot-" + figure.id + "-spec\""), std::string::npos) << figure.id;
     EXPECT_FALSE(figure.caption.empty() || figure.description.empty() || figure.made_by.empty()) << figure.id;
     // Each row of the data has as many fields as the header.
     const std::string header = figure.csv.substr(0, figure.csv.find('\n'));

@@ -262,14 +262,15 @@ std::string TieSentence(const Tie& tie) {
   std::string text = fmt::format(
       "Of {} measures, the one that goes most closely with the accuracy lost to {} is {}: Spearman {}.",
       tie.predictors.size(), tie.damages[0].title, tie.predictors[best.predictor].title, Bounds(best.spearman));
-  // The first whose interval lies wholly below the best one's: all before it are not told apart.
-  const double edge = std::min(std::abs(best.spearman.interval.low), std::abs(best.spearman.interval.high));
+  // By size: what the intervals of the others reach of the best one's.
+  const auto& [low, high] = best.spearman.interval;
+  const double edge = low <= 0 && high >= 0 ? 0.0 : std::min(std::abs(low), std::abs(high));
   size_t alike = 0;
   for (const TieRow& row : rows) {
     const double reach = std::max(std::abs(row.spearman.interval.low), std::abs(row.spearman.interval.high));
     alike += &row != &best && reach >= edge;
   }
-  if (alike > 0) text += fmt::format(" The intervals of {} others overlap with its own.", alike);
+  if (alike > 0) text += fmt::format(" The intervals of {} others, by size, overlap with its own.", alike);
   return text;
 }
 
@@ -423,6 +424,7 @@ std::string SpectrumSketch(const Evidence& evidence) {
   for (const auto& row : evidence.sharpness) {
     if (std::find(firsts.begin(), firsts.end(), row.model) == firsts.end()) continue;
     for (const auto& node : row.density) {
+      if (!std::isfinite(node.value)) continue;
       low = std::min(low, node.value);
       high = std::max(high, node.value);
     }
@@ -438,6 +440,7 @@ std::string SpectrumSketch(const Evidence& evidence) {
     for (const auto& row : evidence.sharpness) {
       if (row.model != id) continue;
       for (const auto& node : row.density) {
+        if (!std::isfinite(node.value) || !std::isfinite(node.weight)) continue;
         const auto bin = static_cast<size_t>((node.value - low) / (high - low) * 47.999);
         bins[bin] += node.weight;
       }
@@ -476,7 +479,7 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
     text += SpectrumSketch(evidence);
   }
   if (const std::string sentence = TieSentence(tie); !sentence.empty()) {
-    text += sentence + "\n\n";
+    text += Printable(sentence) + "\n\n";
     for (const auto& scope : ScopesOf(tie)) {
       if (const auto table = TieStoryTable(tie, scope, 0); !table.rows.empty()) text += TextOf(table);
     }

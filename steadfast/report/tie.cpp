@@ -187,11 +187,17 @@ class Maker {
     tie_.damages.insert(tie_.damages.end(), single.begin(), single.end());
   }
 
-  const Values& Predictor(const std::string& name) const {
-    for (const auto& column : tie_.predictors) {
-      if (column.name == name) return column.values;
+  // What a partial correlation holds constant; none where a network lacks one of them.
+  std::vector<const Values*> ControlsOf(const std::vector<int>& members) const {
+    std::vector<const Values*> controls;
+    for (const char* name : {"zero-share", "weight-norm"}) {
+      const auto column = std::find_if(tie_.predictors.begin(), tie_.predictors.end(),
+                                       [&](const TieColumn& c) { return c.name == name; });
+      const auto known = [&](int m) { return std::isfinite(column->values[static_cast<size_t>(m)]); };
+      if (column == tie_.predictors.end() || !std::all_of(members.begin(), members.end(), known)) return {};
+      controls.push_back(&column->values);
     }
-    return tie_.predictors.back().values;
+    return controls;
   }
 
   using Pair = std::pair<size_t, size_t>;  // damage, predictor
@@ -259,17 +265,14 @@ class Maker {
       return picked;
     };
     std::vector<Values> controls;
-    for (const char* name : {"zero-share", "weight-norm"}) {
-      const Values control = pick(Predictor(name));
-      if (std::all_of(control.begin(), control.end(), [](double v) { return std::isfinite(v); }))
-        controls.push_back(statistics::Ranks(control));
-    }
+    for (const Values* control : ControlsOf(members)) controls.push_back(statistics::Ranks(pick(*control)));
     std::map<size_t, Prepared> damages, predictors;
     std::vector<Four> fours;
     for (const auto& [d, p] : pairs) {
       if (!damages.contains(d)) damages[d] = Prepare(pick(tie_.damages[d].values), groups, controls);
       if (!predictors.contains(p)) predictors[p] = Prepare(pick(tie_.predictors[p].values), groups, controls);
       fours.push_back(FourOf(predictors[p], damages[d]));
+      if (controls.empty()) fours.back().partial = std::nan("");
     }
     return fours;
   }

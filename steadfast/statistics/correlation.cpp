@@ -109,16 +109,18 @@ double PartialSpearman(std::span<const double> x, std::span<const double> y,
 
 std::vector<double> CenteredWithin(std::span<const double> values, std::span<const int> groups) {
   const auto count = static_cast<size_t>(groups.empty() ? 0 : *std::max_element(groups.begin(), groups.end()) + 1);
-  std::vector<double> sums(count, 0.0), sizes(count, 0.0);
+  // From the first member on, so that equal values are their mean exactly.
+  std::vector<double> firsts(count, 0.0), sums(count, 0.0), sizes(count, 0.0);
   for (size_t i = 0; i < values.size(); ++i) {
-    sums[static_cast<size_t>(groups[i])] += values[i];
-    sizes[static_cast<size_t>(groups[i])] += 1;
+    const auto g = static_cast<size_t>(groups[i]);
+    if (sizes[g] == 0) firsts[g] = values[i];
+    sums[g] += values[i] - firsts[g];
+    sizes[g] += 1;
   }
   std::vector<double> centered;
   for (size_t i = 0; i < values.size(); ++i) {
     const auto g = static_cast<size_t>(groups[i]);
-    // The only member of its group is its mean, exactly.
-    centered.push_back(sizes[g] == 1 ? 0.0 : values[i] - sums[g] / sizes[g]);
+    centered.push_back(values[i] - firsts[g] - sums[g] / sizes[g]);
   }
   return centered;
 }

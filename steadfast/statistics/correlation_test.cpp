@@ -55,6 +55,9 @@ TEST(Correlation, OneControlIsTheTextbooksFormula) {
 TEST(Correlation, CenteringLeavesWhatDiffersWithinGroups) {
   const std::vector<int> groups = {0, 0, 1, 1, 2};
   EXPECT_EQ(CenteredWithin(Values{1, 3, 10, 14, 0.3}, groups), (Values{-1, 1, -2, 2, 0}));
+  // Equal values leave no rounding behind, which ranks would take for an order.
+  for (double value : {0.1, 0.7, 88.83, 1e-3})
+    EXPECT_EQ(CenteredWithin(Values{value, value, value}, std::vector<int>{0, 0, 0}), (Values{0, 0, 0})) << value;
 }
 
 TEST(Correlation, ResamplesDrawWholeGroups) {

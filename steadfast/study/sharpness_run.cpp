@@ -94,14 +94,24 @@ class Runner {
     }
   }
 
-  std::string Key() const { return Sha256(recipe::HashOf(settings_.settings) + "/" + settings_.dataset).substr(0, 16); }
+  // Images from another folder are other images.
+  std::string Key() const {
+    std::string text = recipe::HashOf(settings_.settings) + "/" + settings_.dataset;
+    if (!settings_.data.empty()) text += "/" + fs::weakly_canonical(settings_.data).string();
+    return Sha256(text).substr(0, 16);
+  }
+
+  // A line is to a network, not to whatever goes by its name.
+  std::string SurfaceOf(size_t other) const {
+    return fmt::format("line:{}@{}", files_[other].path.stem().string(), files_[other].sha256.substr(0, 12));
+  }
 
   // Whether a row holds what is wanted of model m: these settings, and its lines.
   bool Answers(const SharpnessRow& row, size_t m) const {
     if (row.key != Key()) return false;
     const auto lines = LinesOf(m);
     return std::all_of(lines.begin(), lines.end(), [&](size_t other) {
-      const std::string surface = "line:" + files_[other].path.stem().string();
+      const std::string surface = SurfaceOf(other);
       return settings_.settings.surface_points == 0 ||
              std::any_of(row.points.begin(), row.points.end(), [&](const auto& p) { return p.surface == surface; });
     });
@@ -189,7 +199,26 @@ class Runner {
     row.dataset = done.value("dataset", "");
     row.data_sha256 = done.value("data_sha256", "");
     ReadResult(done.at("result"), row);
+    for (auto& point : row.points) {
+      for (size_t other : LinesOf(m)) {
+        if (point.surface == "line:" + files_[other].path.stem().string()) point.surface = SurfaceOf(other);
+      }
+    }
+    if (store_) AddLinesMeasuredBefore(row);
     if (store_) store_->AddSharpness(RunId(), row);
+  }
+
+  // The row takes the place of one with the same key.
+  void AddLinesMeasuredBefore(SharpnessRow& row) const {
+    const auto has = [points = row.points](const std::string& surface) {
+      return std::any_of(points.begin(), points.end(), [&](const auto& p) { return p.surface == surface; });
+    };
+    for (const SharpnessRow& before : store_->Sharpness()) {
+      if (before.model != row.model || before.key != row.key) continue;
+      for (const auto& point : before.points) {
+        if (point.surface.starts_with("line:") && !has(point.surface)) row.points.push_back(point);
+      }
+    }
   }
 
   const SharpnessRunSettings& settings_;

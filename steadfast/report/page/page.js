@@ -74,7 +74,7 @@
       config: theme(),
       renderer: 'svg',
       actions: {export: {svg: true, png: true}, source: false, compiled: false, editor: false},
-      downloadFileName: element.id,
+      downloadFileName: element.id.replace('plot-', ''),
       i18n: {SVG_ACTION: 'Save as SVG', PNG_ACTION: 'Save as PNG', CLICK_TO_VIEW_ACTIONS: 'Save this figure'},
       tooltip: {theme: dark.matches ? 'dark' : 'light'},
     });
