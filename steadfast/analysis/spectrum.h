@@ -25,7 +25,7 @@ torch::Tensor NormalVector(int64_t n, uint64_t seed, uint64_t index);
 
 struct Estimate {
   double value;
-  double standard_error;  // of the mean; 0 for one sample
+  double standard_error;  // of the mean; not a number for one sample
 };
 // Mean and standard error of samples (not empty).
 Estimate MeanOf(std::span<const double> samples);

@@ -26,7 +26,9 @@ class Gatherer {
     for (ModelRow& model : store.Models()) {
       const int64_t own = model.id;
       ids[own] = AddModel(std::move(model), path);
-      source.models.push_back(ids[own]);
+      // One file may stand under two labels.
+      if (std::find(source.models.begin(), source.models.end(), ids[own]) == source.models.end())
+        source.models.push_back(ids[own]);
     }
     for (TrialRow& trial : store.Trials()) {
       trial.model = ids.at(trial.model);

@@ -175,8 +175,10 @@ class Page {
 
   void Reproduce() {
     std::string body = Paragraph(
-        "The same model files, data, seeds and settings give the same numbers, on any machine and any number of "
-        "threads. "
+        "The same model files, data, seeds and settings give the same numbers: campaigns, sweeps and their statistics "
+        "on "
+        "any machine and any number of threads, training and sharpness on the same type of machine with the same "
+        "libraries. "
         "Each figure's data as CSV, and its specification:");
     body += "<p><code>" + Escape(FiguresCommand()) + "</code></p>\n";
     if (!options_.command.empty())
