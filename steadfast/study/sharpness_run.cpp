@@ -97,7 +97,7 @@ class Runner {
   // Images from another folder are other images.
   std::string Key() const {
     std::string text = recipe::HashOf(settings_.settings) + "/" + settings_.dataset;
-    if (!settings_.data.empty()) text += "/" + fs::weakly_canonical(settings_.data).string();
+    if (!settings_.data.empty()) text += fmt::format("/{}", fs::weakly_canonical(settings_.data).string());
     return Sha256(text).substr(0, 16);
   }
 
@@ -201,7 +201,8 @@ class Runner {
     ReadResult(done.at("result"), row);
     for (auto& point : row.points) {
       for (size_t other : LinesOf(m)) {
-        if (point.surface == "line:" + files_[other].path.stem().string()) point.surface = SurfaceOf(other);
+        if (point.surface == fmt::format("line:{}", files_[other].path.stem().string()))
+          point.surface = SurfaceOf(other);
       }
     }
     if (store_) AddLinesMeasuredBefore(row);
