@@ -27,7 +27,7 @@ function(steadfast_room name)
     add_executable(${target}_test ${room_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target} ${room_TEST_USES} steadfast_flags
       GTest::gtest_main rapidcheck)
-    gtest_discover_tests(${target}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+    gtest_discover_tests(${target}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT ${STEADFAST_TEST_TIMEOUT})
   endif()
   if(STEADFAST_BENCHMARKS AND room_BENCHMARKS)
     add_executable(${target}_bench ${room_BENCHMARKS})

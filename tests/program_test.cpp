@@ -254,7 +254,7 @@ TEST_F(ProgramWithData, KilledAtAnyMomentItResumesToTheSameEnd) {
   const std::string model = MakeModel("m.onnx", 1);
   const auto arguments = [&](const std::string& name) {
     return Arguments{"inject",   model, "--store",  Path(name), "--rate", "1e-3,1e-2,1e-1",
-                     "--trials", "60",  "--images", "2000",     "--csv",  Path(name + ".csv")};
+                     "--trials", "60",  "--images", "1000",     "--csv",  Path(name + ".csv")};
   };
   ASSERT_EQ(RunSteadfast(arguments("whole")).exit_code, 0);
   // First at moments that may fall before the store has its tables, then each time once more trials are in it.
@@ -318,7 +318,7 @@ TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
 // faults of every layer and bit position.
 TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   const std::string model = MakeModel("model.onnx", 5);
-  ASSERT_EQ(RunSteadfast({"sweep", model, "--images", "1100", "--csv", Path("bits.csv")}).exit_code, 0);
+  ASSERT_EQ(RunSteadfast({"sweep", model, "--images", "140", "--csv", Path("bits.csv")}).exit_code, 0);
   std::map<std::string, std::vector<std::string>> strata;  // by tensor and bit
   for (const auto& line : Split(ReadTextFile(Path("bits.csv")), '\n')) {
     const auto cells = Split(line, ',');
@@ -335,7 +335,7 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
     }
   }
   WriteFileWhole(Path("faults.csv"), list);
-  ASSERT_EQ(RunSteadfast({"inject", model, "--images", "1100", "--fault-list", Path("faults.csv"), "--store",
+  ASSERT_EQ(RunSteadfast({"inject", model, "--images", "140", "--fault-list", Path("faults.csv"), "--store",
                           Path("t.sqlite"), "--memory", "0"})
                 .exit_code,
             0);
@@ -345,18 +345,18 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   ASSERT_EQ(trials.size(), 2000u);
   for (const auto& trial : trials) {
     const auto& cells = expected[static_cast<size_t>(trial.trial)];
-    ASSERT_EQ(std::stod(cells[5]), static_cast<double>(trial.correct) / 1100) << trial.trial;
+    ASSERT_EQ(std::stod(cells[5]), static_cast<double>(trial.correct) / 140) << trial.trial;
     ASSERT_EQ(cells[6], std::to_string(trial.changed));
     ASSERT_EQ(cells[7], std::to_string(trial.broken));
     ASSERT_EQ(cells[8], std::to_string(trial.repaired));
-    ASSERT_EQ(std::stod(cells[9]), static_cast<double>(trial.margin_sum - golden.margin_sum) * 0x1p-20 / 1100);
+    ASSERT_EQ(std::stod(cells[9]), static_cast<double>(trial.margin_sum - golden.margin_sum) * 0x1p-20 / 140);
   }
 }
 
 // Killed with SIGKILL in the middle, a sweep goes on from its store and ends as if undisturbed.
 TEST_F(ProgramWithData, KilledSweepResumes) {
   const std::string model = MakeModel("model.onnx", 6);
-  const Arguments sweep = {"sweep", model, "--images", "2000", "--fault", "all"};
+  const Arguments sweep = {"sweep", model, "--images", "550", "--layer", "fc1,fc2", "--fault", "all"};
   const auto with = [&](const std::string& name) {
     Arguments arguments = sweep;
     arguments.insert(arguments.end(), {"--store", Path(name + ".sqlite"), "--csv", Path(name + ".csv")});
