@@ -150,6 +150,10 @@ TEST_F(ProgramWithData, ReportsOneStoreOrSeveral) {
   ASSERT_EQ(RunSteadfast(Inject(a, Path("1.sqlite"))).exit_code, 0);
   ASSERT_EQ(RunSteadfast(Inject(b, Path("2.sqlite"))).exit_code, 0);
   ASSERT_EQ(RunSteadfast({"latency", a, "--images", "64", "--store", Path("3.sqlite")}).exit_code, 0);
+  // The same file by another name is the same model.
+  fs::copy_file(a, Path("copy.onnx"));
+  ASSERT_EQ(RunSteadfast({"latency", Path("copy.onnx"), "--images", "64", "--store", Path("1.sqlite")}).exit_code, 0);
+  EXPECT_EQ(store::Store::OpenForReading(Path("1.sqlite")).Models().size(), 1u);
   const Outcome terminal = RunSteadfast({"report", Path("1.sqlite"), Path("2.sqlite")});
   EXPECT_EQ(terminal.exit_code, 0) << terminal.errors;
   EXPECT_NE(terminal.output.find("Memory faults in 2 quantized networks"), std::string::npos);

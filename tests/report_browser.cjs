@@ -20,6 +20,12 @@ const views = [
   {name: 'phone', viewport: {width: 390, height: 844}, colorScheme: 'light', isMobile: true, deviceScaleFactor: 2},
 ];
 
+// Marks of a figure once what was asked of it last is drawn (Vega draws in a later turn of the event loop).
+async function countMarksWhenDrawn(figure) {
+  for (let frame = 0; frame < 2; ++frame) await new Promise((done) => requestAnimationFrame(done));
+  return figure.querySelectorAll('svg .role-mark:not(.mark-rule) path, svg .role-mark text').length;
+}
+
 async function look(browser, view, problems, seen) {
   const context = await browser.newContext({...view, offline: true});
   const page = await context.newPage();
@@ -41,7 +47,8 @@ async function look(browser, view, problems, seen) {
   const figures = await page.$$eval('.vega', (elements) =>
     elements.map((e) => ({
       id: e.id,
-      marks: e.querySelectorAll('svg .role-mark path, svg .role-mark text, svg .role-mark line, svg .role-mark rect').length,
+      // Rules are of zero lines and intervals: they are no sign of data by themselves.
+      marks: e.querySelectorAll('svg .role-mark:not(.mark-rule) path, svg .role-mark text').length,
       labelled: e.querySelector('[role="graphics-document"][aria-label]') !== null,
       width: Math.max(0, ...[...e.querySelectorAll('svg')].map((svg) => svg.getBoundingClientRect().width)),
       room: e.clientWidth,
@@ -58,16 +65,27 @@ async function look(browser, view, problems, seen) {
     seen.scripts = await page.$$eval('script:not([type])', (all) => all.length);
     seen.tables = await page.$$eval('table', (all) => all.length);
     // Every choice of every figure draws something.
-    for (const select of await page.$$('.vega-bindings select')) {
-      const values = await select.$$eval('option', (options) => options.map((o) => o.value));
-      for (const value of [values[values.length - 1], values[0]]) await select.selectOption(value);
+    for (const element of await page.$$('.vega')) {
+      const id = await element.getAttribute('id');
+      for (const select of await element.$$('.vega-bindings select')) {
+        const initial = await select.inputValue();
+        const values = await select.$$eval('option', (options) => options.map((o) => o.value));
+        for (const value of [...values, initial]) {
+          await select.selectOption(value);
+          const marks = await element.evaluate(countMarksWhenDrawn);
+          if (marks === 0) say(`figure ${id} has no marks with ${value} chosen`);
+          seen.choices = (seen.choices ?? 0) + 1;
+        }
+      }
     }
     for (const box of await page.$$('.vega-bindings input[type=checkbox]')) await box.click();
     // The menu offers both formats.
     const formats = await page.$$eval('.vega-embed', (all) => all.map((e) => e.querySelectorAll('.vega-actions a').length));
     if (formats.some((count) => count !== 2)) say(`a figure's menu offers ${formats} formats, not 2`);
     await page.emulateMedia({media: 'print'});
-    await page.pdf({path: screenshots ? path.join(screenshots, 'print.pdf') : undefined, format: 'A4'});
+    const printed = await page.pdf({path: screenshots ? path.join(screenshots, 'print.pdf') : undefined, format: 'A4'});
+    seen.printed = printed.length;
+    if (printed.subarray(0, 5).toString() !== '%PDF-' || printed.length < 20000) say(`printing gives ${printed.length} bytes`);
     await page.emulateMedia({media: 'screen'});
   }
   if (screenshots) {

@@ -34,7 +34,7 @@ class TrainProgram : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   Arguments Train(const std::string& name, Arguments more = {}) const {
-    Arguments arguments = {"train", "lenet5", "--train-images",         "4000", "--epochs",
+    Arguments arguments = {"train", "lenet5", "--train-images",         "2000", "--epochs",
                            "4",     "-o",     (folder_ / name).string()};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
@@ -169,16 +169,24 @@ TEST_F(TrainProgram, SharpnessResumesModelByModelAndChangesNothing) {
   ASSERT_EQ(rows.size(), 3u);
   EXPECT_TRUE(std::any_of(rows[0].points.begin(), rows[0].points.end(),
                           [](const auto& p) { return p.surface.starts_with("line:m2@"); }));
-  // Another line joins the first.
-  Arguments another = quick({"sharpness", models[0], models[1], "--line", models[0], models[1], "--store", whole});
-  EXPECT_EQ(RunSteadfast(another).exit_code, 0);
+  // Other lines join the first: to a file of the same name elsewhere too, and however its path is written.
+  fs::create_directories(folder_ / "elsewhere");
+  const fs::path namesake = folder_ / "elsewhere" / "m2.onnx";
+  fs::copy_file(models[1], namesake);
+  Arguments others =
+      quick({"sharpness", models[0], models[2], namesake.string(), "--line", models[0],
+             (folder_ / "elsewhere" / ".." / "elsewhere" / "m2.onnx").string(), "--line", models[0], models[2]});
+  others.insert(others.end(), {"--store", whole});
+  const ProcessResult joined = RunSteadfast(others);
+  EXPECT_EQ(joined.exit_code, 0) << joined.errors;
   const auto lines = store::Store::OpenForReading(whole).Sharpness();
   ASSERT_EQ(lines.size(), 3u);
-  for (const char* target : {"line:m1@", "line:m2@"}) {
+  for (const std::string& target : {models[2], namesake.string()}) {
+    const std::string surface = "line:" + model::NameWithHash(model::ReadModelFile(target));
     EXPECT_TRUE(std::any_of(lines.begin(), lines.end(), [&](const auto& row) {
-      return row.model == rows[0].model && std::any_of(row.points.begin(), row.points.end(),
-                                                       [&](const auto& p) { return p.surface.starts_with(target); });
-    })) << target;
+      return row.model == rows[0].model && std::count_if(row.points.begin(), row.points.end(),
+                                                         [&](const auto& p) { return p.surface == surface; }) == 3;
+    })) << surface;
   }
   // Other settings are another measurement, beside the first.
   Arguments other = quick({"sharpness", models[0], "--store", whole, "--seed", "2"});
@@ -263,6 +271,7 @@ TEST_F(TrainProgram, StudyMeasuresSharpnessOnceAndSweeps) {
   const fs::path file = folder_ / "small.yaml", output = folder_ / "out";
   WriteFileWhole(file, R"(study: small
 train: {train_images: 300, epochs: 1}
+widths: [W2A2]
 seeds: [0, 1, 2]
 recipes: {standard: {}, as: {sparsity: "l1:1e-4"}}
 inject: {faults: [flip], rates: [1e-2], trials: 2}
@@ -282,7 +291,7 @@ parts:
   ASSERT_EQ(second.Sharpness().size(), 3u);
   EXPECT_EQ(first.Sharpness()[0].values, second.Sharpness()[0].values);
   EXPECT_EQ(first.Sweeps().size(), 1u);
-  EXPECT_EQ(first.Models()[3].label, "lenet5-w4a4-as-seed0");
+  EXPECT_EQ(first.Models()[3].label, "lenet5-w2a2-as-seed0");
   EXPECT_EQ(first.Sweeps()[0].model, first.Models()[3].id);
   const std::string page = ReadTextFile(output / "report.html");
   for (const char* section : {"sharpness", "tie", "criticality"})

@@ -31,7 +31,8 @@ constexpr double kStepOfRadius = 2.5;
 constexpr double kEta = 0.01;
 // How far lines go: filter-normalized directions in units of the filters' norms, eigenvectors of ||Q(w)||.
 constexpr double kFilterExtent = 0.5, kEigenvectorExtent = 0.1;
-constexpr double kUnit = 0x1p-20;  // of the engine's losses
+constexpr double kUnit = 0x1p-20;     // of the engine's losses and margins
+constexpr double kSameMargin = 1e-4;  // of the largest logit
 
 // T of the adaptive form, |Q(w)| + eta; ones where not adaptive.
 Tensor ScalesOf(const WeightLoss& loss, bool adaptive) {
@@ -48,9 +49,14 @@ Tensor OnSphere(const Tensor& u, double radius) {
   return u * (radius / (u.norm().item<double>() + 1e-30));
 }
 
-// The engine's view: mean loss increase under random flips. accuracy: LibTorch's on the same images, without faults.
-Estimate FaultSharpness(const SharpnessInput& input, const std::vector<int64_t>& chosen, double accuracy, double rate,
-                        const SharpnessSettings& settings, const Cancellation* cancellation) {
+// A network on the chosen images, as the engine runs it.
+struct EngineView {
+  engine::EvaluationSet set;
+  engine::Golden golden;
+};
+
+EngineView ViewOf(const model::QuantizedModel& model, const SharpnessInput& input, const std::vector<int64_t>& chosen,
+                  const Cancellation* cancellation) {
   std::vector<uint8_t> bytes, labels;
   const int64_t pixels = input.images.shape.pixels();
   for (int64_t index : chosen) {
@@ -58,23 +64,48 @@ Estimate FaultSharpness(const SharpnessInput& input, const std::vector<int64_t>&
                  input.images.images.begin() + (index + 1) * pixels);
     labels.push_back(input.images.labels[static_cast<size_t>(index)]);
   }
-  const engine::EvaluationSet set = engine::MakeEvaluationSet(input.model, bytes, labels);
-  const engine::Golden golden = engine::RunGolden(input.model, set, 1, cancellation);
-  if (golden.scores.correct != std::llround(accuracy * static_cast<double>(chosen.size()))) {
+  EngineView view{engine::MakeEvaluationSet(model, bytes, labels), {}};
+  view.golden = engine::RunGolden(model, view.set, 1, cancellation);
+  return view;
+}
+
+// What LibTorch measures is the network that the engine runs: every prediction is the same, and every margin (a code
+// that differed anywhere would move one by more than the rounding of sums allows for).
+void HoldToEngine(const std::string& name, const WeightLoss& loss, const Tensor& labels, const EngineView& view) {
+  const Tensor logits = loss.Logits().to(torch::kDouble).contiguous();
+  const int64_t classes = logits.size(1);
+  for (int64_t i = 0; i < logits.size(0); ++i) {
+    const double* own = logits.data_ptr<double>() + i * classes;
+    const int64_t label = labels[i].item<int64_t>();
+    double best_other = -INFINITY, largest = 1;
+    for (int64_t c = 0; c < classes; ++c) {
+      if (c != label) best_other = std::max(best_other, own[c]);
+      largest = std::max(largest, std::abs(own[c]));
+    }
+    const auto place = static_cast<size_t>(i);
+    const int64_t prediction = std::max_element(own, own + classes) - own;
+    const double margin = own[label] - best_other, engines = static_cast<double>(view.golden.margins[place]) * kUnit;
+    if (prediction == view.golden.predictions[place] && std::abs(margin - engines) <= kSameMargin * largest) continue;
     throw Error(fmt::format(
-        "{}: LibTorch and the engine disagree ({} images right there, {} here): what would be "
-        "measured is another network",
-        input.model.name, std::llround(accuracy * static_cast<double>(chosen.size())), golden.scores.correct));
+        "{}: LibTorch and the engine disagree on training image {} (class {} and margin {:.6f} there, {} and {:.6f} "
+        "here), so what would be measured is another network; please report it, with the model file. steadfast inject "
+        "and sweep need no LibTorch and are not affected",
+        name, i, prediction, margin, view.golden.predictions[place], engines));
   }
-  engine::Evaluator evaluator(input.model, set);
-  const memory::MemoryImage image(input.model, {});
+}
+
+// The engine's view of sharpness: mean loss increase under random flips.
+Estimate FaultSharpness(const model::QuantizedModel& model, const EngineView& view, double rate,
+                        const SharpnessSettings& settings, const Cancellation* cancellation) {
+  engine::Evaluator evaluator(model, view.set);
+  const memory::MemoryImage image(model, {});
   const campaign::TrialContext context{"", "", StreamOf(settings.seed, kFaultStream), image.layout().word_bits,
-                                       static_cast<int64_t>(chosen.size())};
+                                       view.golden.scores.images};
   std::vector<double> increases;
   for (int64_t trial = 0; trial < settings.fault_trials; ++trial) {
     const store::TrialRow row = campaign::RunTrial(context, {.fault = "flip", .rate = rate, .trial = trial}, image,
-                                                   nullptr, evaluator, golden, cancellation);
-    increases.push_back(static_cast<double>(row.loss_sum - golden.scores.loss_sum) * kUnit /
+                                                   nullptr, evaluator, view.golden, cancellation);
+    increases.push_back(static_cast<double>(row.loss_sum - view.golden.scores.loss_sum) * kUnit /
                         static_cast<double>(row.images));
   }
   return MeanOf(increases);
@@ -102,6 +133,13 @@ class Meter {
   }
 
   SharpnessResult Measure() {
+    for (const LineTo& line : input_.lines) CheckLine(input_.model, line);
+    const EngineView view = ViewOf(input_.model, input_, chosen_, cancellation_);
+    HoldToEngine(input_.model.name, loss_, labels_, view);
+    for (const LineTo& line : input_.lines) {
+      HoldToEngine(line.label, WeightLoss(line.model, images_, labels_, torch::kFloat, cancellation_), labels_,
+                   ViewOf(line.model, input_, chosen_, cancellation_));
+    }
     const auto slope = loss_.SlopeAt();
     const auto clean = loss_.At();
     clean_loss_ = clean.loss;
@@ -115,7 +153,7 @@ class Meter {
     Balls("-relative", settings_.relative_radii, result_.weight_norm, false);
     Balls("-adaptive", settings_.adaptive_radii, 1.0, true);
     for (double radius : settings_.random_relative_radii) AddAverage("-relative", radius, result_.weight_norm, false);
-    Faults();
+    Faults(view);
     const Tensor vectors = Spectrum();
     Layers();
     Surfaces(vectors);
@@ -168,10 +206,10 @@ class Meter {
     Add("gaussian" + kind, average.value, average.standard_error, radius);
   }
 
-  void Faults() {
+  void Faults(const EngineView& view) {
     for (double rate : settings_.fault_rates) {
       Spend(0, "bit flips");
-      const Estimate increase = FaultSharpness(input_, chosen_, result_.accuracy, rate, settings_, cancellation_);
+      const Estimate increase = FaultSharpness(input_.model, view, rate, settings_, cancellation_);
       Add("fault-flip", increase.value, increase.standard_error, rate);
     }
   }

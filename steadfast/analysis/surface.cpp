@@ -15,22 +15,6 @@ double Place(int i, int points, double low, double high) {
   return points == 1 ? low : low + (high - low) * i / (points - 1);
 }
 
-// What fits on a straight line: the same graph with the same shapes.
-void CheckSameStructure(const model::QuantizedModel& a, const model::QuantizedModel& b, const std::string& label) {
-  bool same =
-      a.nodes.size() == b.nodes.size() && a.weights.size() == b.weights.size() && a.values.size() == b.values.size();
-  for (size_t i = 0; same && i < a.nodes.size(); ++i)
-    same = a.nodes[i].operation.index() == b.nodes[i].operation.index() && a.nodes[i].inputs == b.nodes[i].inputs &&
-           model::WeightOf(a.nodes[i]) == model::WeightOf(b.nodes[i]);
-  for (size_t i = 0; same && i < a.weights.size(); ++i) same = a.weights[i].shape == b.weights[i].shape;
-  for (size_t i = 0; same && i < a.values.size(); ++i)
-    same = a.values[i].shape == b.values[i].shape && a.values[i].coding.has_value() == b.values[i].coding.has_value() &&
-           (!a.values[i].coding || a.values[i].coding->bits == b.values[i].coding->bits);
-  if (!same)
-    throw InputError(
-        fmt::format("{} and {} differ in structure: there is no straight line between them", a.name, label));
-}
-
 float Between(float a, float b, double t) {
   return static_cast<float>((1 - t) * double{a} + t * double{b});
 }
@@ -64,6 +48,22 @@ model::QuantizedModel SurroundingsBetween(model::QuantizedModel a, const model::
 }
 
 }  // namespace
+
+void CheckLine(const model::QuantizedModel& a, const LineTo& to) {
+  const model::QuantizedModel& b = to.model;
+  bool same =
+      a.nodes.size() == b.nodes.size() && a.weights.size() == b.weights.size() && a.values.size() == b.values.size();
+  for (size_t i = 0; same && i < a.nodes.size(); ++i)
+    same = a.nodes[i].operation.index() == b.nodes[i].operation.index() && a.nodes[i].inputs == b.nodes[i].inputs &&
+           model::WeightOf(a.nodes[i]) == model::WeightOf(b.nodes[i]);
+  for (size_t i = 0; same && i < a.weights.size(); ++i) same = a.weights[i].shape == b.weights[i].shape;
+  for (size_t i = 0; same && i < a.values.size(); ++i)
+    same = a.values[i].shape == b.values[i].shape && a.values[i].coding.has_value() == b.values[i].coding.has_value() &&
+           (!a.values[i].coding || a.values[i].coding->bits == b.values[i].coding->bits);
+  if (!same)
+    throw InputError(
+        fmt::format("{} and {} differ in structure: there is no straight line between them", a.name, to.label));
+}
 
 Tensor FilterNormalizedDirection(const train::DifferentiableModel& network, uint64_t seed, uint64_t index) {
   const Tensor direction = NormalVector(network.weight_count(), seed, index).to(network.dtype());
@@ -103,7 +103,7 @@ std::vector<SurfacePoint> LossOnPlane(const WeightLoss& loss, const std::string&
 
 std::vector<SurfacePoint> LossBetween(const model::QuantizedModel& from, const LineTo& to, const Tensor& images,
                                       const Tensor& labels, int points, const Cancellation* cancellation) {
-  CheckSameStructure(from, to.model, to.label);
+  CheckLine(from, to);
   const Tensor way = train::DifferentiableModel(to.model).weights() - train::DifferentiableModel(from).weights();
   std::vector<SurfacePoint> surface;
   for (int i = 0; i < points; ++i) {

@@ -29,6 +29,9 @@ struct LineTo {
   model::QuantizedModel model;
 };
 
+// What fits on a straight line: the same graph with the same shapes. Throws InputError for others.
+void CheckLine(const model::QuantizedModel& from, const LineTo& to);
+
 // A normal random direction, filter by filter as long as the weights. [weights]
 torch::Tensor FilterNormalizedDirection(const train::DifferentiableModel& network, uint64_t seed, uint64_t index);
 

@@ -36,6 +36,16 @@ WeightLoss::Value WeightLoss::At(const Tensor& perturbation) const {
   return {loss / n, static_cast<double>(correct) / n};
 }
 
+Tensor WeightLoss::Logits() const {
+  const torch::NoGradGuard no_gradients;
+  std::vector<Tensor> batches;
+  for (int64_t first = 0; first < images(); first += kBatch) {
+    if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
+    batches.push_back(network_.Logits(images_.slice(0, first, first + kBatch)));
+  }
+  return torch::cat(batches);
+}
+
 WeightLoss::Slope WeightLoss::SlopeAt(const Tensor& perturbation) const {
   Slope slope{0, torch::zeros_like(weights())};
   for (int64_t first = 0; first < images(); first += kBatch) {

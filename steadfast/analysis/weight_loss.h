@@ -30,6 +30,9 @@ class WeightLoss {
   // perturbation: [weights], added to Q(w); undefined: none. Throws InterruptedError when cancelled, as all here.
   Value At(const torch::Tensor& perturbation = {}) const;
 
+  // [n, classes], at no perturbation.
+  torch::Tensor Logits() const;
+
   struct Slope {
     double loss;
     torch::Tensor gradient;  // [weights]

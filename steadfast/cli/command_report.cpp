@@ -57,7 +57,9 @@ void Run(const Options& options, const Cancellation& cancellation) {
     fmt::print("{}", report::ToTerminal(evidence, tie));
     return;
   }
-  WriteFileWhole(options.page, report::MakePage(evidence, tie, {options.command}));
+  const std::string page = report::MakePage(evidence, tie, {options.command});
+  WriteFileWhole(options.page, page);
+  if (const std::string remark = report::RemarkOnSize(page); !remark.empty()) fmt::print(stderr, "{}\n", remark);
   fmt::print("{}\n", options.page.string());
 }
 

@@ -44,6 +44,20 @@ train::TrainingData LoadTrainingData(const model::QuantizedModel& model, const S
   return data;
 }
 
+analysis::SharpnessResult Measure(const SharpnessCommand& command, const analysis::SharpnessInput& input,
+                                  const Cancellation& cancellation) {
+  const auto on_progress = [](double share, const std::string& text) {
+    Emit({{"event", "progress"}, {"share", share}, {"text", text}});
+  };
+  try {
+    return analysis::MeasureSharpness(input, command.settings, on_progress, &cancellation);
+  } catch (const c10::Error& error) {
+    const std::string message = error.what_without_backtrace();
+    throw Error(fmt::format("{}: LibTorch cannot compute this network: {}", command.model.string(),
+                            message.substr(0, message.find('\n'))));
+  }
+}
+
 }  // namespace
 
 void RunSharpness(const SharpnessCommand& command, const Cancellation& cancellation) {
@@ -55,13 +69,11 @@ void RunSharpness(const SharpnessCommand& command, const Cancellation& cancellat
       command.dataset.empty() ? Word(model::MetadataJson(model, "steadfast.dataset"), "name") : command.dataset;
   const train::TrainingData data = LoadTrainingData(model, command, dataset);
   analysis::SharpnessInput input{model, data.images, data.split.training, {}};
-  for (const auto& path : command.lines) input.lines.push_back({path.stem().string(), model::ReadModel(path)});
-  const auto result = analysis::MeasureSharpness(
-      input, command.settings,
-      [](double share, const std::string& text) {
-        Emit({{"event", "progress"}, {"share", share}, {"text", text}});
-      },
-      &cancellation);
+  for (const auto& path : command.lines) {
+    model::ModelFile file = model::ReadModelFile(path);
+    input.lines.push_back({model::NameWithHash(file), std::move(file.model)});
+  }
+  const analysis::SharpnessResult result = Measure(command, input, cancellation);
   Emit({{"event", "done"}, {"dataset", dataset}, {"data_sha256", data.hash}, {"result", analysis::ToJson(result)}});
 }
 

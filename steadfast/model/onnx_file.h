@@ -31,5 +31,7 @@ struct ModelFile {
   QuantizedModel model;
 };
 ModelFile ReadModelFile(const std::filesystem::path& path);
+// "lenet5-as-seed0@0123456789ab": the file's stem and the start of its hash.
+std::string NameWithHash(const ModelFile& file);
 
 }  // namespace steadfast::model

@@ -814,4 +814,8 @@ ModelFile ReadModelFile(const std::filesystem::path& path) {
   return {path, Sha256(bytes), FromOnnx(bytes, path.string())};
 }
 
+std::string NameWithHash(const ModelFile& file) {
+  return file.path.stem().string() + "@" + file.sha256.substr(0, 12);
+}
+
 }  // namespace steadfast::model

@@ -20,8 +20,8 @@ class Gatherer {
  public:
   void Add(const std::filesystem::path& path) {
     const store::Store store = store::Store::OpenForReading(path);
-    Source source{UniqueName(path.stem().string()), store.settings(), {}, {}, store.Claims(), store.Runs(),
-                  store.LastRunWasInterrupted()};
+    Source source{
+        UniqueName(path.stem().string()), path.string(), store.settings(), {}, {}, store.Claims(), store.Runs()};
     std::map<int64_t, int64_t> ids;  // the store's to ours
     for (ModelRow& model : store.Models()) {
       const int64_t own = model.id;
@@ -135,6 +135,37 @@ bool Evidence::Learned(const ModelRow& model) const {
   double best = 0;
   for (const ModelRow& other : models) best = std::max(best, other.accuracy());
   return model.accuracy() >= 0.5 * best;
+}
+
+std::map<std::string, std::vector<double>> Evidence::SharedRates(const std::vector<int64_t>& chosen) const {
+  const std::set<int64_t> wanted(chosen.begin(), chosen.end());
+  std::map<std::string, std::map<double, std::set<int64_t>>> having;
+  for (const TrialRow& trial : trials) {
+    if (trial.encoding != "twos" || trial.fault.starts_with("list:") || !wanted.contains(trial.model)) continue;
+    having[trial.fault][trial.rate].insert(trial.model);
+  }
+  std::map<std::string, std::vector<double>> shared;
+  for (const auto& [fault, rates] : having) {
+    size_t most = 0;
+    for (const auto& [rate, models_with] : rates) most = std::max(most, models_with.size());
+    for (const auto& [rate, models_with] : rates) {
+      if (models_with.size() == most) shared[fault].push_back(rate);
+    }
+  }
+  return shared;
+}
+
+std::string KindOf(const store::RunRow& run) {
+  const auto settings = nlohmann::json::parse(run.settings, nullptr, false);
+  if (settings.is_object() && settings.contains("sharpness")) return "sharpness";
+  if (settings.is_object() && settings.contains("kind")) return "sweep";
+  return run.command.starts_with("latency") ? "latency" : "trials";
+}
+
+bool Source::Interrupted() const {
+  const auto last =
+      std::find_if(runs.rbegin(), runs.rend(), [](const store::RunRow& run) { return KindOf(run) == "trials"; });
+  return last != runs.rend() && last->finished.empty();
 }
 
 std::string Evidence::GroupName(const ModelRow& model) const {

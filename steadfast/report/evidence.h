@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -14,13 +15,19 @@ namespace steadfast::report {
 // One store, with rows that name models by their place in Evidence::models.
 struct Source {
   std::string name;  // the file's stem
+  std::string path;  // as it was given
   nlohmann::json settings;
   std::vector<int64_t> models;  // ids, in the store's order
   std::vector<size_t> trials;   // indices into Evidence::trials
   std::vector<store::ClaimRow> claims;
   std::vector<store::RunRow> runs;
-  bool interrupted = false;
+
+  // Whether the last run that injects faults was killed or cancelled, or is still under way.
+  bool Interrupted() const;
 };
+
+// What a run did: "trials", "sharpness", "sweep" or "latency".
+std::string KindOf(const store::RunRow& run);
 
 struct SweptModel {
   store::SweepRow sweep;
@@ -41,6 +48,9 @@ struct Evidence {
   // Whether the network learned at all: at least half the fault-free accuracy of the best one. What answers by chance
   // has nothing to lose to faults, and is left out where damages are compared (ours).
   bool Learned(const store::ModelRow& model) const;
+  // The rates whose mean compares these networks, by kind of fault (two's complement): those that most of them have,
+  // which are those that all share, where they share any. A network that lacks one has no such mean.
+  std::map<std::string, std::vector<double>> SharedRates(const std::vector<int64_t>& models) const;
   // The model's group as short as it can be named here: without the width where all have one.
   std::string GroupName(const store::ModelRow& model) const;
 };

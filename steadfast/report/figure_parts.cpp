@@ -112,4 +112,27 @@ std::string CsvNumber(double value, const char* format) {
   return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "";
 }
 
+std::string CommandsOf(const std::vector<store::RunRow>& runs, const std::string& kind, const std::string& otherwise) {
+  std::vector<std::string> commands;
+  for (const auto& run : runs) {
+    const std::string command = "steadfast " + run.command;
+    if (KindOf(run) == kind && !run.command.empty() &&
+        std::find(commands.begin(), commands.end(), command) == commands.end())
+      commands.push_back(command);
+  }
+  return commands.empty() ? otherwise : fmt::format("{}", fmt::join(commands, "; "));
+}
+
+std::string CommandsOf(const Evidence& evidence, const std::string& kind, const std::string& otherwise) {
+  std::vector<store::RunRow> runs;
+  for (const Source& source : evidence.sources) runs.insert(runs.end(), source.runs.begin(), source.runs.end());
+  return CommandsOf(runs, kind, otherwise);
+}
+
+std::string FiguresCommand(const Evidence& evidence) {
+  std::string command = "steadfast report";
+  for (const Source& source : evidence.sources) command.append(" ").append(source.path);
+  return command + " --figures DIR";
+}
+
 }  // namespace steadfast::report

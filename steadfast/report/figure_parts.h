@@ -50,6 +50,13 @@ nlohmann::json TooltipOf(const std::vector<std::pair<std::string, std::string>>&
 nlohmann::json Choice(const std::string& name, const std::string& text, const std::vector<std::string>& ids,
                       const std::vector<std::string>& titles);
 
+// The commands that these runs were started with, each once; `otherwise` where none of them is of this kind (KindOf).
+std::string CommandsOf(const std::vector<store::RunRow>& runs, const std::string& kind, const std::string& otherwise);
+// The same over all stores.
+std::string CommandsOf(const Evidence& evidence, const std::string& kind, const std::string& otherwise);
+// "steadfast report a.sqlite b.sqlite --figures DIR": all figures of this report.
+std::string FiguresCommand(const Evidence& evidence);
+
 // A number for CSV; empty where it is not finite.
 std::string CsvNumber(double value, const char* format = "{:.6g}");
 

@@ -25,11 +25,6 @@ namespace {
 
 constexpr int64_t kMostPoints = 3000;  // single trials in a figure
 
-std::string CommandOf(const Source& source, const std::string& otherwise) {
-  return source.runs.empty() || source.runs.front().command.empty() ? otherwise
-                                                                    : "steadfast " + source.runs.front().command;
-}
-
 struct Range {
   double low = INFINITY, high = -INFINITY;
   void Take(double value) {
@@ -149,7 +144,7 @@ std::optional<Figure> AccuracyFigure(const Evidence& evidence, const Source& sou
       fmt::format("Lines of accuracy over fault rate for {} recipes and {} kinds of fault, between {:.1f} and {:.1f} "
                   "percent.",
                   groups.size(), faults.size(), means.low, means.high),
-      CommandOf(source, "steadfast inject"),
+      CommandsOf(source.runs, "trials", "steadfast inject"),
       spec,
       csv};
 }
@@ -284,7 +279,7 @@ std::optional<Figure> DifferencesFigure(const Evidence& evidence, const Source& 
                 "first is better.",
       fmt::format("Lines of the difference in accuracy over fault rate for {} pairs{}.", pairs.size(),
                   claims ? ", one for each claim" : ""),
-      CommandOf(source, "steadfast inject"),
+      CommandsOf(source.runs, "trials", "steadfast inject"),
       spec,
       csv};
 }
@@ -353,31 +348,58 @@ std::optional<Figure> SparsityFigure(const Evidence& evidence) {
 }
 
 std::optional<Figure> SparsityDamageFigure(const Evidence& evidence) {
-  std::map<int64_t, std::map<std::string, std::vector<double>>> accuracies;  // model, fault
-  for (const auto& t : evidence.trials) {
-    if (!t.fault.starts_with("list:") && t.encoding == "twos")
-      accuracies[t.model][t.fault].push_back(100 * t.accuracy());
-  }
   std::vector<int64_t> models;
-  std::vector<std::string> panels = {"fault-free accuracy, %"};
-  std::string csv = "group,network,zeros,quantity,value\n";
   for (const auto& model : evidence.models) {
-    if (!model.zero_share || !accuracies.contains(model.id) || !evidence.Learned(model)) continue;
-    models.push_back(model.id);
-    const auto add = [&](const std::string& quantity, double value) {
-      csv += fmt::format("{},{},{:.3f},{},{:.4f}\n", CsvField(evidence.GroupName(model)), CsvField(model.label),
-                         100 * *model.zero_share, CsvField(quantity), value);
+    if (model.zero_share && evidence.Learned(model)) models.push_back(model.id);
+  }
+  // Accuracy by fault, model and rate: of the rates that compare them.
+  const auto shared = evidence.SharedRates(models);
+  std::map<std::string, std::map<int64_t, std::map<double, std::vector<double>>>> accuracies;
+  for (const auto& t : evidence.trials) {
+    const auto rates = shared.find(t.fault);
+    if (t.encoding == "twos" && rates != shared.end() &&
+        std::find(rates->second.begin(), rates->second.end(), t.rate) != rates->second.end())
+      accuracies[t.fault][t.model][t.rate].push_back(100 * t.accuracy());
+  }
+  std::vector<int64_t> drawn;
+  std::vector<std::string> panels = {"fault-free accuracy, %"}, layers = {"all"}, layer_titles = {"all layers"};
+  std::string csv = "group,network,layer,zeros,quantity,value\n";
+  for (int64_t id : models) {
+    const auto& model = evidence.model(id);
+    std::vector<std::pair<std::string, double>> values = {{panels[0], 100 * model.accuracy()}};
+    for (const auto& [fault, of_models] : accuracies) {
+      const auto found = of_models.find(id);
+      if (found == of_models.end() || found->second.size() < shared.at(fault).size()) continue;
+      std::vector<double> means;
+      for (const auto& [rate, of_trials] : found->second) means.push_back(statistics::Mean(of_trials));
+      values.emplace_back("points lost to " + FaultTitle(fault), 100 * model.accuracy() - statistics::Mean(means));
+      if (std::find(panels.begin(), panels.end(), values.back().first) == panels.end())
+        panels.push_back(values.back().first);
+    }
+    if (values.size() == 1) continue;
+    drawn.push_back(id);
+    const auto add = [&](const std::string& layer, double zeros) {
+      for (const auto& [quantity, value] : values) {
+        csv += fmt::format("{},{},{},{:.3f},{},{:.4f}\n", CsvField(evidence.GroupName(model)), CsvField(model.label),
+                           layer, 100 * zeros, CsvField(quantity), value);
+      }
     };
-    add(panels[0], 100 * model.accuracy());
-    for (const auto& [fault, values] : accuracies[model.id]) {
-      const std::string panel = "points lost to " + FaultTitle(fault);
-      if (std::find(panels.begin(), panels.end(), panel) == panels.end()) panels.push_back(panel);
-      add(panel, 100 * model.accuracy() - statistics::Mean(values));
+    add("all", *model.zero_share);
+    for (const auto& layer : model.layers) {
+      if (!layer.zero_share) continue;
+      auto place = std::find(layer_titles.begin() + 1, layer_titles.end(), layer.name);
+      if (place == layer_titles.end()) {
+        layers.push_back(fmt::format("l{}", layers.size()));
+        place = layer_titles.insert(place, layer.name);
+      }
+      add(layers[static_cast<size_t>(place - layer_titles.begin())], *layer.zero_share);
     }
   }
-  if (models.size() < 2) return std::nullopt;
-  const auto groups = GroupsOf(evidence, models);
+  if (drawn.size() < 2) return std::nullopt;
+  const auto groups = GroupsOf(evidence, drawn);
   const json spec = {
+      {"params", {Choice("which", "zeros of", layers, layer_titles)}},
+      {"transform", {{{"filter", "datum.layer == which"}}}},
       {"facet", Panels("quantity", panels)},
       {"resolve", {{"scale", {{"y", "independent"}}}}},
       {"spec",
@@ -396,10 +418,11 @@ std::optional<Figure> SparsityDamageFigure(const Evidence& evidence) {
   return Figure{
       "sparsity-damage",
       "Sparsity against accuracy and damage",
-      "One point a network. Points lost: fault-free accuracy minus accuracy under faults, mean over all rates "
-      "and trials that the stores hold. Networks that did not learn (under half the best accuracy) are left out.",
-      fmt::format("Scatter of {} networks: zero activations against accuracy and points lost.", models.size()),
-      "steadfast inject",
+      "One point a network; choose the layer whose zeros count below. Points lost: fault-free accuracy minus accuracy "
+      "under faults, mean over trials and over the rates that the networks share, stored in two's complement. Networks "
+      "that did not learn (under half the best accuracy) are left out.",
+      fmt::format("Scatter of {} networks: zero activations against accuracy and points lost.", drawn.size()),
+      CommandsOf(evidence, "trials", "steadfast inject"),
       spec,
       csv};
 }
@@ -487,7 +510,7 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
                 "How many of the test set's predictions change when one bit flips, mean over all bits of that position "
                 "in the layer: every bit was flipped, none was sampled.",
                 fmt::format("Heat map over {} layers and bit positions.", order.size()),
-                "steadfast sweep MODEL --store STORE",
+                CommandsOf(evidence, "sweep", "steadfast sweep MODEL --store STORE"),
                 spec,
                 csv};
 }
@@ -545,7 +568,7 @@ std::optional<Figure> LatencyFigure(const Evidence& evidence) {
                 "Is sparsity latency?",
                 "Time of each weighted layer with the dense and the zero-skipping path of the engine, on one thread.",
                 "Bars of nanoseconds an image by layer and path.",
-                "steadfast latency MODEL --store STORE",
+                CommandsOf(evidence, "latency", "steadfast latency MODEL --store STORE"),
                 spec,
                 csv};
 }
@@ -590,7 +613,7 @@ std::optional<Figure> TrainingFigure(const Evidence& evidence) {
       "One line a network. The loss includes penalties on activations, and under sharpness-aware training it is "
       "that of the first pass.",
       fmt::format("Validation accuracy and training loss over epochs of {} networks.", models.size()),
-      "steadfast train",
+      "steadfast train (kept in each model file: steadfast inspect MODEL)",
       spec,
       csv};
 }

@@ -21,7 +21,9 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* kMeasuredBy = "steadfast sharpness MODEL... --store STORE";
+std::string MeasuredBy(const Evidence& evidence) {
+  return CommandsOf(evidence, "sharpness", "steadfast sharpness MODEL... --store STORE");
+}
 
 const store::SharpnessRow* RowOf(const Evidence& evidence, int64_t model) {
   for (const auto& row : evidence.sharpness) {
@@ -115,7 +117,7 @@ std::optional<Figure> SharpnessFigure(const Evidence& evidence) {
       "of the loss in the quantized weights, with rounding passed straight through.",
       fmt::format("Strips of points of {} measures for {} recipes; choose the measure below the figure.", ids.size(),
                   groups.size()),
-      kMeasuredBy,
+      MeasuredBy(evidence),
       spec,
       csv};
 }
@@ -173,7 +175,7 @@ std::optional<Figure> SpectrumFigure(const Evidence& evidence) {
                   "{:.2g}; the first network of each recipe. A tail further to the right is a sharper minimum.",
                   width),
       fmt::format("Density of eigenvalues between {:.3g} and {:.3g} for {} networks.", low, high, models.size()),
-      kMeasuredBy,
+      MeasuredBy(evidence),
       spec,
       csv};
 }
@@ -216,7 +218,7 @@ std::optional<Figure> SurfaceFigure(const Evidence& evidence) {
       "From each network (0) both ways; the first network of each recipe. Random directions have, filter by "
       "filter, the norm of the weights (Li et al., 2018); along eigenvectors the unit is the norm of all weights.",
       fmt::format("Curves of the loss along {} directions for {} networks.", panels.size(), drawn.size()),
-      kMeasuredBy,
+      MeasuredBy(evidence),
       spec,
       csv};
 }
@@ -257,7 +259,7 @@ std::optional<Figure> BetweenFigure(const Evidence& evidence) {
       "Quantized weights, biases and activation scales all move together. A hill between two networks means that "
       "they lie in different valleys.",
       fmt::format("Loss and accuracy on {} lines.", pairs.size()),
-      "steadfast sharpness A B --line A B --store STORE",
+      MeasuredBy(evidence),
       spec,
       csv};
 }
@@ -296,8 +298,9 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence) {
       const double half_x = (x[1] - x[0]) / 2, half_y = (y[1] - y[0]) / 2;
       for (const auto* p : points) {
         if (!std::isfinite(p->loss)) continue;
-        csv += fmt::format("cell,{},{},{:.5g},{:.5g},{:.5g},{:.5g},{:.4g},{:.2f},,\n", name, surface, p->x - half_x,
-                           p->y - half_y, p->x + half_x, p->y + half_y, std::max(p->loss, 1e-6), 100 * p->accuracy);
+        csv += fmt::format("cell,{},{},{:.5g},{:.5g},{:.5g},{:.5g},{:.4g},{:.2f},,\n", name, CsvField(surface),
+                           p->x - half_x, p->y - half_y, p->x + half_x, p->y + half_y, std::max(p->loss, 1e-6),
+                           100 * p->accuracy);
       }
       std::vector<double> levels;
       for (int k = 1; k <= 8; ++k) levels.push_back(lowest + (highest - lowest) * k / 9);
@@ -305,7 +308,7 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence) {
         ++line;
         int place = 0;
         for (const auto& [px, py] : contour.points) {
-          csv += fmt::format("line,{},{},{:.4g},{:.4g},,,{:.4g},,{},{:04}\n", name, surface, px, py,
+          csv += fmt::format("line,{},{},{:.4g},{:.4g},,,{:.4g},,{},{:04}\n", name, CsvField(surface), px, py,
                              std::pow(10.0, contour.level), line, place++);
         }
       }
@@ -358,14 +361,14 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence) {
       "the unit is the norm of all weights.",
       fmt::format("Contours of the loss on {} planes for {} networks; choose below the figure.", surfaces.size(),
                   ids.size()),
-      kMeasuredBy,
+      MeasuredBy(evidence),
       spec,
       csv};
 }
 
-std::optional<Figure> TieFigure(const Evidence&, const Tie& tie) {
+std::optional<Figure> TieFigure(const Evidence& evidence, const Tie& tie) {
   if (tie.rows.empty()) return std::nullopt;
-  std::vector<std::string> scopes, damages, damage_titles;
+  std::vector<std::string> scopes, damages, damage_titles, kinds, kind_titles;
   std::string csv = "scope,damage,kind,predictor,value,low,high,networks\n";
   for (const TieRow& row : tie.rows) {
     if (std::find(scopes.begin(), scopes.end(), row.scope) == scopes.end()) scopes.push_back(row.scope);
@@ -374,18 +377,23 @@ std::optional<Figure> TieFigure(const Evidence&, const Tie& tie) {
       damages.push_back(damage);
       damage_titles.push_back(tie.damages[row.damage].title);
     }
-    const std::pair<const char*, const Correlation*> kinds[] = {
-        {"spearman", &row.spearman}, {"kendall", &row.kendall}, {"within", &row.within}, {"partial", &row.partial}};
-    for (const auto& [kind, c] : kinds) {
+    const std::tuple<const char*, const char*, const Correlation*> all[] = {
+        {"spearman", "Spearman", &row.spearman},
+        {"kendall", "Kendall", &row.kendall},
+        {"within", "within recipes", &row.within},
+        {"partial", "sparsity and norm held", &row.partial}};
+    for (const auto& [kind, title, c] : all) {
       if (!std::isfinite(c->value)) continue;
+      if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
+        kinds.emplace_back(kind);
+        kind_titles.emplace_back(title);
+      }
       csv += fmt::format("{},{},{},{},{:.3f},{},{},{}\n", row.scope, damage, kind,
                          CsvField(tie.predictors[row.predictor].title), c->value, CsvNumber(c->interval.low, "{:.3f}"),
                          CsvNumber(c->interval.high, "{:.3f}"), row.networks);
     }
   }
-  json params = {Choice("damage", "damage", damages, damage_titles),
-                 Choice("kind", "correlation", {"spearman", "kendall", "within", "partial"},
-                        {"Spearman", "Kendall", "within recipes", "sparsity and norm held"})};
+  json params = {Choice("damage", "damage", damages, damage_titles), Choice("kind", "correlation", kinds, kind_titles)};
   if (scopes.size() > 1) params.push_back(Choice("scope", "networks", scopes, scopes));
   const std::string filter = std::string("datum.damage == damage && datum.kind == kind") +
                              (scopes.size() > 1 ? " && datum.scope == scope" : "");
@@ -423,7 +431,7 @@ std::optional<Figure> TieFigure(const Evidence&, const Tie& tie) {
                 "intervals of a bootstrap over recipes and networks. Right of zero: more of it, more damage.",
                 fmt::format("Forest plot of the rank correlations of {} measures with {} kinds of damage.",
                             tie.predictors.size(), damages.size()),
-                "steadfast report STORE... --figures DIR",
+                FiguresCommand(evidence),
                 spec,
                 csv};
 }
@@ -434,8 +442,11 @@ std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie)
   std::map<std::pair<int64_t, std::string>, std::map<int64_t, std::vector<double>>> trials;  // model, damage; trial
   for (const auto& t : evidence.trials) {
     if (t.encoding != "twos") continue;
-    for (const auto& damage : {fmt::format("{} {}", t.fault, FormatShortest(t.rate)), t.fault + " mean"})
-      trials[{t.model, damage}][t.trial].push_back(100 * t.accuracy());
+    trials[{t.model, fmt::format("{} {}", t.fault, FormatShortest(t.rate))}][t.trial].push_back(100 * t.accuracy());
+    const auto rates = tie.mean_rates.find(t.fault);
+    if (rates != tie.mean_rates.end() &&
+        std::find(rates->second.begin(), rates->second.end(), t.rate) != rates->second.end())
+      trials[{t.model, t.fault + " mean"}][t.trial].push_back(100 * t.accuracy());
   }
   std::string csv = "group,network";
   for (size_t p = 0; p < tie.predictors.size(); ++p) csv += fmt::format(",p{}", p);
@@ -514,7 +525,7 @@ std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie)
                 "Measure against damage, network by network",
                 "One point a network; lines are 95 % t intervals over its trials. Choose both axes below.",
                 fmt::format("Scatter of {} networks.", tie.networks.size()),
-                "steadfast report STORE... --figures DIR",
+                FiguresCommand(evidence),
                 spec,
                 csv};
 }

@@ -9,6 +9,7 @@
 #include "steadfast/base/version.h"
 #include "steadfast/report/assets.h"
 #include "steadfast/report/figure.h"
+#include "steadfast/report/figure_parts.h"  // FiguresCommand
 #include "steadfast/report/html.h"
 #include "steadfast/report/story.h"
 
@@ -88,8 +89,6 @@ class Page {
     return text;
   }
 
-  std::string FiguresCommand() const { return "steadfast report STORE... --figures DIR"; }
-
   void Verdicts() {
     std::string body;
     for (const Source& source : evidence_.sources) {
@@ -117,7 +116,7 @@ class Page {
       if (source.trials.empty()) continue;
       if (evidence_.sources.size() > 1) body += "<h3>" + Escape(source.name) + "</h3>\n";
       body += Paragraph(ExtentOf(evidence_, source) + ".");
-      if (source.interrupted) {
+      if (source.Interrupted()) {
         body += "<p class=\"note\">The last run on this store has not finished: this is not the whole campaign.</p>\n";
       }
       body += Draw(AccuracyFigure(evidence_, source)) + FoldedTable(AccuracyTable(evidence_, source), 20) +
@@ -146,7 +145,7 @@ class Page {
         "measure (of which the loss under bit flips is measured with faults, on training images) and by the accuracy "
         "they lose. Within recipes: only what differs between training seeds of a recipe. "
         "Sparsity and norm held: what is left when the share of zero activations and the norm of the weights are taken "
-        "out.");
+        "out. Damage is that of codes stored in two's complement.");
     body += Draw(TieFigure(evidence_, tie_)) + Draw(TieScatterFigure(evidence_, tie_));
     for (const auto& scope : ScopesOf(tie_)) body += FoldedTable(TieStoryTable(tie_, scope, 0), 12);
     Add("tie", "The tie between sharpness and damage", std::move(body));
@@ -180,7 +179,7 @@ class Page {
         "any machine and any number of threads, training and sharpness on the same type of machine with the same "
         "libraries. "
         "Each figure's data as CSV, and its specification:");
-    body += "<p><code>" + Escape(FiguresCommand()) + "</code></p>\n";
+    body += "<p><code>" + Escape(FiguresCommand(evidence_)) + "</code></p>\n";
     if (!options_.command.empty())
       body += "<p>This page: <code>" + Escape("steadfast " + options_.command) + "</code></p>\n";
     for (const Source& source : evidence_.sources) {
@@ -254,6 +253,13 @@ class Page {
 
 std::string MakePage(const Evidence& evidence, const Tie& tie, const PageOptions& options) {
   return Page(evidence, tie, options).Make();
+}
+
+std::string RemarkOnSize(const std::string& page) {
+  constexpr size_t kComfortable = 5'000'000;  // bytes
+  if (page.size() <= kComfortable) return "";
+  return fmt::format("The page has {:.1f} MB; a report of fewer stores opens sooner and is easier to send",
+                     static_cast<double>(page.size()) / 1e6);
 }
 
 }  // namespace steadfast::report

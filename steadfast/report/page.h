@@ -17,4 +17,7 @@ struct PageOptions {
 // and tables only.
 std::string MakePage(const Evidence& evidence, const Tie& tie, const PageOptions& options);
 
+// What to say of a page that is larger than 5 MB, the size that opens quickly and goes by mail; empty for others.
+std::string RemarkOnSize(const std::string& page);
+
 }  // namespace steadfast::report

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
@@ -115,6 +116,13 @@ TEST(Page, NamesAndTextsCanNotInject) {
   EXPECT_EQ(Count(page, "<script>"), FigureLibraries().empty() ? 0u : 4u);
   EXPECT_EQ(Count(text, "<script"), Count(text, "<script type=\"application/json\""));
   EXPECT_NE(page.find("default-src 'none'"), std::string::npos);
+  // Data end where their element ends: each is JSON to its last byte.
+  const std::string opening = "<script type=\"application/json\"";
+  for (size_t at = page.find(opening); at != std::string::npos; at = page.find(opening, at + 1)) {
+    const size_t first = page.find('>', at) + 1;
+    EXPECT_FALSE(
+        nlohmann::json::parse(page.substr(first, page.find("</script", first) - first), nullptr, false).is_discarded());
+  }
 }
 
 TEST(Page, LoadsNothing) {

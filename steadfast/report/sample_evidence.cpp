@@ -46,30 +46,37 @@ store::ModelRow ModelOf(int64_t id, int recipe, int64_t seed, const std::string&
   return model;
 }
 
-store::SharpnessRow SharpnessOf(const store::ModelRow& model, int recipe, const std::string& other) {
+store::SharpnessRow SharpnessOf(const store::ModelRow& model, int recipe, const std::string& mark,
+                                const std::string& other) {
   store::SharpnessRow row;
   row.model = model.id;
-  row.settings = "{\"images\": 100}";
+  row.settings =
+      nlohmann::json({{"images", 100}, {"note", mark}}).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   row.images = 100;
   const double sharp = 3.0 - recipe + Unit(model.id, 0, 1);
-  row.values = {{"weight-norm", "", 0, 10 + Unit(model.id, 0, 2), 0}, {"sam-relative", "", 0.02, sharp, 0},
-                {"gaussian-relative", "", 0.2, sharp / 50, 0.001},    {"fault-flip", "", 1e-3, sharp / 100, 0.001},
-                {"hessian-eigenvalue", "", 1, 10 * sharp, 0.01},      {"hessian-trace", "", 0, 50 * sharp, 2},
-                {"hessian-trace", "conv1.weight", 0, 20 * sharp, 2}};
+  row.values = {{"weight-norm", "", 0, 10 + Unit(model.id, 0, 2), 0},
+                {"sam-relative", "", 0.02, sharp, 0},
+                {"gaussian-relative", "", 0.2, sharp / 50, 0.001},
+                {"fault-flip", "", 1e-3, sharp / 100, 0.001},
+                {"hessian-eigenvalue", "", 1, 10 * sharp, 0.01},
+                {"hessian-trace", "", 0, 50 * sharp, 2},
+                {"hessian-trace", "conv1" + mark + ".weight", 0, 20 * sharp, 2},
+                {"measure" + mark, "", 1, sharp, 0}};
   for (int i = 0; i < 12; ++i) row.density.push_back({i % 2, i == 11 ? 10 * sharp : 0.2 * i - 0.5, 1.0 / 12});
-  for (const char* line : {"filter", "eigenvector-1"}) {
+  for (const std::string& line : {std::string("filter"), "eigenvector-1" + mark}) {
     for (int i = -3; i <= 3; ++i) row.points.push_back({line, 0.1 * i, 0, 0.2 + 0.05 * sharp * i * i, 0.9});
   }
   for (int j = -3; j <= 3; ++j) {
     for (int i = -3; i <= 3; ++i)
-      row.points.push_back({"filter-plane", 0.1 * i, 0.1 * j, 0.2 + 0.05 * sharp * (i * i + 2.0 * j * j), 0.9});
+      row.points.push_back(
+          {"filter" + mark + "-plane", 0.1 * i, 0.1 * j, 0.2 + 0.05 * sharp * (i * i + 2.0 * j * j), 0.9});
   }
   for (int i = 0; i <= 4; ++i) row.points.push_back({"line:" + other, 0.25 * i, 0, 0.3 + i * (4 - i) * 0.2, 0.8});
   return row;
 }
 
-void AddTrials(const store::ModelRow& model, int recipe, Evidence& evidence, Source& source) {
-  for (const char* fault : {"flip", "sa0"}) {
+void AddTrials(const store::ModelRow& model, int recipe, const std::string& mark, Evidence& evidence, Source& source) {
+  for (const std::string& fault : {std::string("flip"), "sa0" + mark}) {
     for (double rate : {1e-3, 1e-2, 1e-1}) {
       for (int64_t trial = 0; trial < 4; ++trial) {
         store::TrialRow t;
@@ -94,7 +101,7 @@ store::ClaimRow ClaimOf(const std::string& mark) {
                            {"difference", "as" + mark + " minus standard"},
                            {"seeds", {1, 2, 3}},
                            {"grid", nlohmann::json::array()}};
-  for (const char* fault : {"flip", "sa0"}) {
+  for (const std::string& fault : {std::string("flip"), "sa0" + mark}) {
     for (double rate : {1e-3, 1e-2, 1e-1}) {
       detail["grid"].push_back({{"fault", fault},
                                 {"encoding", "twos"},
@@ -104,7 +111,13 @@ store::ClaimRow ClaimOf(const std::string& mark) {
     }
   }
   detail["largest"] = detail["grid"].back();
-  return {"1", "holds", "points", 1.5, 0.5, 2.5, detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+  return {"1" + mark,
+          "holds",
+          "points" + mark,
+          1.5,
+          0.5,
+          2.5,
+          detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
 }
 
 SweptModel SweepOf(int64_t model, const std::string& mark) {
@@ -128,17 +141,18 @@ Evidence SampleEvidence(const std::string& mark) {
   Evidence evidence;
   Source source;
   source.name = "sample" + mark;
+  source.path = "sample" + mark + ".sqlite";
   source.settings = {{"seed", 1}, {"note", "settings" + mark}};
   source.claims = {ClaimOf(mark)};
-  source.runs = {
-      {1, "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", "study quick" + mark, "{}", "0.1.0", "machine" + mark}};
+  source.runs = {{1, "2026-01-01T00:00:00Z" + mark, "2026-01-01T00:01:00Z" + mark, "study quick" + mark, "{}",
+                  "0.1.0" + mark, "machine" + mark}};
   for (int recipe = 0; recipe < 3; ++recipe) {
     for (int64_t seed = 0; seed < 3; ++seed) {
       const auto id = static_cast<int64_t>(evidence.models.size()) + 1;
       evidence.models.push_back(ModelOf(id, recipe, seed, mark));
       source.models.push_back(id);
-      evidence.sharpness.push_back(SharpnessOf(evidence.models.back(), recipe, evidence.models.front().label));
-      AddTrials(evidence.models.back(), recipe, evidence, source);
+      evidence.sharpness.push_back(SharpnessOf(evidence.models.back(), recipe, mark, evidence.models.front().label));
+      AddTrials(evidence.models.back(), recipe, mark, evidence, source);
     }
   }
   evidence.sources.push_back(source);

@@ -78,7 +78,7 @@ std::string SharpnessCsv(const std::vector<store::ModelRow>& models, const std::
     const auto& model = models[i];
     for (const auto& v : rows[i].values) {
       csv += fmt::format("{},{},{},{},{},{},{},{},{}\n", CsvField(model.label), model.sha256, CsvField(model.recipe),
-                         model.seed, v.measure, CsvField(v.layer), FormatShortest(v.parameter), Full(v.value),
+                         model.seed, CsvField(v.measure), CsvField(v.layer), FormatShortest(v.parameter), Full(v.value),
                          Full(v.error));
     }
   }

@@ -459,7 +459,7 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
   for (const Source& source : evidence.sources) {
     if (evidence.sources.size() > 1)
       text += fmt::format("== {}: {}\n\n", Printable(source.name), ExtentOf(evidence, source));
-    if (source.interrupted)
+    if (source.Interrupted())
       text += "The last run on this store has not finished: what follows is not the whole campaign.\n\n";
     for (const Verdict& v : VerdictsOf(source))
       text += fmt::format("Claim {}: {}\n  {}: {}\n", Printable(v.id), Printable(v.statement), Printable(v.verdict),

@@ -162,8 +162,11 @@ class Maker {
       return 100 * (evidence_.model(network.model).accuracy() -
                     found->second.first / static_cast<double>(found->second.second));
     };
+    std::vector<int64_t> models;
+    for (const auto& network : tie_.networks) models.push_back(network.model);
+    tie_.mean_rates = evidence_.SharedRates(models);
     std::map<std::string, Values> sums;
-    std::map<std::string, int> counts;
+    std::map<std::string, size_t> counts;
     std::vector<TieColumn> single;
     for (const auto& [key, cell] : cells) {
       const auto& [fault, rate] = key;
@@ -171,15 +174,23 @@ class Maker {
                        fmt::format("{} at {}", FaultTitle(fault), FormatShortest(rate)),
                        {}};
       for (const auto& network : tie_.networks) column.values.push_back(drop(cell, network));
-      auto& sum = sums[fault];
-      sum.resize(column.values.size(), 0.0);
-      for (size_t i = 0; i < sum.size(); ++i) sum[i] += column.values[i];
       ++counts[fault];
+      const auto& shared = tie_.mean_rates[fault];
+      if (std::find(shared.begin(), shared.end(), rate) != shared.end()) {
+        auto& sum = sums[fault];
+        sum.resize(column.values.size(), 0.0);
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] += column.values[i];
+      }
       single.push_back(std::move(column));
     }
     for (auto& [fault, sum] : sums) {
-      for (double& value : sum) value /= counts[fault];
-      tie_.damages.push_back({fault + " mean", FaultTitle(fault) + " (mean over rates)", sum});
+      const auto& shared = tie_.mean_rates[fault];
+      for (double& value : sum) value /= static_cast<double>(shared.size());
+      std::string rates;
+      if (shared.size() < counts[fault]) {
+        for (double rate : shared) rates += (rates.empty() ? " " : ", ") + FormatShortest(rate);
+      }
+      tie_.damages.push_back({fault + " mean", fmt::format("{} (mean over rates{})", FaultTitle(fault), rates), sum});
     }
     // Flips first: every study has them.
     std::stable_sort(tie_.damages.begin(), tie_.damages.end(),
@@ -299,8 +310,8 @@ std::string TieCsv(const Tie& tie) {
       "scope,predictor,damage,networks,groups,spearman,spearman_low,spearman_high,kendall,kendall_low,kendall_high,"
       "within,within_low,within_high,partial,partial_low,partial_high\n";
   for (const TieRow& row : tie.rows) {
-    csv += fmt::format("{},{},{},{},{}", row.scope, tie.predictors[row.predictor].name, tie.damages[row.damage].name,
-                       row.networks, row.groups);
+    csv += fmt::format("{},{},{},{},{}", row.scope, CsvField(tie.predictors[row.predictor].name),
+                       CsvField(tie.damages[row.damage].name), row.networks, row.groups);
     for (const Correlation* c : {&row.spearman, &row.kendall, &row.within, &row.partial})
       csv += fmt::format(",{},{},{}", Number(c->value), Number(c->interval.low), Number(c->interval.high));
     csv += "\n";

@@ -3,9 +3,10 @@
 //
 // A damage is the drop of accuracy from the fault-free network, in points, mean over trials. Networks that were trained
 // alike (one recipe and width, several seeds) form a group. Intervals are percentile intervals of a bootstrap of two
-// stages, groups and then members (statistics/correlation.h).
+// stages, groups and then members (statistics/correlation.h). Damages are those of codes stored in two's complement.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -45,6 +46,7 @@ struct TieRow {
 struct Tie {
   std::vector<TieNetwork> networks;
   std::vector<TieColumn> predictors, damages;
+  std::map<std::string, std::vector<double>> mean_rates;  // what the damage "flip mean" averages, by fault
   std::vector<TieRow> rows;
 };
 

@@ -112,6 +112,20 @@ TEST(Tie, AgreesWithThePlainCorrelations) {
   }
 }
 
+// A network that was tried at a rate more than the others does not change what is compared.
+TEST(Tie, MeansAreOverTheRatesThatAllHave) {
+  Evidence evidence = Made();
+  const Tie before = MakeTie(evidence);
+  store::TrialRow more = evidence.trials.front();
+  more.rate = 0.5;
+  more.correct = 0;
+  evidence.trials.push_back(more);
+  const Tie after = MakeTie(evidence);
+  EXPECT_EQ(after.damages[0].values, before.damages[0].values);
+  EXPECT_EQ(before.damages[0].title, "bit flips (mean over rates)");
+  EXPECT_EQ(after.damages[0].title, "bit flips (mean over rates 0.001, 0.01)");
+}
+
 TEST(Tie, IsTheSameOnAnyNumberOfThreads) {
   EXPECT_EQ(TieCsv(MakeTie(Made(), 1)), TieCsv(MakeTie(Made(), 4)));
 }

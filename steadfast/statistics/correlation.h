@@ -29,9 +29,10 @@ double PartialSpearman(std::span<const double> x, std::span<const double> y,
 // Values minus the mean of their group: what differs between members of a group.
 std::vector<double> CenteredWithin(std::span<const double> values, std::span<const int> groups);
 
-// Resamples of n things that come in groups (0 to g - 1), for a bootstrap of two stages (Davison and Hinkley, Bootstrap
-// Methods, 3.8): whole groups with replacement, then members of each drawn group with replacement. Members of a group
-// are no independent evidence, so the group is the unit. With one group, members are drawn alone.
+// Resamples of n things that come in groups (0 to g - 1), for a bootstrap of two stages, as for hierarchical data
+// (Davison and Hinkley, Bootstrap Methods, 3.8): whole groups with replacement, then members of each drawn group, with
+// replacement too (ours: the wider of the usual ways). Members of a group are no independent evidence, so the group is
+// the unit. With one group, members are drawn alone.
 struct Resample {
   std::vector<int> members;  // indices of the things
   std::vector<int> groups;   // which drawn group each belongs to: a group drawn twice counts as two

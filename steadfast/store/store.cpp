@@ -370,11 +370,6 @@ void Store::FinishRun(int64_t run) {
   }
 }
 
-bool Store::LastRunWasInterrupted() const {
-  auto row = database_.Prepare("SELECT finished FROM runs ORDER BY id DESC LIMIT 1");
-  return row.Step() && row.IsNull(0);
-}
-
 bool Store::HasTrials() const {
   return database_.Prepare("SELECT 1 FROM trials LIMIT 1").Step();
 }

@@ -115,7 +115,7 @@ struct SweepPart {
 struct SharpnessRow {
   int64_t id = 0;        // given by the store
   int64_t model = 0;     // ModelRow::id
-  std::string key;       // a hash of all that decides the numbers, beside the model
+  std::string key;       // a hash of what decides the numbers, beside the model: settings, training images
   std::string settings;  // JSON
   std::string dataset, data_sha256;
   int64_t images = 0;             // training images
@@ -171,7 +171,6 @@ class Store {
   int64_t BeginRun(const std::string& command, const nlohmann::json& settings);
   // Marks the run as finished and folds the write-ahead log into the file, which then is whole by itself.
   void FinishRun(int64_t run);
-  bool LastRunWasInterrupted() const;  // killed, cancelled, or still under way
 
   // One transaction. Rows already there are left as they are.
   void AddTrials(int64_t run, const std::vector<TrialRow>& trials);

@@ -13,6 +13,8 @@
 #include "steadfast/base/hash.h"
 #include "steadfast/base/machine.h"
 #include "steadfast/base/parallel.h"
+#include "steadfast/data/dataset.h"
+#include "steadfast/model/inspect.h"  // MetadataJson
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/study/train_program.h"
 
@@ -22,6 +24,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using store::SharpnessRow;
+
+// Goes up when a measure comes to mean something else: stores then hold no answer to it.
+constexpr int kMeasures = 1;
 
 double Number(const json& value) {
   return value.is_number() ? value.get<double>() : std::nan("");
@@ -72,7 +77,7 @@ class Runner {
   }
   int IndexOf(const fs::path& path) const {
     for (size_t m = 0; m < files_.size(); ++m) {
-      if (files_[m].path == path) return static_cast<int>(m);
+      if (fs::weakly_canonical(files_[m].path) == fs::weakly_canonical(path)) return static_cast<int>(m);
     }
     return -1;
   }
@@ -94,21 +99,30 @@ class Runner {
     }
   }
 
-  // Images from another folder are other images.
-  std::string Key() const {
-    std::string text = recipe::HashOf(settings_.settings) + "/" + settings_.dataset;
-    if (!settings_.data.empty()) text += fmt::format("/{}", fs::weakly_canonical(settings_.data).string());
-    return Sha256(text).substr(0, 16);
+  // Of all that decides the numbers, beside the model and the lines: the settings and the training images as they are
+  // found now.
+  std::string Key(size_t m) {
+    return Sha256(fmt::format("{}/{}/{}", kMeasures, recipe::HashOf(settings_.settings), DataHash(m))).substr(0, 16);
   }
 
   // A line is to a network, not to whatever goes by its name.
-  std::string SurfaceOf(size_t other) const {
-    return fmt::format("line:{}@{}", files_[other].path.stem().string(), files_[other].sha256.substr(0, 12));
+  std::string SurfaceOf(size_t other) const { return "line:" + model::NameWithHash(files_[other]); }
+
+  const std::string& DataHash(size_t m) {
+    std::string dataset = settings_.dataset;
+    if (const json named = model::MetadataJson(files_[m].model, "steadfast.dataset");
+        dataset.empty() && named.is_object())
+      dataset = named.value("name", "");
+    if (dataset.empty())
+      throw UsageError(fmt::format("{}: names no dataset; say which with --dataset NAME", files_[m].path.string()));
+    std::string& hash = data_hashes_[dataset];
+    if (hash.empty()) hash = data::HashOf(data::LoadDataset(dataset, {settings_.data}, data::Split::kTrain));
+    return hash;
   }
 
-  // Whether a row holds what is wanted of model m: these settings, and its lines.
-  bool Answers(const SharpnessRow& row, size_t m) const {
-    if (row.key != Key()) return false;
+  // Whether a row holds what is wanted of model m: these settings on these images, and its lines.
+  bool Answers(const SharpnessRow& row, size_t m) {
+    if (row.key != Key(m)) return false;
     const auto lines = LinesOf(m);
     return std::all_of(lines.begin(), lines.end(), [&](size_t other) {
       const std::string surface = SurfaceOf(other);
@@ -194,17 +208,11 @@ class Runner {
   void Keep(size_t m, const json& done) {
     SharpnessRow& row = result_.rows[m].emplace();
     row.model = result_.models[m].id;
-    row.key = Key();
+    row.key = Key(m);
     row.settings = recipe::ToJson(settings_.settings).dump();
     row.dataset = done.value("dataset", "");
     row.data_sha256 = done.value("data_sha256", "");
     ReadResult(done.at("result"), row);
-    for (auto& point : row.points) {
-      for (size_t other : LinesOf(m)) {
-        if (point.surface == fmt::format("line:{}", files_[other].path.stem().string()))
-          point.surface = SurfaceOf(other);
-      }
-    }
     if (store_) AddLinesMeasuredBefore(row);
     if (store_) store_->AddSharpness(RunId(), row);
   }
@@ -227,6 +235,7 @@ class Runner {
   const Cancellation* cancellation_;
   std::vector<model::ModelFile> files_;
   std::optional<store::Store> store_;
+  std::map<std::string, std::string> data_hashes_;  // by dataset
   std::mutex mutex_;
   std::optional<int64_t> run_;
   struct {

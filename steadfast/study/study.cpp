@@ -423,7 +423,9 @@ class Runner {
     const fs::path page = output_ / "report.html";
     std::string command = "report";
     for (const fs::path& store : stores) command += " " + store.string();
-    WriteFileWhole(page, report::MakePage(evidence, tie, {command + " -o " + page.string()}));
+    const std::string text = report::MakePage(evidence, tie, {command + " -o " + page.string()});
+    WriteFileWhole(page, text);
+    if (const std::string remark = report::RemarkOnSize(text); !remark.empty()) fmt::print(stderr, "{}\n", remark);
     fmt::print("\nReport, to be opened in a browser: {}\n", page.string());
   }
 

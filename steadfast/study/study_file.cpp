@@ -141,13 +141,22 @@ class Parser {
       part.inject = ParseInjection(inject);
     if (const YAML::Node sharpness = Own(node, root, "sharpness"); sharpness.IsDefined() && !sharpness.IsNull()) {
       part.sharpness = ParseSharpness(sharpness, part);
-      if (!part.inject) Fail(sharpness, "sharpness is kept in the store of trials: it needs an 'inject' section");
+      if (!part.inject)
+        Fail(sharpness,
+             fmt::format("{}: sharpness is kept in the store of trials: it needs an 'inject' section; say 'sharpness: "
+                         "null' in this part to do without",
+                         name));
     }
     if (const YAML::Node sweep = Own(node, root, "sweep"); sweep.IsDefined() && !sweep.IsNull()) {
       CheckSequence(sweep, "sweep");
       CheckOnce(sweep, "sweep");
       for (const auto& entry : sweep) part.sweeps.push_back(RecipeName(entry, "sweep", part));
-      if (!part.inject) Fail(sweep, "sweeps are kept in the store of trials: they need an 'inject' section");
+      if (!part.inject)
+        Fail(sweep,
+             fmt::format(
+                 "{}: sweeps are kept in the store of trials: they need an 'inject' section; say 'sweep: null' in "
+                 "this part to do without",
+                 name));
     }
     if (const YAML::Node claims = Own(node, root, "claims"); claims.IsDefined() && !claims.IsNull())
       part.claims = ParseClaims(claims, part);
