@@ -485,7 +485,7 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
                {"type", "quantitative"},
                {"title", "predictions changed by one flip, mean"},
                {"scale", {{"type", "symlog"}, {"scheme", "viridis"}}},
-               {"legend", {{"orient", "bottom"}, {"gradientLength", 180}, {"format", ".3~r"}}}}},
+               {"legend", {{"orient", "bottom"}, {"gradientLength", 180}, {"titleLimit", 0}, {"format", ".3~r"}}}}},
              {"tooltip", TooltipOf({{"layer", "layer"},
                                     {"bit", "bit"},
                                     {"changed", "predictions changed, mean"},

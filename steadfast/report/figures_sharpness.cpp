@@ -401,7 +401,7 @@ std::optional<Figure> TieFigure(const Evidence& evidence, const Tie& tie) {
                   {"type", "nominal"},
                   {"title", nullptr},
                   {"sort", {{"field", "value"}, {"op", "mean"}, {"order", "descending"}}},
-                  {"axis", {{"labelLimit", 230}}}};
+                  {"axis", {{"labelLimit", 260}}}};
   const json scale = {{"domain", {-1, 1}}};
   const json spec = {
       {"params", params},
@@ -413,8 +413,7 @@ std::optional<Figure> TieFigure(const Evidence& evidence, const Tie& tie) {
         {{"mark", {{"type", "rule"}, {"strokeWidth", 2.5}, {"color", "#56B4E9"}}},
          {"encoding",
           {{"y", y},
-           {"x",
-            {{"field", "low"}, {"type", "quantitative"}, {"title", "correlation with the damage"}, {"scale", scale}}},
+           {"x", {{"field", "low"}, {"type", "quantitative"}, {"title", "rank correlation"}, {"scale", scale}}},
            {"x2", {{"field", "high"}}}}}},
         {{"mark", {{"type", "point"}, {"filled", true}, {"size", 60}, {"color", "#0072B2"}, {"opacity", 1}}},
          {"encoding",
@@ -487,14 +486,19 @@ std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie)
   const auto best = RankedFor(tie, "all", 0);
   if (!best.empty()) predictor["value"] = fmt::format("p{}", best.front().predictor);
   const auto groups = GroupsOf(evidence, models);
-  const json x = {{"field", "x"}, {"type", "quantitative"}, {"title", "the measure"}, {"scale", {{"zero", false}}}};
-  const json spec = {{"params", {predictor, Choice("damage", "up", ids("d", tie.damages.size()), titles(tie.damages))}},
+  const json x = {
+      {"field", "across"}, {"type", "quantitative"}, {"title", "the measure"}, {"scale", {{"zero", false}}}};
+  const json spec = {{"params",
+                      {predictor, Choice("damage", "up", ids("d", tie.damages.size()), titles(tie.damages)),
+                       Choice("shown", "measure as", {"rank", "value"}, {"ranks", "values"})}},
                      {"transform",
                       {{{"calculate", "toNumber(datum[predictor])"}, {"as", "x"}},
                        {{"calculate", "toNumber(datum[damage])"}, {"as", "y"}},
                        {{"calculate", "toNumber(datum[replace(damage, 'd', 'l')])"}, {"as", "low"}},
                        {{"calculate", "toNumber(datum[replace(damage, 'd', 'h')])"}, {"as", "high"}},
-                       {{"filter", "isValid(datum.x) && isValid(datum.y)"}}}},
+                       {{"filter", "isValid(datum.x) && isValid(datum.y)"}},
+                       {{"window", {{{"op", "rank"}, {"as", "rank"}}}}, {"sort", {{{"field", "x"}}}}},
+                       {{"calculate", "shown == 'rank' ? datum.rank : datum.x"}, {"as", "across"}}}},
                      {"height", 320},
                      {"layer",
                       {{{"mark", {{"type", "rule"}}},
@@ -523,7 +527,8 @@ std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie)
                                                  {"high", "95 % to"}})}}}}}}};
   return Figure{"tie-scatter",
                 "Measure against damage, network by network",
-                "One point a network; lines are 95 % t intervals over its trials. Choose both axes below.",
+                "One point a network; lines are 95 % t intervals over its trials. Choose both axes below, and the "
+                "measure as ranks (1: smallest), which is what the correlations see, or as values.",
                 fmt::format("Scatter of {} networks.", tie.networks.size()),
                 FiguresCommand(evidence),
                 spec,

@@ -31,9 +31,9 @@
     return (spec.facet.sort || []).length || 1;
   }
 
-  // Every legend of groups gets as many columns as fit.
-  function fitLegends(node, columns) {
-    if (Array.isArray(node)) return node.forEach((child) => fitLegends(child, columns));
+  // Every legend of groups gets as many columns as fit, every axis of names 0.6 of the width at most.
+  function fitNames(node, columns) {
+    if (Array.isArray(node)) return node.forEach((child) => fitNames(child, columns));
     if (node === null || typeof node !== 'object') return;
     if (node.legend && node.scale && Array.isArray(node.scale.domain)) {
       const longest = Math.max(...node.scale.domain.map((name) => String(name).length), 1);
@@ -41,12 +41,13 @@
       node.legend.columns = node.legend.columns || Math.max(1, Math.min(node.scale.domain.length, fitting));
       node.legend.labelLimit = Math.max(80, columns - 60);
     }
-    Object.values(node).forEach((child) => fitLegends(child, columns));
+    if (node.axis && node.axis.labelLimit) node.axis.labelLimit = Math.min(node.axis.labelLimit, columns * 0.6);
+    Object.values(node).forEach((child) => fitNames(child, columns));
   }
 
   function fitted(spec, width) {
     const copy = colored(spec);
-    fitLegends(copy, width - 40);
+    fitNames(copy, width - 40);
     if (!copy.facet) {
       const widest = (copy.usermeta && copy.usermeta.widest) || Infinity;
       copy.width = Math.max(180, Math.min(width - 46, widest));
