@@ -119,9 +119,7 @@ class Meter {
         settings_(settings),
         on_progress_(on_progress),
         cancellation_(cancellation),
-        chosen_(
-            input.training.begin(),
-            input.training.begin() + std::min<int64_t>(settings.images, static_cast<int64_t>(input.training.size()))),
+        chosen_(First(settings.images)),
         images_(ImageTensor(input.images, chosen_)),
         labels_(LabelTensor(input.images, chosen_)),
         loss_(input.model, images_, labels_, torch::kFloat, cancellation),
@@ -153,7 +151,7 @@ class Meter {
     Balls("-relative", settings_.relative_radii, result_.weight_norm, false);
     Balls("-adaptive", settings_.adaptive_radii, 1.0, true);
     for (double radius : settings_.random_relative_radii) AddAverage("-relative", radius, result_.weight_norm, false);
-    Faults(view);
+    Faults();
     const Tensor vectors = Spectrum();
     Layers();
     Surfaces(vectors);
@@ -162,7 +160,12 @@ class Meter {
 
  private:
   // In units of one forward pass over the images.
-  static constexpr double kCostOfSlope = 3, kCostOfHessian = 8;
+  static constexpr double kCostOfSlope = 3, kCostOfHessian = 8, kCostOfTrial = 0.15;
+
+  std::vector<int64_t> First(int64_t count) const {
+    const auto& all = input_.training;
+    return {all.begin(), all.begin() + std::min(count, static_cast<int64_t>(all.size()))};
+  }
 
   double TotalCost() const {
     const auto& s = settings_;
@@ -173,9 +176,14 @@ class Meter {
     cost += static_cast<double>(s.random_relative_radii.size()) * count(s.draws);
     cost += kCostOfHessian * ((s.eigenvalues > 0 ? count(s.lanczos_steps) : 0) + count(s.layer_steps) * layers +
                               count(s.density_probes * s.density_steps) + count(s.trace_probes));
+    cost += CostOfFaults() * static_cast<double>(s.fault_rates.size());
     const double lines = 1 + std::min(2.0, count(s.eigenvalues)) + static_cast<double>(input_.lines.size());
     const double planes = 1 + (s.eigenvalues > 1 ? 1 : 0);
     return cost + count(s.surface_points) * lines + count(s.plane_points * s.plane_points) * planes + 1;
+  }
+  double CostOfFaults() const {
+    return kCostOfTrial * static_cast<double>(settings_.fault_trials * settings_.fault_images) /
+           static_cast<double>(settings_.images);
   }
   void Spend(double cost, const std::string& what) {
     spent_ += cost;
@@ -206,9 +214,12 @@ class Meter {
     Add("gaussian" + kind, average.value, average.standard_error, radius);
   }
 
-  void Faults(const EngineView& view) {
+  // On images of their own, more of them: the loss is that of the engine, on both sides of each difference.
+  void Faults() {
+    if (settings_.fault_rates.empty()) return;
+    const EngineView view = ViewOf(input_.model, input_, First(settings_.fault_images), cancellation_);
     for (double rate : settings_.fault_rates) {
-      Spend(0, "bit flips");
+      Spend(CostOfFaults(), "bit flips");
       const Estimate increase = FaultSharpness(input_.model, view, rate, settings_, cancellation_);
       Add("fault-flip", increase.value, increase.standard_error, rate);
     }

@@ -142,6 +142,28 @@ TEST(Sharpness, AWholeMeasurementHoldsEverythingAndIsDeterministic) {
   EXPECT_EQ(ToJson(result), ToJson(MeasureSharpness(input, SmallSettings(), {}, nullptr)));
 }
 
+TEST(Sharpness, BitFlipsHaveImagesOfTheirOwn) {
+  const auto model = model::RandomLeNet5(4, 4, 1);
+  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint8_t>(100, 3)};
+  std::vector<int64_t> training(90);
+  std::iota(training.begin(), training.end(), 5);
+  const auto increase = [&](int64_t images, int64_t fault_images) {
+    auto settings = SmallSettings();
+    settings.images = images;
+    settings.fault_images = fault_images;
+    settings.fault_rates = {1e-2};
+    settings.eigenvalues = settings.layer_steps = settings.density_probes = settings.trace_probes = 0;
+    for (const Measure& m : MeasureSharpness({model, set, training, {}}, settings, {}, nullptr).measures) {
+      if (m.name == "fault-flip") return m.value;
+    }
+    return std::nan("");
+  };
+  const double few = increase(10, 10), many = increase(10, 90);
+  EXPECT_NE(few, many);
+  EXPECT_EQ(increase(20, 10), few);
+  EXPECT_EQ(increase(10, 5000), many);  // as many as there are
+}
+
 TEST(Sharpness, StopsWhenCancelled) {
   const auto model = model::RandomLeNet5(4, 4, 1);
   const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint8_t>(100, 3)};

@@ -77,6 +77,7 @@ void AddSharpnessCommand(CLI::App& app, Chosen& chosen) {
   number("--draws", s.draws, "Random perturbations for average sharpness");
   list("--fault-rates", s.fault_rates, "Rates of random bit flips, faults per bit");
   number("--fault-trials", s.fault_trials, "Trials at each rate");
+  number("--fault-images", s.fault_images, "Training images for the bit flips, which take less time than the rest");
   number("--eigenvalues", s.eigenvalues, "Largest eigenvalues of the Hessian (0: none)");
   number("--lanczos-steps", s.lanczos_steps, "Lanczos steps for them");
   number("--layer-steps", s.layer_steps, "Lanczos steps for each layer's own largest eigenvalue (0: none)");

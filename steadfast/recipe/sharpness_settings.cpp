@@ -28,6 +28,7 @@ void ForEach(Settings& s, Visit visit) {
   visit("draws", s.draws, 1, kMany);
   visit("fault_rates", s.fault_rates, 0, 1);
   visit("fault_trials", s.fault_trials, 1, kMany);
+  visit("fault_images", s.fault_images, 1, kMany);
   visit("eigenvalues", s.eigenvalues, 0, 1000);
   visit("lanczos_steps", s.lanczos_steps, 1, 10000);
   visit("layer_steps", s.layer_steps, 0, 10000);
