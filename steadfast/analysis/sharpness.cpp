@@ -182,8 +182,8 @@ class Meter {
     return cost + count(s.surface_points) * lines + count(s.plane_points * s.plane_points) * planes + 1;
   }
   double CostOfFaults() const {
-    return kCostOfTrial * static_cast<double>(settings_.fault_trials * settings_.fault_images) /
-           static_cast<double>(settings_.images);
+    return kCostOfTrial * static_cast<double>(settings_.fault_trials) *
+           static_cast<double>(First(settings_.fault_images).size()) / static_cast<double>(chosen_.size());
   }
   void Spend(double cost, const std::string& what) {
     spent_ += cost;

@@ -153,6 +153,7 @@ TEST(Sharpness, BitFlipsHaveImagesOfTheirOwn) {
     settings.fault_images = fault_images;
     settings.fault_rates = {1e-2};
     settings.eigenvalues = settings.layer_steps = settings.density_probes = settings.trace_probes = 0;
+    settings.surface_points = settings.plane_points = 0;
     for (const Measure& m : MeasureSharpness({model, set, training, {}}, settings, {}, nullptr).measures) {
       if (m.name == "fault-flip") return m.value;
     }
