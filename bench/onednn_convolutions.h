@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/quantized_model.h"
 
 namespace steadfast::bench {
@@ -16,7 +17,7 @@ class OneDnnConvolutions {
   OneDnnConvolutions(const model::QuantizedModel& model, int64_t images)
       : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     for (const auto& node : model.nodes) {
-      if (const auto* operation = std::get_if<model::Convolution>(&node.operation))
+      if (const auto* operation = node.operation.As<model::Convolution>())
         Add(model, node, *operation, images);
     }
   }
@@ -36,7 +37,7 @@ class OneDnnConvolutions {
     const model::Window& w = operation.window;
     const Memory::desc source({images, in.channels, in.height, in.width}, Memory::data_type::u8,
                               Memory::format_tag::nhwc);
-    const Memory::desc weights(model.weights[static_cast<size_t>(operation.weight)].shape, Memory::data_type::s8,
+    const Memory::desc weights(model.parameter(operation.weighted.weight).shape, Memory::data_type::s8,
                                Memory::format_tag::any);
     const Memory::desc sums({images, out.channels, out.height, out.width}, Memory::data_type::s32,
                             Memory::format_tag::nhwc);

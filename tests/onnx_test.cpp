@@ -38,7 +38,7 @@ std::string WithCodesAsOutputs(const model::QuantizedModel& model, std::vector<i
   proto.ParseFromString(model::ToOnnx(model));
   for (const auto& node : model.nodes) {
     const auto& value = model.values[static_cast<size_t>(node.output)];
-    if (!value.coding || model::AffineOf(node) == nullptr) continue;
+    if (!value.coding || node.operation.definition().keeps_coding) continue;
     auto* output = proto.mutable_graph()->add_output();
     output->set_name(value.name);
     output->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::UINT8);

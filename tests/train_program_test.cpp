@@ -91,7 +91,9 @@ TEST_F(TrainProgram, EveryCombinationCanBeAskedFor) {
       const ProcessResult result =
           RunSteadfast({"train", "lenet5", "--train-images", "500", "--epochs", "1", "--force", "--sparsity", sparsity,
                         "--sharpness", sharpness, "-o", (folder_ / "m.onnx").string()});
-      ASSERT_EQ(result.exit_code, 0) << sparsity << " " << sharpness << result.errors;
+      // After four steps some answer no better than by chance, which is said and is no success.
+      const bool at_chance = result.errors.find("chance level") != std::string::npos;
+      ASSERT_EQ(result.exit_code, at_chance ? 1 : 0) << sparsity << " " << sharpness << result.errors;
       const auto model = model::ReadModel(folder_ / "m.onnx");
       const auto recipe = model::MetadataJson(model, "steadfast.recipe");
       EXPECT_EQ(recipe["sparsity"], sparsity);
@@ -129,7 +131,7 @@ TEST_F(TrainProgram, SharpnessResumesModelByModelAndChangesNothing) {
   for (const char* seed : {"0", "1", "2"}) {
     models.push_back((folder_ / (std::string("m") + seed + ".onnx")).string());
     ASSERT_EQ(
-        RunSteadfast({"train", "lenet5", "--train-images", "300", "--epochs", "1", "--seed", seed, "-o", models.back()})
+        RunSteadfast({"train", "lenet5", "--train-images", "1000", "--epochs", "2", "--seed", seed, "-o", models.back()})
             .exit_code,
         0);
   }
@@ -196,7 +198,7 @@ TEST_F(TrainProgram, SharpnessResumesModelByModelAndChangesNothing) {
 
 TEST_F(TrainProgram, SharpnessSaysWhatIsWrong) {
   ASSERT_EQ(
-      RunSteadfast({"train", "lenet5", "--train-images", "300", "--epochs", "1", "-o", (folder_ / "m.onnx").string()})
+      RunSteadfast({"train", "lenet5", "--train-images", "1000", "--epochs", "2", "-o", (folder_ / "m.onnx").string()})
           .exit_code,
       0);
   const std::string model = (folder_ / "m.onnx").string();

@@ -17,11 +17,13 @@ int main(int argc, char** argv) {
   const auto golden = engine::RunGolden(network, set, 1);
 
   const memory::MemoryImage image(network, {memory::Encoding::kTwosComplement, 32});
-  const int sign_bit = image.arrays()[0].format.bits - 1;
+  const int sign_bit = image.arrays()[0].bits() - 1;
   const memory::FaultMap faults{{{{0, sign_bit}, memory::FaultKind::kFlip}}};
   const auto change = memory::EffectOf(faults, image);
   const auto scores = engine::Evaluator(network, set).Evaluate(change, golden);
-  std::printf("code %d became %d; %lld of %lld predictions changed\n", change.codes.at(0).old_code,
-              change.codes.at(0).new_code, static_cast<long long>(scores.changed),
+  const model::Change& flip = change.changes.at(0);
+  const model::CodeFormat& format = network.parameter(flip.parameter).format.codes;
+  std::printf("code %d became %d; %lld of %lld predictions changed\n", format.code(flip.old_bits),
+              format.code(flip.new_bits), static_cast<long long>(scores.changed),
               static_cast<long long>(scores.images));
 }

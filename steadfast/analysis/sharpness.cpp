@@ -31,7 +31,6 @@ constexpr double kStepOfRadius = 2.5;
 constexpr double kEta = 0.01;
 // How far lines go: filter-normalized directions in units of the filters' norms, eigenvectors of ||Q(w)||.
 constexpr double kFilterExtent = 0.5, kEigenvectorExtent = 0.1;
-constexpr double kUnit = 0x1p-20;     // of the engine's losses and margins
 constexpr double kSameMargin = 1e-4;  // of the largest logit
 
 // T of the adaptive form, |Q(w)| + eta; ones where not adaptive.
@@ -84,7 +83,7 @@ void HoldToEngine(const std::string& name, const WeightLoss& loss, const Tensor&
     }
     const auto place = static_cast<size_t>(i);
     const int64_t prediction = std::max_element(own, own + classes) - own;
-    const double margin = own[label] - best_other, engines = static_cast<double>(view.golden.margins[place]) * kUnit;
+    const double margin = own[label] - best_other, engines = static_cast<double>(view.golden.margins[place]) * kScoreUnit;
     if (prediction == view.golden.predictions[place] && std::abs(margin - engines) <= kSameMargin * largest) continue;
     throw Error(fmt::format(
         "{}: LibTorch and the engine disagree on training image {} (class {} and margin {:.6f} there, {} and {:.6f} "
@@ -99,14 +98,15 @@ Estimate FaultSharpness(const model::QuantizedModel& model, const EngineView& vi
                         const SharpnessSettings& settings, const Cancellation* cancellation) {
   engine::Evaluator evaluator(model, view.set);
   const memory::MemoryImage image(model, {});
-  const campaign::TrialContext context{"", "", StreamOf(settings.seed, kFaultStream), image.layout().word_bits,
-                                       view.golden.scores.images};
+  const PhiloxKey key = KeyOfSeed(StreamOf(settings.seed, kFaultStream));
   std::vector<double> increases;
   for (int64_t trial = 0; trial < settings.fault_trials; ++trial) {
-    const store::TrialRow row = campaign::RunTrial(context, {.fault = "flip", .rate = rate, .trial = trial}, image,
-                                                   nullptr, evaluator, view.golden, cancellation);
-    increases.push_back(static_cast<double>(row.loss_sum - view.golden.scores.loss_sum) * kUnit /
-                        static_cast<double>(row.images));
+    const auto faults =
+        memory::SampleFaults(key, static_cast<uint64_t>(trial), image.sampled_arrays(), rate, memory::FaultModel{});
+    const engine::Scores scores =
+        campaign::Evaluate(faults, image, evaluator, view.golden, cancellation).scores;
+    increases.push_back(static_cast<double>(scores.loss_sum - view.golden.scores.loss_sum) * kScoreUnit /
+                        static_cast<double>(scores.images));
   }
   return MeanOf(increases);
 }
@@ -170,7 +170,7 @@ class Meter {
   double TotalCost() const {
     const auto& s = settings_;
     const auto balls = static_cast<double>(s.radii.size() + s.relative_radii.size() + s.adaptive_radii.size());
-    const auto layers = static_cast<double>(input_.model.weights.size());
+    const auto layers = static_cast<double>(model::WeightsOf(input_.model).size());
     const auto count = [](int64_t n) { return static_cast<double>(n); };
     double cost = balls * (count(s.ascent_steps * s.restarts) * kCostOfSlope + count(s.draws));
     cost += static_cast<double>(s.random_relative_radii.size()) * count(s.draws);

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <map>
 #include <numeric>
 
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/base/error.h"
 #include "steadfast/model/random_model.h"
 
@@ -21,8 +23,8 @@ struct Linear {
     model.name = "linear";
     model.values = {{"input", {2, 1, 1, true}, model::ActivationCoding{.bits = 8, .scale = 0.01f}},
                     {"logits", {2, 1, 1, true}, std::nullopt}};
-    model.weights = {{"fc.weight", {2, 2}, {.bits = 8}, {0.01f}, {100, 0, 0, 100}}};
-    model.nodes = {{"fc", model::Linear{0, {}}, {0}, 1}};
+    const int weight = model::AddWeights(model, "fc.weight", {2, 2}, {.bits = 8}, {0.01f}, {100, 0, 0, 100});
+    model.nodes = {{"fc", model::Linear{{weight, {}}}, {0}, 1}};
     model.output = 1;
     images = torch::tensor({200, 50}, torch::kByte).reshape({1, 2, 1, 1});
     labels = torch::zeros({1}, torch::kLong);
@@ -52,13 +54,19 @@ TEST(Sharpness, AdaptiveSharpnessDoesNotDependOnScale) {
   const Tensor images = torch::from_blob(const_cast<uint8_t*>(bytes.data()), {60, 1, 28, 28}, torch::kByte);
   const Tensor labels = torch::arange(60).remainder(10).to(torch::kLong);
   model::QuantizedModel scaled = model;
-  auto& first = std::get<model::Convolution>(scaled.nodes[0].operation).affine;
-  for (float& s : scaled.weights[0].scale) s *= 8;
+  const auto multiply = [&](const char* name, float factor) {
+    for (model::Parameter& parameter : scaled.parameters) {
+      if (parameter.name != name) continue;
+      for (int64_t i = 0; i < parameter.elements(); ++i)
+        parameter.bits[static_cast<size_t>(i)] = std::bit_cast<uint32_t>(parameter.real(i) * factor);
+    }
+  };
+  multiply("conv1.weight_scale", 8);
+  multiply("conv1.bias", 8);
+  multiply("conv2.weight_scale", 0.125f);
   for (auto& value : scaled.values) {
     if (value.name == model.values[1].name || value.name == model.values[2].name) value.coding->scale *= 8;
   }
-  for (float& b : first.bias) b *= 8;
-  for (float& s : scaled.weights[1].scale) s /= 8;
   const WeightLoss a(model, images, labels), b(scaled, images, labels);
   ASSERT_NEAR(a.At().loss, b.At().loss, 1e-6);
   const double plain_a = AscendSharpness(a, a.At().loss, 0.3, false, 4, 1, 1);

@@ -1,5 +1,6 @@
 #include "steadfast/analysis/surface.h"
 
+#include <bit>
 #include <fmt/format.h>
 
 #include "steadfast/analysis/spectrum.h"  // NormalVector
@@ -18,45 +19,40 @@ double Place(int i, int points, double low, double high) {
 float Between(float a, float b, double t) {
   return static_cast<float>((1 - t) * double{a} + t * double{b});
 }
-std::vector<float> Between(std::vector<float> a, std::vector<float> b, float if_empty, double t) {
-  if (a.empty() && b.empty()) return {};
-  if (a.empty()) a.assign(b.size(), if_empty);
-  if (b.empty()) b.assign(a.size(), if_empty);
-  for (size_t i = 0; i < a.size(); ++i) a[i] = Between(a[i], b[i], t);
-  return a;
-}
-
 // `a` with everything but its weights moved towards b.
 model::QuantizedModel SurroundingsBetween(model::QuantizedModel a, const model::QuantizedModel& b, double t) {
   for (size_t v = 0; v < a.values.size(); ++v) {
     if (a.values[v].coding)
       a.values[v].coding->scale = Between(a.values[v].coding->scale, b.values[v].coding->scale, t);
   }
-  for (size_t n = 0; n < a.nodes.size(); ++n) {
-    const model::Affine* other = model::AffineOf(b.nodes[n]);
-    if (other == nullptr) continue;
-    std::visit(
-        [&](auto& operation) {
-          if constexpr (requires { operation.affine; }) {
-            operation.affine.bias = Between(operation.affine.bias, other->bias, 0.0f, t);
-            operation.affine.multiplier = Between(operation.affine.multiplier, other->multiplier, 1.0f, t);
-          }
-        },
-        a.nodes[n].operation);
+  for (size_t p = 0; p < a.parameters.size(); ++p) {
+    model::Parameter& parameter = a.parameters[p];
+    if (parameter.role == model::Role::kWeight || parameter.role == model::Role::kScale) continue;
+    for (int64_t i = 0; i < parameter.elements(); ++i)
+      parameter.bits[static_cast<size_t>(i)] =
+          std::bit_cast<uint32_t>(Between(parameter.real(i), b.parameters[p].real(i), t));
   }
   return a;
+}
+
+// Constants that a line moves must be float32 on both ends.
+bool CanMove(const model::Parameter& parameter) {
+  return parameter.role == model::Role::kWeight || parameter.role == model::Role::kScale ||
+         parameter.format.kind == model::StorageFormat::Kind::kFloat32;
 }
 
 }  // namespace
 
 void CheckLine(const model::QuantizedModel& a, const LineTo& to) {
   const model::QuantizedModel& b = to.model;
-  bool same =
-      a.nodes.size() == b.nodes.size() && a.weights.size() == b.weights.size() && a.values.size() == b.values.size();
-  for (size_t i = 0; same && i < a.nodes.size(); ++i)
-    same = a.nodes[i].operation.index() == b.nodes[i].operation.index() && a.nodes[i].inputs == b.nodes[i].inputs &&
-           model::WeightOf(a.nodes[i]) == model::WeightOf(b.nodes[i]);
-  for (size_t i = 0; same && i < a.weights.size(); ++i) same = a.weights[i].shape == b.weights[i].shape;
+  bool same = a.nodes.size() == b.nodes.size() && a.parameters.size() == b.parameters.size() &&
+              a.values.size() == b.values.size();
+  for (size_t i = 0; same && i < a.nodes.size(); ++i) same = a.nodes[i] == b.nodes[i];
+  for (size_t i = 0; same && i < a.parameters.size(); ++i) {
+    const model::Parameter &of_a = a.parameters[i], &of_b = b.parameters[i];
+    const bool same_shape = of_a.role == model::Role::kScale || of_a.shape == of_b.shape;  // per tensor, or per channel
+    same = of_a.role == of_b.role && same_shape && CanMove(of_a) && CanMove(of_b);
+  }
   for (size_t i = 0; same && i < a.values.size(); ++i)
     same = a.values[i].shape == b.values[i].shape && a.values[i].coding.has_value() == b.values[i].coding.has_value() &&
            (!a.values[i].coding || a.values[i].coding->bits == b.values[i].coding->bits);

@@ -4,6 +4,8 @@
 
 #include <Eigen/Eigenvalues>
 
+#include "steadfast/model/operators/linear.h"
+#include "steadfast/model/requantization.h"
 #include "steadfast/analysis/spectrum.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/model/random_model.h"
@@ -29,10 +31,13 @@ model::QuantizedModel TinyNetwork() {
     for (int i = 0; i < n; ++i) result.push_back(static_cast<int16_t>((i * step + 3) % 15 - 7));
     return result;
   };
-  model.weights = {{"a.weight", {kHidden, kInputs}, {.bits = 4}, {0.08f}, codes(kHidden * kInputs, 11)},
-                   {"b.weight", {kClasses, kHidden}, {.bits = 4}, {0.1f, 0.2f, 0.15f}, codes(kClasses * kHidden, 4)}};
-  model.nodes = {{"a", model::Linear{0, {{}, {0.1f, 0.2f, 0.0f, 0.3f, 0.1f}, true}}, {0}, 1},
-                 {"b", model::Linear{1, {{}, {0.1f, -0.1f, 0.0f}, false}}, {1}, 2}};
+  const int a = model::AddWeights(model, "a.weight", {kHidden, kInputs}, {.bits = 4}, {0.08f},
+                                  codes(kHidden * kInputs, 11));
+  const int b = model::AddWeights(model, "b.weight", {kClasses, kHidden}, {.bits = 4}, {0.1f, 0.2f, 0.15f},
+                                  codes(kClasses * kHidden, 4));
+  const model::Linear first{model::AddAffine(model, "a", a, {}, {0.1f, 0.2f, 0.0f, 0.3f, 0.1f})};
+  const model::Linear second{model::AddAffine(model, "b", b, {}, {0.1f, -0.1f, 0.0f})};
+  model.nodes = {{"a", first, {0}, 1, {.relu = true}}, {"b", second, {1}, 2}};
   model.output = 2;
   model::Validate(model);
   return model;
@@ -59,20 +64,19 @@ double SurrogateLoss(const model::QuantizedModel& model, const Samples& samples,
       double clean = 0, moved = 0;
       for (int i = 0; i < kInputs; ++i) {
         const double x = 0.02f * (samples.bytes[static_cast<size_t>(n * kInputs + i)] - 100.0);
-        const double w = double{0.08f} * model.weights[0].codes[static_cast<size_t>(h * kInputs + i)];
+        const double w = double{0.08f} * model.parameter(0).code(h * kInputs + i);
         clean += x * w;
         moved += x * (w + delta[static_cast<size_t>(h * kInputs + i)]);
       }
-      const double bias = std::get<model::Linear>(model.nodes[0].operation).affine.bias[static_cast<size_t>(h)];
+      const double bias = model::AffineOf(model, model.nodes[0]).bias[static_cast<size_t>(h)];
       const double before = (clean + bias) / 0.4f, after = (moved + bias) / 0.4f;
       const double clipped = std::min(std::max(before, 0.0), 7.0);
       codes[h] = std::nearbyint(clipped) + (before == clipped ? after - before : 0.0);
     }
     for (int c = 0; c < kClasses; ++c) {
-      logits[c] = std::get<model::Linear>(model.nodes[1].operation).affine.bias[static_cast<size_t>(c)];
+      logits[c] = model::AffineOf(model, model.nodes[1]).bias[static_cast<size_t>(c)];
       for (int h = 0; h < kHidden; ++h) {
-        const double w = double{model.weights[1].scale[static_cast<size_t>(c)]} *
-                         model.weights[1].codes[static_cast<size_t>(c * kHidden + h)];
+        const double w = double{model.parameter(3).real(c)} * model.parameter(2).code(c * kHidden + h);
         logits[c] += 0.4f * codes[h] * (w + delta[static_cast<size_t>(kInputs * kHidden + c * kHidden + h)]);
       }
     }

@@ -25,7 +25,7 @@ double PowerOfTwo(int exponent) {  // exponent in [-1022, 1023]
 }  // namespace
 
 double PortableExp(double x) {
-  if (x < kExpUnderflow) return 0.0;
+  if (!(x >= kExpUnderflow)) return 0.0;  // NaN too
   if (x > 709.0) return std::numeric_limits<double>::max();
   // x = k ln 2 + r with |r| <= ln(2)/2.
   const double k_real = (x * kLog2E + kExpRounder) - kExpRounder;

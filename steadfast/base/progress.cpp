@@ -30,6 +30,15 @@ bool UseColor(int descriptor) {
   return IsTerminal(descriptor) && (no_color == nullptr || *no_color == '\0');
 }
 
+std::string_view CutToWidth(std::string_view text, size_t width) {
+  size_t characters = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool starts = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;  // not inside a UTF-8 sequence
+    if (starts && characters++ == width) return text.substr(0, i);
+  }
+  return text;
+}
+
 std::string FormatDuration(double seconds) {
   const auto whole = static_cast<long>(seconds + 0.5);
   if (whole < 60) return fmt::format("{} s", whole);
@@ -58,7 +67,7 @@ void ProgressLine::Update(std::string_view text) {
   if (now - last_ < kTerminalInterval) return;
   last_ = now;
   shown_ = true;
-  fmt::print(stderr, "\r\x1b[2K{}", std::string_view(text_).substr(0, TerminalWidth() - 1));
+  fmt::print(stderr, "\r\x1b[2K{}", CutToWidth(text_, TerminalWidth() - 1));
   std::fflush(stderr);
 }
 

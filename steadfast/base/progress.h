@@ -16,6 +16,9 @@ bool UseColor(int descriptor);
 // A duration as a person reads it: "8 s", "3 min 05 s", "2 h 10 min".
 std::string FormatDuration(double seconds);
 
+// The first `width` characters of UTF-8 text, none of them cut in two.
+std::string_view CutToWidth(std::string_view text, size_t width);
+
 class ProgressLine {
  public:
   ProgressLine();  // to standard error

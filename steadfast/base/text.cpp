@@ -60,6 +60,75 @@ std::vector<std::string> Split(std::string_view text, char separator) {
   return pieces;
 }
 
+std::string CsvField(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"') quoted += c;
+    quoted += c;
+  }
+  quoted += '"';
+  return quoted;
+}
+
+std::vector<CsvRow> ParseCsv(std::string_view text, const std::string& name) {
+  std::vector<CsvRow> rows;
+  int line = 1;
+  for (size_t at = 0; at < text.size();) {
+    CsvRow row{line, {}};
+    const auto fail = [&](const char* what) { throw InputError(fmt::format("{}: line {}: {}", name, line, what)); };
+    for (bool more = true; more;) {
+      std::string field;
+      if (at < text.size() && text[at] == '"') {
+        for (++at;; ++at) {
+          if (at >= text.size()) fail("a quote is not closed");
+          if (text[at] == '\n') ++line;
+          if (text[at] != '"') {
+            field += text[at];
+          } else if (at + 1 < text.size() && text[at + 1] == '"') {
+            field += text[at++];
+          } else {
+            break;
+          }
+        }
+        ++at;
+        if (at < text.size() && text[at] != ',' && text[at] != '\n' && text[at] != '\r')
+          fail("text behind a closing quote");
+      } else {
+        while (at < text.size() && text[at] != ',' && text[at] != '\n') field += text[at++];
+        const bool ends_line = at >= text.size() || text[at] == '\n';
+        if (ends_line && !field.empty() && field.back() == '\r') field.pop_back();
+      }
+      row.fields.push_back(std::move(field));
+      more = at < text.size() && text[at] == ',';
+      if (more) ++at;
+    }
+    while (at < text.size() && text[at] == '\r') ++at;
+    if (at < text.size()) ++at;  // the end of the line
+    ++line;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<std::string> SplitNames(std::string_view text, const std::vector<std::string>& known) {
+  const auto pieces = Split(text, ',');
+  std::vector<std::string> names;
+  for (size_t first = 0; first < pieces.size();) {
+    // The longest run of pieces that is a name.
+    size_t last = pieces.size();
+    std::string name;
+    for (; last > first; --last) {
+      name = fmt::format("{}", fmt::join(pieces.begin() + static_cast<long>(first), pieces.begin() + static_cast<long>(last), ","));
+      if (std::find(known.begin(), known.end(), name) != known.end()) break;
+    }
+    if (last == first) name = pieces[last++];
+    names.push_back(name);
+    first = last;
+  }
+  return names;
+}
+
 std::string FormatShortest(double value) {
   return fmt::format("{}", value);
 }

@@ -15,6 +15,7 @@
 #include "steadfast/base/machine.h"  // AvailableCores
 #include "steadfast/base/parallel.h"
 #include "steadfast/base/text.h"
+#include "steadfast/campaign/store_sink.h"
 #include "steadfast/campaign/trial.h"
 #include "steadfast/model/onnx_file.h"
 
@@ -23,9 +24,6 @@ namespace {
 
 using nlohmann::json;
 using store::TrialRow;
-
-constexpr size_t kCommitRows = 64;
-constexpr auto kCommitInterval = std::chrono::milliseconds(500);
 
 std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings) {
   std::vector<std::string> names;
@@ -73,7 +71,7 @@ class Campaign {
     LoadModels();
     LoadFaultList();
     for (const auto& file : files_) {
-      for (auto encoding : settings_.encodings) memory::MemoryImage(file.model, {encoding, settings_.word_bits});
+      for (auto encoding : settings_.encodings) ImageOf(file, encoding);
     }
   }
   std::vector<std::string> DifferencesFrom(const std::filesystem::path& path) const {
@@ -84,13 +82,14 @@ class Campaign {
 
   CampaignResult Run(const std::filesystem::path& store_path) {
     store_ = std::make_unique<store::Store>(store::Store::Create(store_path));
-    AdoptSettings(store_path);
+    ClaimSettings(store_path);
     if (list_) store_->AddFaultList(list_name_, list_csv_);
     PlanKeys();
     for (const TrialRow& row : store_->Trials()) stored_.emplace(row.id, row);
     run_ = store_->BeginRun(settings_.command, SettingsJson());
-    start_ = last_commit_ = std::chrono::steady_clock::now();
+    start_ = std::chrono::steady_clock::now();
     CountDone();
+    sink_ = std::make_unique<StoreSink>(*store_, run_, [this](int64_t rows) { Report(rows); });
     CampaignResult result{{}, {}, done_};
     for (size_t m = 0; m < files_.size(); ++m) result.models.push_back(RunModel(m));
     store_->FinishRun(run_);
@@ -99,6 +98,14 @@ class Campaign {
   }
 
  private:
+  // A list may name any parameter; its faults are no other for where random ones would lie.
+  memory::Where WhereFaultsLie() const {
+    return settings_.fault_list.empty() ? settings_.where : memory::ParseWhere("all");
+  }
+  memory::MemoryImage ImageOf(const model::ModelFile& file, memory::Encoding encoding) const {
+    return {file.model, {encoding, settings_.word_bits}, WhereFaultsLie()};
+  }
+
   void LoadModels() {
     labels_ = LabelsOf(settings_.models);
     for (const auto& path : settings_.models) {
@@ -124,13 +131,11 @@ class Campaign {
     if (settings_.fault_list.empty()) return;
     list_csv_ = ReadTextFile(settings_.fault_list);
     list_name_ = "list:" + Sha256(list_csv_).substr(0, 12);
-    const memory::MemoryImage image(files_[0].model, {settings_.encodings[0], settings_.word_bits});
-    list_ = memory::FaultListsFromCsv(list_csv_, image, settings_.fault_list.string());
+    list_ = memory::FaultListsFromCsv(list_csv_, ImageOf(files_[0], settings_.encodings[0]),
+                                      settings_.fault_list.string());
     if (list_->empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
     for (size_t m = 1; m < files_.size(); ++m) {  // the list must mean the same for every model
-      memory::FaultListsFromCsv(list_csv_,
-                                memory::MemoryImage(files_[m].model, {settings_.encodings[0], settings_.word_bits}),
-                                settings_.fault_list.string());
+      memory::FaultListsFromCsv(list_csv_, ImageOf(files_[m], settings_.encodings[0]), settings_.fault_list.string());
     }
   }
 
@@ -146,7 +151,7 @@ class Campaign {
       rates = {};
       trials = list_->size();
     }
-    return {{"models", models},
+    json settings = {{"models", models},
             {"faults", AsObject(faults)},
             {"rates", AsObject(rates)},
             {"encodings", AsObject(NamesOf(settings_.encodings))},
@@ -157,50 +162,81 @@ class Campaign {
             {"dataset", {{"name", data_.dataset}, {"test_sha256", data_.sha256}}},
             {"sampler_version", memory::kSamplerVersion},
             {"arithmetic", store::kArithmetic}};
+    // What is as it always was stays unsaid, so that earlier stores are of the same settings.
+    for (size_t m = 0; m < files_.size(); ++m) {
+      if (files_[m].model.reading > 1) settings["readings"][labels_[m]] = files_[m].model.reading;
+      if (files_[m].model.real_input) settings["inputs"][labels_[m]] = NameOf(settings_.data.input, files_[m].model);
+    }
+    if (!list_ && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
+    return settings;
   }
+
+  // The keys under which settings may grow.
+  static constexpr const char* kGrowing[] = {"models", "faults", "rates", "encodings", "readings", "inputs"};
 
   // Whether `here` only adds to `there`: more keys in the growing objects, no fewer trials.
   static bool OnlyGrows(const json& there, const json& here) {
-    json grown = there;
-    for (const char* key : {"models", "faults", "rates", "encodings"}) grown[key].update(here.at(key));
-    for (const auto& [label, hash] : there.at("models").items()) {
-      if (here.at("models").contains(label) && here.at("models").at(label) != hash) return false;
-    }
-    json ours = here;
-    for (const char* key : {"models", "faults", "rates", "encodings", "trials"}) {
+    json ours = here, theirs = there;
+    for (const char* key : kGrowing) {
+      const json of_ours = here.value(key, json::object()), of_theirs = there.value(key, json::object());
+      for (const auto& [name, value] : of_theirs.items()) {
+        if (of_ours.contains(name) && !Succeeds(key, value, of_ours.at(name))) return false;
+      }
       ours.erase(key);
-      grown.erase(key);
+      theirs.erase(key);
     }
-    return ours == grown;
+    ours.erase("trials");
+    theirs.erase("trials");
+    return ours == theirs;
+  }
+
+  // A newer reading of a model takes the place of an older one; everything else must stay.
+  static bool Succeeds(std::string_view key, const json& there, const json& here) {
+    return there == here || (key == "readings" && there < here);
+  }
+
+  // Whether growth is of readings alone: what the file means now is not for the user to choose.
+  static bool OnlyReadingsGrow(const json& there, const json& here) {
+    json ours = here, theirs = there;
+    ours.erase("readings");
+    theirs.erase("readings");
+    return OnlyGrows(there, here) && Merged(theirs, ours) == theirs;
   }
 
   // The store's settings with ours added.
   static json Merged(const json& there, const json& here) {
     json merged = there;
-    for (const char* key : {"models", "faults", "rates", "encodings"}) merged[key].update(here.at(key));
+    for (const char* key : kGrowing) {
+      if (here.contains(key)) merged[key].update(here.at(key));
+    }
     merged["trials"] = std::max(there.at("trials").get<int64_t>(), here.at("trials").get<int64_t>());
     return merged;
   }
 
-  void AdoptSettings(const std::filesystem::path& path) {
-    const json here = SettingsJson(), there = store_->settings();
-    if (there.is_null()) {
-      store_->SetSettings(here);
-      return;
-    }
+  // The settings that the store is to have: ours, or its own where they hold ours. In the transaction that writes them.
+  json Agreed(const std::string& path, const json& there) const {
+    const json here = SettingsJson();
+    if (there.is_null()) return here;
     const auto differences = store::Differences(there, here);
-    if (differences.empty()) return;
+    if (differences.empty()) return there;
     const bool grows = OnlyGrows(there, here);
-    if (grows && Merged(there, here) == there) return;  // it holds all that is asked for, and more
-    if ((grows && settings_.extend) || !store_->HasTrials()) {
-      store_->SetSettings(grows ? Merged(there, here) : here);
-      return;
-    }
-    throw InputError(fmt::format(
-        "{}: this store belongs to other settings:\n  {}\n{}", path.string(), fmt::join(differences, "\n  "),
-        grows ? "Add --extend to add to it, or name another store."
-              : "Name another store, or move this one aside. (Two files of one name are told apart only where "
-                "they are given in one command.)"));
+    if (grows && Merged(there, here) == there) return there;  // it holds all that is asked for, and more
+    if (grows && (settings_.extend || OnlyReadingsGrow(there, here))) return Merged(there, here);
+    std::string advice = grows ? "Add --extend to add to it, or name another store."
+                               : "Name another store, or move this one aside. (Two files of one name are told apart only "
+                                 "where they are given in one command.)";
+    if (!store_->HasTrials())
+      advice += " It holds no trials yet: another program has just begun it, or was stopped at once; in that case it "
+                "may be deleted.";
+    throw InputError(fmt::format("{}: this store belongs to other settings:\n  {}\n{}", path,
+                                 fmt::join(differences, "\n  "), advice));
+  }
+
+  void ClaimSettings(const std::filesystem::path& path) {
+    store_->ClaimSettings([&](const json& there) {
+      for (size_t m = 0; m < files_.size(); ++m) store_->CheckLabel(labels_[m], files_[m].sha256);
+      return Agreed(path.string(), there);
+    });
   }
 
   void PlanKeys() {
@@ -222,32 +258,51 @@ class Campaign {
   }
 
   TrialContext ContextOf(size_t m) const {
-    return {files_[m].sha256, data_.sha256, settings_.seed, settings_.word_bits, data_.images.size()};
+    const model::QuantizedModel& model = files_[m].model;
+    return {.model_sha256 = files_[m].sha256,
+            .data_sha256 = data_.sha256,
+            .seed = settings_.seed,
+            .word_bits = settings_.word_bits,
+            .images = data_.images.size(),
+            .reading = model.reading,
+            .input = NameOf(settings_.data.input, model),
+            .where = list_ ? "weights" : memory::NameOf(settings_.where)};
   }
 
   void CountDone() {
     total_ = static_cast<int64_t>(files_.size() * keys_.size());
     for (size_t m = 0; m < files_.size(); ++m) {
       const TrialContext context = ContextOf(m);
-      for (const TrialKey& key : keys_) done_ += stored_.contains(TrialId(context, key));
+      for (const TrialKey& key : keys_) done_ += Stored(context, key) != nullptr;
     }
     resumed_ = done_;
   }
 
+  // The row of a trial that the store had, or null.
+  const TrialRow* Stored(const TrialContext& context, const TrialKey& key) const {
+    auto found = stored_.find(TrialId(context, key));
+    if (found == stored_.end()) {
+      const auto earlier = EarlierTrialId(context, key);
+      if (earlier) found = stored_.find(*earlier);
+    }
+    return found == stored_.end() ? nullptr : &found->second;
+  }
+
   store::ModelRow RunModel(size_t m) {
     const model::QuantizedModel& model = files_[m].model;
-    const engine::EvaluationSet set = engine::MakeEvaluationSet(model, data_.images.images, data_.images.labels);
+    const engine::EvaluationSet set = EvaluationSetOf(model, data_.images, settings_.data.input);
     const engine::Golden golden = engine::RunGolden(model, set, settings_.threads, cancellation_);
     store::ModelRow row = DescribeModel(files_[m], labels_[m], golden, settings_.word_bits);
     row.id = store_->AddModel(row);
+    label_ = labels_[m];
     const TrialContext context = ContextOf(m);
+    const int64_t condition = store_->AddCondition(ConditionOf(context));
     std::vector<TrialKey> missing;
     for (const TrialKey& key : keys_) {
-      if (!stored_.contains(TrialId(context, key))) missing.push_back(key);
+      if (Stored(context, key) == nullptr) missing.push_back(key);
     }
     std::map<memory::Encoding, memory::MemoryImage> images;
-    for (auto encoding : settings_.encodings)
-      images.emplace(encoding, memory::MemoryImage(model, {encoding, settings_.word_bits}));
+    for (auto encoding : settings_.encodings) images.emplace(encoding, ImageOf(files_[m], encoding));
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
     const auto golden_run = GoldenRunFor(m, missing, images, set, threads);
     std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
@@ -255,18 +310,20 @@ class Campaign {
       auto& evaluator = evaluators[static_cast<size_t>(worker)];
       if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, golden_run);
       const TrialKey& key = missing[static_cast<size_t>(index)];
-      TrialRow trial =
-          RunTrial(context, key, images.at(key.encoding), list_ ? &*list_ : nullptr, *evaluator, golden, cancellation_);
+      const memory::MemoryImage& image = images.at(key.encoding);
+      const memory::FaultMap faults = FaultsOf(context, key, image, list_ ? &*list_ : nullptr);
+      TrialRow trial = RowOf(context, key, Evaluate(faults, image, *evaluator, golden, cancellation_));
       trial.model = row.id;
-      Keep(std::move(trial), labels_[m]);
+      trial.condition = condition;
+      sink_->Take(std::move(trial));
     };
     try {
       ParallelFor(threads, static_cast<int64_t>(missing.size()), work, cancellation_);
     } catch (...) {
-      Commit(labels_[m]);
+      sink_->Finish();
       throw;
     }
-    Commit(labels_[m]);
+    sink_->Finish();
     return row;
   }
 
@@ -284,43 +341,28 @@ class Campaign {
       const TrialKey& key = missing[i];
       const memory::MemoryImage& image = images.at(key.encoding);
       const auto change = memory::EffectOf(FaultsOf(context, key, image, list_ ? &*list_ : nullptr), image);
-      if (!change.codes.empty() && engine::StepDeltas(plan, model, change).expected_share(plan) < 1.0)
+      if (!change.empty() && engine::StepDeltas(plan, model, change).expected_share(plan) < 1.0)
         return engine::MakeGoldenRun(std::move(plan), set, threads, cancellation_);
     }
     return nullptr;
   }
 
-  void Keep(TrialRow trial, const std::string& label) {
-    const std::lock_guard lock(mutex_);
-    pending_.push_back(std::move(trial));
-    const auto now = std::chrono::steady_clock::now();
-    if (pending_.size() >= kCommitRows || now - last_commit_ >= kCommitInterval) CommitLocked(label);
-  }
-
-  void Commit(const std::string& label) {
-    const std::lock_guard lock(mutex_);
-    CommitLocked(label);
-  }
-
   // Only what is in the store is reported as done.
-  void CommitLocked(const std::string& label) {
-    store_->AddTrials(run_, pending_);
-    done_ += static_cast<int64_t>(pending_.size());
-    for (TrialRow& row : pending_) stored_.emplace(row.id, std::move(row));
-    pending_.clear();
-    last_commit_ = std::chrono::steady_clock::now();
+  void Report(int64_t rows) {
+    done_ += rows;
     if (!on_progress_) return;
-    const double elapsed = std::chrono::duration<double>(last_commit_ - start_).count();
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     const double per_second = static_cast<double>(done_ - resumed_) / std::max(elapsed, 1e-9);
     on_progress_(
-        {label, done_, total_, per_second, per_second > 0 ? static_cast<double>(total_ - done_) / per_second : 0.0});
+        {label_, done_, total_, per_second, per_second > 0 ? static_cast<double>(total_ - done_) / per_second : 0.0});
   }
 
   void CollectTrials(CampaignResult& result) const {
     for (size_t m = 0; m < files_.size(); ++m) {
       const TrialContext context = ContextOf(m);
       for (const TrialKey& key : keys_) {
-        TrialRow row = stored_.at(TrialId(context, key));
+        const TrialRow* found = Stored(context, key);
+        TrialRow row = found != nullptr ? *found : sink_->rows().at(TrialId(context, key));
         row.model = result.models[m].id;
         result.trials.push_back(std::move(row));
       }
@@ -339,9 +381,9 @@ class Campaign {
   std::vector<TrialKey> keys_;
   std::map<std::string, TrialRow> stored_;
   int64_t run_ = 0, done_ = 0, total_ = 0, resumed_ = 0;
-  std::mutex mutex_;
-  std::vector<TrialRow> pending_;
-  std::chrono::steady_clock::time_point start_, last_commit_;
+  std::unique_ptr<StoreSink> sink_;
+  std::string label_;  // of the model at work
+  std::chrono::steady_clock::time_point start_;
 };
 
 }  // namespace
@@ -363,15 +405,36 @@ std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::file
 memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::FaultModel& fault, double rate) {
   Check(settings);
   const model::ModelFile file = model::ReadModelFile(settings.models[0]);
-  const memory::MemoryImage image(file.model, {settings.encodings[0], settings.word_bits});
-  const auto cells = image.cells_of_arrays();
+  const memory::MemoryImage image(file.model, {settings.encodings[0], settings.word_bits}, settings.where);
   memory::FaultLists lists;
   for (int64_t trial = 0; trial < settings.trials; ++trial) {
     const auto number = static_cast<uint64_t>(trial);
-    lists[number] = memory::SampleFaults(KeyOfSeed(settings.seed), number, cells, rate, fault);
+    lists[number] = memory::SampleFaults(KeyOfSeed(settings.seed), number, image.sampled_arrays(), rate, fault);
   }
   return lists;
 }
+
+namespace {
+
+// What decided a stored trial: kept with it, or by earlier versions with the store.
+TrialContext ContextOfStored(const store::Store& store, const TrialRow& trial, const std::string& model_sha256) {
+  const auto conditions = store.Conditions();
+  const auto found = conditions.find(trial.condition);
+  const json settings = store.settings();
+  const json condition = found != conditions.end() ? found->second : settings;
+  const json data = condition.contains("data_sha256") ? condition.at("data_sha256")
+                                                      : settings.at("dataset").at("test_sha256");
+  return {.model_sha256 = model_sha256,
+          .data_sha256 = data.get<std::string>(),
+          .seed = condition.at("seed").get<uint64_t>(),
+          .word_bits = condition.at("word_bits").get<int>(),
+          .images = condition.at("images").get<int64_t>(),
+          .reading = condition.value("reading", int64_t{1}),
+          .input = condition.value("input", ""),
+          .where = condition.value("where", "weights")};
+}
+
+}  // namespace
 
 Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& id,
                    const std::filesystem::path& model_path, const DataChoice& choice) {
@@ -387,30 +450,46 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
     throw InputError(fmt::format("{}: is not the model of trial {}: its hash is {}…, the store's {}…",
                                  file.path.string(), id, file.sha256.substr(0, 12), row->sha256.substr(0, 12)));
   }
-  const json settings = store.settings();
+  TrialContext context = ContextOfStored(store, *stored, file.sha256);
+  if (context.reading != file.model.reading) {
+    throw InputError(fmt::format(
+        "{}: trial {} is stale: it was computed by reading {} of {}, and this version reads the file by rules of reading "
+        "{}, which mend what was read wrongly (docs/formats.md); run the campaign again to have its trials anew",
+        store_path.string(), id, context.reading, file.path.string(), file.model.reading));
+  }
+  const std::string input = NameOf(choice.input, file.model);
+  if (input != context.input) {
+    throw UsageError(fmt::format("trial {} was computed on images that enter as {}, and these would enter as {}; give the "
+                                 "same --input-scale, --mean and --std",
+                                 id, context.input, input));
+  }
   DataChoice data_choice = choice;
-  data_choice.images = settings.at("images").get<int64_t>();
-  if (data_choice.dataset.empty()) data_choice.dataset = settings.at("dataset").at("name").get<std::string>();
+  data_choice.images = context.images;
+  const json settings = store.settings();
+  if (data_choice.dataset.empty() && settings.contains("dataset"))
+    data_choice.dataset = settings.at("dataset").at("name").get<std::string>();
   const TestData data = LoadTestData(file, data_choice);
-  if (data.sha256 != settings.at("dataset").at("test_sha256")) {
+  if (data.sha256 != context.data_sha256) {
     throw InputError(fmt::format("the {} images found are not those of the store (another hash)", data.dataset));
   }
-  const int word_bits = settings.at("word_bits").get<int>();
-  const memory::MemoryImage image(file.model, {memory::ParseEncoding(stored->encoding), word_bits});
+  const bool from_list = stored->fault.starts_with("list:");
+  const memory::MemoryImage image(file.model, {memory::ParseEncoding(stored->encoding), context.word_bits},
+                                  memory::ParseWhere(from_list ? "all" : context.where));
   std::optional<memory::FaultLists> lists;
-  if (stored->fault.starts_with("list:")) {
+  if (from_list) {
     const auto csv = store.FaultList(stored->fault);
     if (!csv) throw InputError(fmt::format("{}: lacks the fault list {}", store_path.string(), stored->fault));
     lists = memory::FaultListsFromCsv(*csv, image, stored->fault);
   }
-  const engine::EvaluationSet set = engine::MakeEvaluationSet(file.model, data.images.images, data.images.labels);
+  const engine::EvaluationSet set = EvaluationSetOf(file.model, data.images, choice.input);
   const engine::Golden golden = engine::RunGolden(file.model, set, 0);
   engine::Evaluator evaluator(file.model, set);
-  const TrialContext context{file.sha256, data.sha256, settings.at("seed").get<uint64_t>(), word_bits,
-                             data.images.size()};
   const TrialKey key{stored->fault, image.layout().encoding, stored->rate, stored->trial};
-  TrialRow again = RunTrial(context, key, image, lists ? &*lists : nullptr, evaluator, golden, nullptr);
+  const memory::FaultMap faults = FaultsOf(context, key, image, lists ? &*lists : nullptr);
+  TrialRow again = RowOf(context, key, Evaluate(faults, image, evaluator, golden, nullptr));
+  if (again.id != stored->id && EarlierTrialId(context, key) == stored->id) again.id = stored->id;
   again.model = stored->model;
+  again.condition = stored->condition;
   return {*stored, again, row->label};
 }
 

@@ -24,6 +24,7 @@ struct CampaignSettings {
   int64_t trials = 100;
   uint64_t seed = 1;
   int word_bits = 32;
+  memory::Where where;  // which parameters can fail; of a fault list: those that it names
   DataChoice data;
   std::filesystem::path fault_list;         // CSV; instead of faults, rates and trials
   int threads = 0;                          // 0: all cores. Changes no number.

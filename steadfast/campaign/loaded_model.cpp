@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/machine.h"  // AvailableCores
@@ -26,6 +27,23 @@ T ValueOr(const json& object, const char* key, T otherwise) {
   } catch (const json::exception&) {
     return otherwise;
   }
+}
+
+// The width of all weight codes, or 0 where tensors differ.
+int64_t CommonWeightBits(const model::QuantizedModel& model) {
+  std::set<int> widths;
+  for (int weight : model::WeightsOf(model)) widths.insert(model.parameter(weight).format.bits());
+  return widths.size() == 1 ? *widths.begin() : 0;
+}
+
+// The same of the codes that weighted layers give.
+int64_t CommonActivationBits(const model::QuantizedModel& model) {
+  std::set<int> widths;
+  for (const model::Node& node : model.nodes) {
+    const auto& coding = model.value(node.output).coding;
+    if (model::WeightOf(node) && coding) widths.insert(coding->bits);
+  }
+  return widths.size() == 1 ? *widths.begin() : 0;
 }
 
 // The number behind "saq:0.1" or "l1:1e-4"; 0 for "none".
@@ -58,7 +76,26 @@ std::vector<store::EpochRow> EpochsOf(const model::QuantizedModel& model) {
   return rows;
 }
 
+// Rows and columns that do not agree would be mixed up where byte counts do.
+void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
+  const model::ValueShape& takes = file.model.value(0).shape;
+  const data::ImageShape& has = data.images.shape;
+  const bool fits = takes.flat ? takes.elements() == has.pixels()
+                               : takes.channels == has.channels && takes.height == has.height && takes.width == has.width;
+  if (fits) return;
+  throw InputError(fmt::format(
+      "{}: takes images of {}, and those of {} are {} (channels x rows x columns); choose others with --dataset",
+      file.path.string(),
+      takes.flat ? ShapeText({takes.channels}) : ShapeText({takes.channels, takes.height, takes.width}), data.dataset,
+      ShapeText({has.channels, has.height, has.width})));
+}
+
 }  // namespace
+
+engine::EvaluationSet EvaluationSetOf(const model::QuantizedModel& model, const data::ImageSet& images,
+                                      const InputScaling& input) {
+  return engine::MakeEvaluationSet(model, CodesOfImages(model, images.images, input), images.labels);
+}
 
 TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
   const json named = model::MetadataJson(file.model, "steadfast.dataset");
@@ -75,6 +112,13 @@ TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
         "{}: was made with {} images of hash {}…, and those found have {}…; name the right ones with --data, or "
         "choose these with --dataset {}",
         file.path.string(), dataset, expected.substr(0, 12), data.sha256.substr(0, 12), dataset));
+  }
+  CheckImagesFit(file, data);
+  CheckFits(choice.input, file.model, file.path.string());
+  if (file.model.real_input && choice.input.is_default() && choice.on_note) {
+    choice.on_note(fmt::format(
+        "{} takes real numbers: bytes enter as pixel/255; --input-scale, --mean and --std say otherwise",
+        file.path.string()));
   }
   if (choice.images > 0 && choice.images < data.images.size()) {
     data.images.labels.resize(static_cast<size_t>(choice.images));
@@ -98,8 +142,9 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
   row.seed = ValueOr<int64_t>(recipe, "seed", 0);
   row.rho = StrengthOf(ValueOr<std::string>(recipe, "sharpness", ""));
   row.lambda = StrengthOf(ValueOr<std::string>(recipe, "sparsity", ""));
-  row.weight_bits = ValueOr<int64_t>(recipe, "weight_bits", model.weights.front().format.bits);
-  row.activation_bits = ValueOr<int64_t>(recipe, "activation_bits", 0);
+  row.reading = model.reading;
+  row.weight_bits = ValueOr<int64_t>(recipe, "weight_bits", CommonWeightBits(model));
+  row.activation_bits = ValueOr<int64_t>(recipe, "activation_bits", CommonActivationBits(model));
   row.layout = memory::MemoryImage(model, {memory::Encoding::kTwosComplement, word_bits}).LayoutDescription();
   row.memory_bits = model::MemoryBits(model);
   row.macs = model::Macs(model);
@@ -118,7 +163,7 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
 store::ModelRow EvaluateAndDescribeModel(const model::ModelFile& file, const std::string& label,
                                          const DataChoice& choice, const Cancellation* cancellation) {
   const TestData data = LoadTestData(file, choice);
-  const auto set = engine::MakeEvaluationSet(file.model, data.images.images, data.images.labels);
+  const auto set = EvaluationSetOf(file.model, data.images, choice.input);
   return DescribeModel(file, label, engine::RunGolden(file.model, set, AvailableCores(), cancellation),
                        memory::MemoryLayout{}.word_bits);
 }

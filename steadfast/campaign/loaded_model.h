@@ -2,10 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "steadfast/campaign/input_scaling.h"
 #include "steadfast/data/dataset.h"      // DataLocation, ImageSet
 #include "steadfast/engine/evaluator.h"  // Golden
 #include "steadfast/model/onnx_file.h"   // ModelFile
@@ -18,17 +20,23 @@ struct DataChoice {
   std::string dataset;
   data::DataLocation location;
   int64_t images = 0;  // the first so many; 0: all
+  InputScaling input;  // of models that take real numbers
+  std::function<void(const std::string&)> on_note = {};  // gets what was assumed, in words
 };
 
 struct TestData {
   std::string dataset;
-  std::string sha256;  // of the whole test set
-  data::ImageSet images;
+  std::string sha256;     // of the whole test set
+  data::ImageSet images;  // bytes, as the dataset has them
 };
 
 // The test images for a model. Throws UsageError where neither the choice nor the model names a dataset, InputError
 // where the model was made with other images of that name (another hash), or they do not fit it.
 TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice);
+
+// The images as the codes that the model's input makes of them, ready for the engine.
+engine::EvaluationSet EvaluationSetOf(const model::QuantizedModel& model, const data::ImageSet& images,
+                                      const InputScaling& input);
 
 // What a store keeps of a model. Metadata of other people's models may be absent.
 store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& label, const engine::Golden& golden,

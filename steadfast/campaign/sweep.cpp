@@ -11,6 +11,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/machine.h"  // AvailableCores
 #include "steadfast/base/parallel.h"
+#include "steadfast/base/text.h"  // SplitNames
 #include "steadfast/engine/differential.h"
 #include "steadfast/memory/fault_map.h"
 #include "steadfast/model/onnx_file.h"
@@ -55,9 +56,9 @@ int64_t PairsOf(int64_t cells) {
   return cells * (cells - 1) / 2;
 }
 
-// Faults of a tensor that are evaluated together: those of some of its outputs, or of some of its words.
+// Faults of an array that are evaluated together: those of some of its outputs, or of some of its words.
 struct Part {
-  int tensor;
+  int array;      // place in the memory image
   int64_t first, count;  // faults
   bool by_look_up;
 };
@@ -135,25 +136,26 @@ class Sweep {
         threads_(settings.threads > 0 ? settings.threads : AvailableCores()),
         file_(model::ReadModelFile(settings.model)),
         data_(LoadTestData(file_, settings.data)),
-        image_(file_.model, {settings.encoding, settings.word_bits}) {
-    CheckTensors();
+        image_(file_.model, {settings.encoding, settings.word_bits}, settings.where) {
+    CheckArrays();
   }
 
   SweepResult Run(const std::filesystem::path& store_path) {
     const auto start = std::chrono::steady_clock::now();
-    const engine::EvaluationSet set = engine::MakeEvaluationSet(file_.model, data_.images.images, data_.images.labels);
+    const engine::EvaluationSet set = EvaluationSetOf(file_.model, data_.images, settings_.data.input);
     golden_ = engine::RunGolden(file_.model, set, threads_, cancellation_);
     labels_ = &set.labels;
     SweepResult result;
     const std::string label = LabelsOf({settings_.model})[0];
     result.model = DescribeModel(file_, label, golden_, settings_.word_bits);
-    result.sweep = {.kind = settings_.pairs_in_word ? "pairs-in-word" : "bits",
+    result.sweep = {.kind = Kind(),
                     .encoding = std::string(memory::NameOf(settings_.encoding)),
                     .word_bits = settings_.word_bits,
                     .images = data_.images.size(),
                     .dataset = data_.dataset,
                     .data_sha256 = data_.sha256,
-                    .margins = !settings_.decisions_only};
+                    .margins = !settings_.decisions_only,
+                    .arithmetic = store::ArithmeticOf(file_.model.reading)};
     const engine::DifferentialPlan plan(file_.model);
     PlanParts(plan);
     if (!store_path.empty()) OpenStore(store_path, result);
@@ -163,46 +165,59 @@ class Sweep {
       Evaluate(plan, blocks, set.images.blocks());
     }
     if (store_ != nullptr) store_->FinishRun(run_);
-    for (const Part& part : parts_) result.parts.push_back(std::move(finished_.at({part.tensor, part.first})));
+    for (const Part& part : parts_) result.parts.push_back(std::move(finished_.at({part.array, part.first})));
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
   }
 
  private:
+  // What the store tells sweeps apart by, beside model and data.
+  std::string Kind() const {
+    const char* kind = settings_.pairs_in_word ? "pairs-in-word" : "bits";
+    const std::string where =
+        settings_.where == memory::Where{} ? "" : fmt::format(":{}", memory::NameOf(settings_.where));
+    const std::string input = NameOf(settings_.data.input, file_.model);
+    return fmt::format("{}{}{}{}", kind, where, input.empty() ? "" : "@", input);
+  }
+
   // A layer may be named by its tensor, or without the tensor's ".weight".
-  void CheckTensors() {
+  void CheckArrays() {
     std::vector<std::string> names;
-    for (const auto& weight : file_.model.weights) names.push_back(weight.name);
-    swept_.assign(names.size(), settings_.tensors.empty());
-    for (const auto& name : settings_.tensors) {
+    for (const auto& array : image_.arrays()) names.push_back(array.name);
+    std::vector<std::string> tensors = settings_.tensors;
+    if (!settings_.layers.empty()) {
+      std::vector<std::string> known = names;
+      for (const auto& name : names) {
+        constexpr std::string_view kEnding = ".weight";
+        if (name.ends_with(kEnding)) known.push_back(name.substr(0, name.size() - kEnding.size()));
+      }
+      tensors = SplitNames(settings_.layers, known);
+    }
+    swept_.assign(names.size(), tensors.empty());
+    for (const auto& name : tensors) {
       auto found = std::find(names.begin(), names.end(), name);
       if (found == names.end()) found = std::find(names.begin(), names.end(), name + ".weight");
       if (found == names.end()) {
-        throw UsageError(fmt::format("{}: has no weight tensor '{}'; it has {}", settings_.model.string(), name,
+        throw UsageError(fmt::format("{}: has no {} '{}'{}; it has {}", settings_.model.string(),
+                                     memory::NameOf(settings_.where), name, DidYouMean(name, names),
                                      fmt::join(names, ", ")));
       }
       swept_[static_cast<size_t>(found - names.begin())] = true;
     }
   }
 
-  const model::WeightTensor& TensorAt(int tensor) const { return file_.model.weights[static_cast<size_t>(tensor)]; }
+  const memory::MemoryArray& ArrayAt(int array) const { return image_.arrays()[static_cast<size_t>(array)]; }
+  const model::Parameter& ParameterAt(int array) const { return file_.model.parameter(ArrayAt(array).parameter); }
 
   void PlanParts(const engine::DifferentialPlan& plan) {
-    for (int t = 0; t < static_cast<int>(file_.model.weights.size()); ++t) {
+    for (int t = 0; t < static_cast<int>(image_.arrays().size()); ++t) {
       if (!swept_[static_cast<size_t>(t)]) continue;
-      const model::WeightTensor& weight = TensorAt(t);
-      const int64_t codes = static_cast<int64_t>(weight.codes.size());
-      if (settings_.pairs_in_word) {
+      if (settings_.pairs_in_word)
         PlanPairs(t);
-        continue;
-      }
-      const int64_t of_output = codes / weight.outputs() * weight.format.bits;
-      const int neuron_codes = engine::NeuronLookUp::CodesOf(plan, t);
-      // A table pays where a neuron has fewer codes than weights' bits.
-      const bool by_look_up = neuron_codes > 0 && neuron_codes < of_output;
-      const int64_t outputs = by_look_up ? std::max<int64_t>(1, kFaultsOfNeuronPart / of_output) : 1;
-      for (int64_t o = 0; o < weight.outputs(); o += outputs)
-        AddPart({t, o * of_output, std::min(outputs, weight.outputs() - o) * of_output, by_look_up});
+      else if (ParameterAt(t).role == model::Role::kWeight)
+        PlanWeights(plan, t);
+      else
+        PlanConstants(t);
     }
     if (all_faults_ > kLargestPairSweep && settings_.pairs_in_word) {
       throw UsageError(
@@ -211,17 +226,39 @@ class Sweep {
     }
   }
 
-  void PlanPairs(int tensor) {
-    const model::WeightTensor& weight = TensorAt(tensor);
-    const int64_t per_word = settings_.word_bits / weight.format.bits * weight.format.bits;
-    const int64_t cells = static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+  void PlanWeights(const engine::DifferentialPlan& plan, int array) {
+    const model::Parameter& weight = ParameterAt(array);
+    const int64_t of_output = weight.products() * weight.format.bits();
+    const int neuron_codes = engine::NeuronLookUp::CodesOf(plan, ArrayAt(array).parameter);
+    // A table pays where a neuron has fewer codes than weights' bits.
+    const bool by_look_up = neuron_codes > 0 && neuron_codes < of_output;
+    if (weight.output_axis != 0) {  // the faults of an output do not stand together
+      if (by_look_up) return AddPart({array, 0, ArrayAt(array).cells(), true});
+      return PlanConstants(array);
+    }
+    const int64_t outputs = by_look_up ? std::max<int64_t>(1, kFaultsOfNeuronPart / of_output) : 1;
+    for (int64_t o = 0; o < weight.outputs(); o += outputs)
+      AddPart({array, o * of_output, std::min(outputs, weight.outputs() - o) * of_output, by_look_up});
+  }
+
+  void PlanConstants(int array) {
+    constexpr int64_t kFaultsAtOnce = 256;
+    const int64_t cells = ArrayAt(array).cells();
+    for (int64_t first = 0; first < cells; first += kFaultsAtOnce)
+      AddPart({array, first, std::min(kFaultsAtOnce, cells - first), false});
+  }
+
+  void PlanPairs(int array) {
+    const int bits = ArrayAt(array).bits();
+    const int64_t per_word = settings_.word_bits / bits * bits;
+    const int64_t cells = ArrayAt(array).cells();
     constexpr int64_t kWordsAtOnce = 8;
     int64_t fault = 0;
     for (int64_t first = 0; first < cells; first += kWordsAtOnce * per_word) {
       int64_t count = 0;
       for (int64_t cell = first; cell < std::min(cells, first + kWordsAtOnce * per_word); cell += per_word)
         count += PairsOf(std::min(per_word, cells - cell));
-      if (count > 0) AddPart({tensor, fault, count, false});
+      if (count > 0) AddPart({array, fault, count, false});
       fault += count;
     }
   }
@@ -237,17 +274,17 @@ class Sweep {
     result.sweep.model = result.model.id;
     sweep_ = result.sweep.id = store_->AddSweep(result.sweep);
     run_ = store_->BeginRun(settings_.command, {{"kind", result.sweep.kind}, {"encoding", result.sweep.encoding}});
-    std::map<std::string, int> tensor_of;
-    for (int t = 0; t < static_cast<int>(file_.model.weights.size()); ++t) tensor_of[TensorAt(t).name] = t;
+    std::map<std::string, int> array_of;
+    for (int t = 0; t < static_cast<int>(image_.arrays().size()); ++t) array_of[ArrayAt(t).name] = t;
     for (SweepPart& part : store_->SweepParts(sweep_)) {
-      const auto found = tensor_of.find(part.tensor);
-      if (found != tensor_of.end()) finished_.emplace(std::pair{found->second, part.first}, std::move(part));
+      const auto found = array_of.find(part.tensor);
+      if (found != array_of.end()) finished_.emplace(std::pair{found->second, part.first}, std::move(part));
     }
   }
 
   void CountDone(SweepResult& result) {
     for (const Part& part : parts_) {
-      const auto found = finished_.find({part.tensor, part.first});
+      const auto found = finished_.find({part.array, part.first});
       if (found == finished_.end()) continue;
       if (static_cast<int64_t>(found->second.faults.size()) == part.count)
         done_faults_ += part.count;
@@ -260,7 +297,7 @@ class Sweep {
   void Evaluate(const engine::DifferentialPlan& plan, const GoldenBlocks& blocks, int64_t block_count) {
     std::vector<size_t> missing;
     for (size_t p = 0; p < parts_.size(); ++p) {
-      if (!finished_.contains({parts_[p].tensor, parts_[p].first})) missing.push_back(p);
+      if (!finished_.contains({parts_[p].array, parts_[p].first})) missing.push_back(p);
     }
     const int64_t pieces = (block_count + kBlocksAtOnce - 1) / kBlocksAtOnce;
     pieces_left_.assign(parts_.size(), pieces);
@@ -285,15 +322,16 @@ class Sweep {
         cancellation_);
   }
 
-  // The code changes that a fault makes: none where the memory reads the same.
+  std::vector<int64_t> CellsOf(const Part& part, int64_t fault) const {
+    const memory::MemoryArray& array = ArrayAt(part.array);
+    return CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault, array.bits(),
+                        array.elements(), settings_.word_bits);
+  }
+
+  // The changes that a fault makes: none where the memory reads the same.
   model::ModelChange ChangeOf(const Part& part, int64_t fault) const {
-    const model::WeightTensor& weight = TensorAt(part.tensor);
     memory::FaultMap map;
-    for (int64_t cell :
-         CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault, weight.format.bits,
-                      static_cast<int64_t>(weight.codes.size()), settings_.word_bits)) {
-      map.faults.push_back({{part.tensor, cell}, memory::FaultKind::kFlip});
-    }
+    for (int64_t cell : CellsOf(part, fault)) map.faults.push_back({{part.array, cell}, memory::FaultKind::kFlip});
     return memory::EffectOf(map, image_);
   }
 
@@ -302,7 +340,7 @@ class Sweep {
     std::vector<std::pair<int32_t, engine::StepDeltas>> changes;
     for (int64_t fault = 0; fault < part.count; ++fault) {
       const model::ModelChange change = ChangeOf(part, fault);
-      if (!change.codes.empty())
+      if (!change.empty())
         changes.emplace_back(static_cast<int32_t>(fault), engine::StepDeltas(plan, file_.model, change));
     }
     std::unique_ptr<engine::GoldenBlock> own;
@@ -314,48 +352,63 @@ class Sweep {
     worker.engine.Flush();
   }
 
+  // Neurons by tables of what each of their codes leads to, some neurons at a time.
   void LookUpPart(const engine::DifferentialPlan& plan, const Part& part, const GoldenBlocks& blocks, int64_t first,
                   int64_t last, Worker& worker) const {
-    const model::WeightTensor& weight = TensorAt(part.tensor);
-    const int codes = engine::NeuronLookUp::CodesOf(plan, part.tensor);
-    const int64_t inputs = static_cast<int64_t>(weight.codes.size()) / weight.outputs();
-    const int64_t of_output = inputs * weight.format.bits;
-    const int64_t first_neuron = part.first / of_output, neurons = part.count / of_output;
-    // Level changes of the part's faults.
-    std::vector<int32_t> deltas(static_cast<size_t>(part.count), 0);
-    const auto& patterns = image_.arrays()[static_cast<size_t>(part.tensor)].patterns;
-    const auto level_of = [&](int pattern) {
-      return weight.format.level(memory::Decode(weight.format, settings_.encoding, static_cast<uint8_t>(pattern)));
-    };
-    for (int64_t fault = 0; fault < part.count; ++fault) {
-      const int64_t cell = part.first + fault;
-      const int pattern = patterns[static_cast<size_t>(cell / weight.format.bits)];
-      deltas[static_cast<size_t>(fault)] = level_of(pattern ^ 1 << cell % weight.format.bits) - level_of(pattern);
-    }
+    const model::Parameter& weight = ParameterAt(part.array);
+    const int parameter = ArrayAt(part.array).parameter;
+    const int codes = engine::NeuronLookUp::CodesOf(plan, parameter);
+    const int64_t bits = weight.format.bits(), of_output = weight.products() * bits;
+    const bool whole = weight.output_axis != 0;  // the part is the whole tensor
+    const int64_t first_neuron = whole ? 0 : part.first / of_output;
+    const int64_t neurons = whole ? weight.outputs() : part.count / of_output;
+    const int64_t at_once = std::max<int64_t>(1, kFaultsOfNeuronPart / of_output);
+    const std::vector<int32_t> deltas = LevelDeltas(part);
     std::unique_ptr<engine::GoldenBlock> own;
     for (int64_t block = first; block < last; ++block) {
       const engine::GoldenBlock& golden = blocks.Get(block, own);
-      worker.table.assign(static_cast<size_t>(neurons * codes * kBlockImages), 0);
-      for (int64_t n = 0; n < neurons; ++n) {
-        for (int code = 0; code < codes; ++code) {
-          worker.engine.EvaluateForced(golden, part.tensor, first_neuron + n, static_cast<uint8_t>(code),
-                                       static_cast<int32_t>(n * codes + code));
+      for (int64_t from = first_neuron; from < first_neuron + neurons; from += at_once) {
+        const int64_t count = std::min(at_once, first_neuron + neurons - from);
+        worker.table.assign(static_cast<size_t>(count * codes * kBlockImages), 0);
+        for (int64_t n = 0; n < count; ++n) {
+          for (int code = 0; code < codes; ++code) {
+            worker.engine.EvaluateForced(golden, parameter, from + n, static_cast<uint8_t>(code),
+                                         static_cast<int32_t>(n * codes + code));
+          }
         }
-      }
-      worker.engine.Flush();
-      for (int64_t n = 0; n < neurons; ++n) {
-        const engine::NeuronLookUp look_up(plan, golden, part.tensor, first_neuron + n);
-        const int64_t* table = worker.table.data() + n * codes * kBlockImages;
-        for (int64_t f = 0; f < of_output; ++f) {
-          const auto fault = static_cast<size_t>(n * of_output + f);
-          if (deltas[fault] == 0) continue;
-          const engine::NeuronLookUp::Change change{f / weight.format.bits, deltas[fault]};
-          AddPacked(look_up.Sum(change, table), worker.faults[fault]);
+        worker.engine.Flush();
+        for (int64_t n = 0; n < count; ++n) {
+          const engine::NeuronLookUp look_up(plan, golden, parameter, from + n);
+          const int64_t* table = worker.table.data() + n * codes * kBlockImages;
+          for (int64_t product = 0; product < weight.products(); ++product) {
+            const int64_t first_cell = weight.IndexOf(from + n, product) * bits - part.first;
+            for (int64_t bit = 0; bit < bits; ++bit) {
+              const auto fault = static_cast<size_t>(first_cell + bit);
+              if (deltas[fault] == 0) continue;
+              AddPacked(look_up.Sum({product, deltas[fault]}, table), worker.faults[fault]);
+            }
+          }
         }
       }
       if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
     }
     worker.table.clear();
+  }
+
+  // By what the level of a weight grows under each of the part's faults.
+  std::vector<int32_t> LevelDeltas(const Part& part) const {
+    const memory::MemoryArray& array = ArrayAt(part.array);
+    const model::CodeFormat& format = array.format.codes;
+    const auto level_of = [&](uint32_t pattern) {
+      return format.level(memory::Decode(format, settings_.encoding, pattern));
+    };
+    std::vector<int32_t> deltas(static_cast<size_t>(part.count));
+    for (int64_t fault = 0; fault < part.count; ++fault) {
+      const int64_t cell = part.first + fault;
+      const uint32_t pattern = array.patterns[static_cast<size_t>(cell / format.bits)];
+      deltas[static_cast<size_t>(fault)] = level_of(pattern ^ 1u << cell % format.bits) - level_of(pattern);
+    }
+    return deltas;
   }
 
   // Adds a piece of a part; the last one finishes it.
@@ -366,35 +419,29 @@ class Sweep {
     for (size_t f = 0; f < results.size(); ++f) Add(worker.faults[f], results[f]);
     if (--pieces_left_[p] > 0) return;
     const Part& part = parts_[p];
-    const model::WeightTensor& weight = TensorAt(part.tensor);
-    SweepPart finished{weight.name, weight.format.bits, static_cast<int64_t>(weight.codes.size()), part.first,
-                       std::move(results)};
+    const memory::MemoryArray& array = ArrayAt(part.array);
+    SweepPart finished{array.name, array.bits(), array.elements(), part.first, std::move(results)};
     for (size_t f = 0; f < finished.faults.size(); ++f)
       finished.faults[f].held = HeldBits(part, static_cast<int64_t>(f));
     if (store_ != nullptr) store_->AddSweepPart(run_, sweep_, finished);
     done_faults_ += part.count;
-    finished_.emplace(std::pair{part.tensor, part.first}, std::move(finished));
+    finished_.emplace(std::pair{part.array, part.first}, std::move(finished));
   }
 
   uint8_t HeldBits(const Part& part, int64_t fault) const {
-    const model::WeightTensor& weight = TensorAt(part.tensor);
-    const auto& patterns = image_.arrays()[static_cast<size_t>(part.tensor)].patterns;
-    uint8_t held = 0;
+    const memory::MemoryArray& array = ArrayAt(part.array);
+    unsigned held = 0;
     int place = 0;
-    for (int64_t cell :
-         CellsOfFault(settings_.pairs_in_word ? "pairs-in-word" : "bits", part.first + fault, weight.format.bits,
-                      static_cast<int64_t>(weight.codes.size()), settings_.word_bits)) {
-      const int bit = patterns[static_cast<size_t>(cell / weight.format.bits)] >> cell % weight.format.bits & 1;
-      held = static_cast<uint8_t>(held | bit << place++);
-    }
-    return held;
+    for (int64_t cell : CellsOf(part, fault))
+      held |= (array.patterns[static_cast<size_t>(cell / array.bits())] >> cell % array.bits() & 1) << place++;
+    return static_cast<uint8_t>(held);
   }
 
   void Report(const Part& part, double faults) {
     const std::lock_guard lock(mutex_);
     worked_faults_ += faults;
     const double share = (static_cast<double>(resumed_faults_) + worked_faults_) / static_cast<double>(all_faults_);
-    on_progress_({TensorAt(part.tensor).name, share, done_faults_, all_faults_});
+    on_progress_({ArrayAt(part.array).name, share, done_faults_, all_faults_});
   }
 
   const SweepSettings& settings_;
@@ -406,7 +453,7 @@ class Sweep {
   const memory::MemoryImage image_;
   engine::Golden golden_;
   const std::vector<uint8_t>* labels_ = nullptr;
-  std::vector<bool> swept_;  // [tensor]
+  std::vector<bool> swept_;  // [array]
   std::vector<Part> parts_;
   std::unique_ptr<store::Store> store_;
   int64_t sweep_ = 0, run_ = 0;

@@ -1,4 +1,4 @@
-// A sweep: every single-bit fault of a model's weight memory on all test images, exactly.
+// A sweep: every single-bit fault of the memory that holds a model's parameters, on all test images, exactly.
 //
 // What is evaluated is the flip of each bit. A stuck-at fault of one bit either is that flip or changes nothing, by
 // what the bit holds, which is kept beside the result. Numbers depend on model, data and memory layout alone.
@@ -24,7 +24,9 @@ struct SweepSettings {
   int word_bits = 32;
   bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
   bool decisions_only = false;       // no margins; images whose decision provably cannot change stop early
-  std::vector<std::string> tensors;  // the weight tensors to sweep, with or without ".weight"; empty: all
+  memory::Where where;               // which parameters can fail
+  std::vector<std::string> tensors;  // those of them to sweep, weights with or without ".weight"; empty: all
+  std::string layers;                // the same as a user types them, comma-separated
   DataChoice data;
   int threads = 0;                          // 0: all cores. Changes no number.
   int64_t memory_bytes = int64_t{2} << 30;  // for what is kept of the fault-free run. Changes no number.

@@ -12,6 +12,7 @@
 #include "steadfast/engine/reference.h"
 #include "steadfast/memory/fault_map.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/model/inspect.h"  // MemoryBits
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::campaign {
@@ -61,15 +62,15 @@ class SweepTest : public testing::Test {
 
   // What a full run of the reference finds when these cells flip.
   store::SweepPart::Fault Expected(const SweepSettings& settings, int tensor, const std::vector<int64_t>& cells) {
-    const memory::MemoryImage image(model_, {settings.encoding, settings.word_bits});
+    const memory::MemoryImage image(model_, {settings.encoding, settings.word_bits}, settings.where);
     if (golden_.empty()) golden_ = engine::RunReference(model_, images_);
     memory::FaultMap map;
     uint8_t held = 0;
     for (size_t i = 0; i < cells.size(); ++i) {
       map.faults.push_back({{tensor, cells[i]}, memory::FaultKind::kFlip});
-      const int bits = model_.weights[static_cast<size_t>(tensor)].format.bits;
-      const uint8_t pattern =
-          image.arrays()[static_cast<size_t>(tensor)].patterns[static_cast<size_t>(cells[i] / bits)];
+      const memory::MemoryArray& array = image.arrays()[static_cast<size_t>(tensor)];
+      const int bits = array.bits();
+      const uint32_t pattern = array.patterns[static_cast<size_t>(cells[i] / bits)];
       held = static_cast<uint8_t>(held | (pattern >> cells[i] % bits & 1) << i);
     }
     QuantizedModel changed = model_;
@@ -90,9 +91,10 @@ class SweepTest : public testing::Test {
     return fault;
   }
 
-  int TensorNamed(const std::string& name) const {
-    for (size_t t = 0; t < model_.weights.size(); ++t) {
-      if (model_.weights[t].name == name) return static_cast<int>(t);
+  int TensorNamed(const SweepSettings& settings, const std::string& name) const {
+    const memory::MemoryImage image(model_, {settings.encoding, settings.word_bits}, settings.where);
+    for (size_t t = 0; t < image.arrays().size(); ++t) {
+      if (image.arrays()[t].name == name) return static_cast<int>(t);
     }
     ADD_FAILURE() << name;
     return 0;
@@ -107,7 +109,7 @@ class SweepTest : public testing::Test {
       for (size_t f = 0; f < part.faults.size(); ++f, ++faults) {
         const auto cells = CellsOfFault(result.sweep.kind, part.first + static_cast<int64_t>(f), part.bits, part.codes,
                                         settings.word_bits);
-        EXPECT_EQ(part.faults[f], Expected(settings, TensorNamed(part.tensor), cells))
+        EXPECT_EQ(part.faults[f], Expected(settings, TensorNamed(settings, part.tensor), cells))
             << model_.name << " " << part.tensor << " fault " << part.first + static_cast<int64_t>(f);
         if (HasFailure()) return faults;
       }
@@ -122,9 +124,7 @@ class SweepTest : public testing::Test {
 };
 
 bool FitsIdx(const QuantizedModel& model, int64_t most_bits) {
-  int64_t bits = 0;
-  for (const auto& weight : model.weights) bits += static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
-  return model.values[0].shape.channels == 1 && bits <= most_bits;
+  return model.values[0].shape.channels == 1 && !model.real_input && model::MemoryBits(model) <= most_bits;
 }
 
 TEST_F(SweepTest, EqualsTheReferenceOnEveryFaultOfSmallNetworks) {
@@ -180,7 +180,7 @@ TEST_F(SweepTest, EqualsTheReferenceOnASampleOfLeNet5) {
         });
         ASSERT_NE(part, parts.end());
         ASSERT_EQ((*part)->faults[static_cast<size_t>(cell - (*part)->first)],
-                  Expected(settings, TensorNamed(tensor), {cell}))
+                  Expected(settings, TensorNamed(settings, tensor), {cell}))
             << tensor << " cell " << cell;
       }
     }

@@ -2,46 +2,81 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "steadfast/base/error.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/base/text.h"
 
 namespace steadfast::campaign {
+namespace {
+
+std::string IdOf(const TrialContext& context, const TrialKey& key, int word_bits) {
+  std::string text = fmt::format("trial/{}/{}/{}/{}/{}/{}/{}/{}/{}/{}", memory::kSamplerVersion, context.model_sha256,
+                                 context.data_sha256, context.images, context.seed, word_bits, key.fault,
+                                 memory::NameOf(key.encoding), FormatShortest(key.rate), key.trial);
+  // What is as it always was keeps the ids that trials always had.
+  if (context.reading > 1) text += fmt::format("/reading {}", context.reading);
+  if (!context.input.empty()) text += fmt::format("/input {}", context.input);
+  if (context.where != "weights") text += fmt::format("/where {}", context.where);
+  return Sha256(text).substr(0, 16);
+}
+
+constexpr int kHashedWordBits = 32;
+
+}  // namespace
 
 std::string TrialId(const TrialContext& context, const TrialKey& key) {
-  return Sha256(fmt::format("trial/{}/{}/{}/{}/{}/{}/{}/{}/{}/{}", memory::kSamplerVersion, context.model_sha256,
-                            context.data_sha256, context.images, context.seed, context.word_bits, key.fault,
-                            memory::NameOf(key.encoding), FormatShortest(key.rate), key.trial))
-      .substr(0, 16);
+  return IdOf(context, key, kHashedWordBits);
+}
+
+std::optional<std::string> EarlierTrialId(const TrialContext& context, const TrialKey& key) {
+  if (context.word_bits == kHashedWordBits) return std::nullopt;
+  return IdOf(context, key, context.word_bits);
+}
+
+nlohmann::json ConditionOf(const TrialContext& context) {
+  nlohmann::json condition = {{"seed", context.seed},
+                              {"word_bits", context.word_bits},
+                              {"images", context.images},
+                              {"data_sha256", context.data_sha256},
+                              {"sampler_version", memory::kSamplerVersion},
+                              {"arithmetic", store::kArithmetic}};
+  if (context.reading > 1) condition["reading"] = context.reading;
+  if (!context.input.empty()) condition["input"] = context.input;
+  if (context.where != "weights") condition["where"] = context.where;
+  return condition;
 }
 
 memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
                           const memory::FaultLists* lists) {
   if (lists == nullptr) {
-    const auto cells = image.cells_of_arrays();
-    return memory::SampleFaults(KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), cells, key.rate,
-                                memory::ParseFaultModel(key.fault));
+    return memory::SampleFaults(KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image.sampled_arrays(),
+                                key.rate, memory::ParseFaultModel(key.fault));
   }
   const auto found = lists->find(static_cast<uint64_t>(key.trial));
   if (found == lists->end()) throw InputError(fmt::format("the fault list has no trial {}", key.trial));
   return found->second;
 }
 
-store::TrialRow RunTrial(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
-                         const memory::FaultLists* lists, engine::Evaluator& evaluator, const engine::Golden& golden,
-                         const Cancellation* cancellation) {
-  const memory::FaultMap faults = FaultsOf(context, key, image, lists);
+Outcome Evaluate(const memory::FaultMap& faults, const memory::MemoryImage& image, engine::Evaluator& evaluator,
+                 const engine::Golden& golden, const Cancellation* cancellation) {
   const model::ModelChange change = memory::EffectOf(faults, image);
-  // Where no code changed, nothing can have: the golden run is the answer.
-  const engine::Scores scores = change.codes.empty() ? golden.scores : evaluator.Evaluate(change, golden, cancellation);
+  // Where nothing changed, nothing can have: the golden run is the answer.
+  return {static_cast<int64_t>(faults.faults.size()), static_cast<int64_t>(change.changes.size()),
+          change.empty() ? golden.scores : evaluator.Evaluate(change, golden, cancellation)};
+}
+
+store::TrialRow RowOf(const TrialContext& context, const TrialKey& key, const Outcome& outcome) {
+  const engine::Scores& scores = outcome.scores;
   return {.id = TrialId(context, key),
           .model = 0,
           .fault = key.fault,
           .encoding = std::string(memory::NameOf(key.encoding)),
           .rate = key.rate,
           .trial = key.trial,
-          .faulty_bits = static_cast<int64_t>(faults.faults.size()),
-          .changed_codes = static_cast<int64_t>(change.codes.size()),
+          .faulty_bits = outcome.faulty_bits,
+          .changed_codes = outcome.changed_codes,
           .images = scores.images,
           .correct = scores.correct,
           .changed = scores.changed,

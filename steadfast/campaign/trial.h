@@ -1,7 +1,9 @@
-// One trial: a pure function of model, data, fault specification, seed and trial number.
+// One trial: a pure function of model, data, fault specification, seed and trial number. Faults go in, scores come out;
+// who wants rows in a store makes them of both (store_sink.h).
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -21,25 +23,40 @@ struct TrialKey {
   int64_t trial = 0;
 };
 
-// What all trials of a store share.
+// What all trials of one model in a campaign share.
 struct TrialContext {
   std::string model_sha256;
   std::string data_sha256;
   uint64_t seed = 0;
   int word_bits = 32;
   int64_t images = 0;
+  int64_t reading = 1;           // of the model file
+  std::string input;             // what bytes become, of a model that takes real numbers; else empty
+  std::string where = "weights";  // which parameters can fail
 };
 
 // 16 hexadecimal digits of the SHA-256 of all that decides the trial's numbers.
 std::string TrialId(const TrialContext& context, const TrialKey& key);
+// Its id in stores of earlier versions, which hashed the width of memory words though no fault depends on it; nothing
+// where that is the same.
+std::optional<std::string> EarlierTrialId(const TrialContext& context, const TrialKey& key);
+// What the context adds to a trial's own columns in a store (store::Store::AddCondition), and back.
+nlohmann::json ConditionOf(const TrialContext& context);
 
 // The faults of a trial: sampled, or from the list.
 memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
                           const memory::FaultLists* lists);
 
-// Runs a trial. TrialRow::model is left 0.
-store::TrialRow RunTrial(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
-                         const memory::FaultLists* lists, engine::Evaluator& evaluator, const engine::Golden& golden,
-                         const Cancellation* cancellation);
+// What faults do.
+struct Outcome {
+  int64_t faulty_bits = 0;    // cells that were faulty
+  int64_t changed_codes = 0;  // stored elements that really changed
+  engine::Scores scores;
+};
+Outcome Evaluate(const memory::FaultMap& faults, const memory::MemoryImage& image, engine::Evaluator& evaluator,
+                 const engine::Golden& golden, const Cancellation* cancellation);
+
+// A store's row of a trial. TrialRow::model and ::condition are left 0.
+store::TrialRow RowOf(const TrialContext& context, const TrialKey& key, const Outcome& outcome);
 
 }  // namespace steadfast::campaign

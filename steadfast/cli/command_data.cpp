@@ -5,6 +5,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
 #include "steadfast/data/dataset.h"
 #include "steadfast/report/text_table.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 struct Options {
   data::DataLocation location;
-  bool json = false;
+  std::filesystem::path json;
 };
 
 struct Seen {
@@ -57,9 +58,8 @@ void Run(const Options& options) {
           {{"folder", seen.where}, {"state", seen.state}, {"train_images", seen.train}, {"test_images", seen.test}});
     list.push_back(one);
   }
-  if (options.json)
-    fmt::print("{}\n", list.dump(2));
-  else
+  WriteJson(options.json, list);
+  if (!IsStandardOutput(options.json))
     fmt::print(
         "{}\nLooked in --data DIR (or DIR/NAME), else $STEADFAST_DATA/NAME, else where Debian's packages put them.\n",
         table.Text());
@@ -74,7 +74,7 @@ void AddDataCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--data", options->location.folder,
                    "Folder of datasets (default: $STEADFAST_DATA, then Debian's place)")
       ->type_name("DIR");
-  command->add_flag("--json", options->json, "Print JSON");
+  AddJsonOption(*command, options->json, "Write the table");
   command->footer("Example: steadfast data --data ~/datasets");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
 }

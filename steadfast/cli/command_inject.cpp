@@ -17,9 +17,20 @@ namespace {
 struct Options {
   campaign::CampaignSettings settings;
   std::filesystem::path store, csv, json, export_faults;
-  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos";
+  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos", where = "weights";
   int64_t memory_mib = 2048;
 };
+
+// "0,1" may be meant as 0.1.
+void WarnOfDecimalComma(const std::string& rates) {
+  const auto items = Split(rates, ',');
+  for (size_t i = 0; i + 1 < items.size(); ++i) {
+    const std::string& next = items[i + 1];
+    if (items[i] != "0" || next.empty() || next.find_first_not_of("0123456789") != std::string::npos) continue;
+    fmt::print(stderr, "--rate {}: these are two rates, 0 and {}; if 0.{} is meant, write it with a point\n", rates, next,
+               next);
+  }
+}
 
 void CompleteSettings(Options& options) {
   campaign::CampaignSettings& settings = options.settings;
@@ -27,7 +38,9 @@ void CompleteSettings(Options& options) {
   settings.rates.clear();
   settings.encodings.clear();
   settings.memory_bytes = options.memory_mib << 20;
+  settings.where = memory::ParseWhere(options.where);
   for (const auto& fault : Split(options.faults, ',')) settings.faults.push_back(memory::ParseFaultModel(fault));
+  WarnOfDecimalComma(options.rates);
   for (const auto& rate : Split(options.rates, ',')) settings.rates.push_back(ParseDouble(rate, "--rate", 0.0, 1.0));
   for (const auto& encoding : Split(options.encodings, ','))
     settings.encodings.push_back(memory::ParseEncoding(encoding));
@@ -41,7 +54,8 @@ void ExportFaults(const Options& options) {
   const model::ModelFile file = model::ReadModelFile(options.settings.models[0]);
   WriteFileWhole(options.export_faults,
                  memory::ToCsv(lists, memory::MemoryImage(
-                                          file.model, {options.settings.encodings[0], options.settings.word_bits})));
+                                          file.model, {options.settings.encodings[0], options.settings.word_bits},
+                                          options.settings.where)));
   fmt::print(stderr, "Fault list of {} trials: {}\n", lists.size(), options.export_faults.string());
 }
 
@@ -75,9 +89,8 @@ void Run(Options& options, const Cancellation& cancellation) {
   const report::CampaignReport report = report::MakeCampaignReport(result.models, result.trials);
   if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
   if (!options.json.empty())
-    WriteFileWhole(options.json,
-                   report::ToJson(report, store::Store::OpenForReading(options.store).settings()).dump(2) + "\n");
-  fmt::print("{}", report::ToText(report));
+    WriteJson(options.json, report::ToJson(report, store::Store::OpenForReading(options.store).settings()));
+  if (!IsStandardOutput(options.json)) fmt::print("{}", report::ToText(report));
 }
 
 }  // namespace
@@ -86,7 +99,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   campaign::CampaignSettings& settings = options->settings;
   CLI::App* command =
-      app.add_subcommand("inject", "Break the memory that holds a model's weights, and measure what it costs");
+      app.add_subcommand("inject", "Break the memory that holds a model's parameters, and measure what it costs");
   command->add_option("models", settings.models, "ONNX model files; several are compared, trial by trial")
       ->required()
       ->type_name("MODEL...");
@@ -94,7 +107,8 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
       ->required()
       ->type_name("FILE");
   CLI::Option* fault =
-      command->add_option("--fault", options->faults, "Fault kinds, comma-separated: flip, sa0, sa1, mixed:P1")
+      command->add_option("--fault", options->faults, "Fault kinds, comma-separated: " + memory::FaultLawSyntax() +
+                                                           " (asymmetric: factors on the rate for cells that hold 0 and 1)")
           ->capture_default_str();
   CLI::Option* rate = command->add_option("--rate", options->rates, "Faults per bit, comma-separated, each from 0 to 1")
                           ->capture_default_str();
@@ -105,6 +119,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--encoding", options->encodings, "How codes are stored, comma-separated: twos, sign, offset, gray")
       ->capture_default_str();
   command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
+  AddWhereOption(*command, options->where);
   CLI::Option* list = command
                           ->add_option("--fault-list", settings.fault_list,
                                        "Faults from a CSV file (trial,tensor,index,bit,kind) instead of random ones: "
@@ -124,7 +139,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--csv", options->csv, "Write one row a trial")->type_name("FILE");
-  command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write the summary");
   command->add_flag("--extend", settings.extend,
                     "Add models, fault kinds, rates, encodings or trials to a store that has fewer");
   command->footer(

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/report/text_table.h"
@@ -15,7 +16,7 @@ using nlohmann::json;
 
 struct Options {
   std::filesystem::path model;
-  bool json = false;
+  std::filesystem::path json;
 };
 
 std::string ShapeText(const model::ValueShape& shape) {
@@ -76,7 +77,7 @@ void Print(const model::ModelFile& file) {
              model::MemoryBits(file.model), model::Macs(file.model));
   for (const auto& [key, value] : file.model.metadata) {
     fmt::print("{}: {}\n", report::Printable(key),
-               value.size() > 300 ? report::Printable(value.substr(0, 300)) + "… (--json shows all)"
+               value.size() > 300 ? report::Printable(value.substr(0, 300)) + "… (--json - shows all)"
                                   : report::Printable(value));
   }
 }
@@ -88,15 +89,14 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
   CLI::App* command =
       app.add_subcommand("inspect", "What a model file holds: layers, widths, scales, memory, metadata");
   command->add_option("model", options->model, "An ONNX model file")->required()->type_name("MODEL");
-  command->add_flag("--json", options->json, "Print JSON");
+  AddJsonOption(*command, options->json, "Write all that the file holds");
   command->footer("Example: steadfast inspect model.onnx");
   command->callback([options, &chosen] {
     chosen.run = [options](const Cancellation&) {
       const model::ModelFile file = model::ReadModelFile(options->model);
-      if (options->json)
-        fmt::print("{}\n", ToJson(file).dump(2, ' ', false, json::error_handler_t::replace));
-      else
-        Print(file);
+      CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
+      WriteJson(options->json, ToJson(file));
+      if (!IsStandardOutput(options->json)) Print(file);
     };
   });
 }

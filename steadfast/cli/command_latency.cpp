@@ -98,7 +98,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
   const engine::InstructionSet instruction_set = engine::ParseInstructionSet(options.instruction_set);
   const model::ModelFile file = model::ReadModelFile(options.model);
   const campaign::TestData data = campaign::LoadTestData(file, options.data);
-  const auto set = engine::MakeEvaluationSet(file.model, data.images.images, data.images.labels);
+  const auto set = campaign::EvaluationSetOf(file.model, data.images, options.data.input);
   const auto cycles = CyclesOf(file.model, set.images, options.machine, cancellation);
   engine::DenseEngine engine(file.model, instruction_set);
   std::vector<LayerLatency> layers;
@@ -132,12 +132,14 @@ void Run(const Options& options, const Cancellation& cancellation) {
                                               static_cast<double>(layer.cycles.skipping)))});
     rows.push_back(ToJson(layer, images));
   }
+  if (!IsStandardOutput(options.json)) {
   fmt::print("{}: {} images, one thread, {}; per image\n", report::Printable(file.path.stem().string()), images,
              engine::NameOf(instruction_set));
   fmt::print("accelerator: {} lanes, {} filters side by side, bricks of {}\n\n{}\n", options.machine.lanes,
              options.machine.filters, options.machine.brick, table.Text());
   fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
              total.dense_ns + others_ns);
+  }
   const json document = {
       {"schema", 1},
       {"file", file.path.string()},
@@ -148,7 +150,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
        {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},
       {"layers", rows},
       {"best_ns_per_image", best_ns}};
-  if (!options.json.empty()) WriteFileWhole(options.json, document.dump(2) + "\n");
+  WriteJson(options.json, document);
   if (options.store.empty()) return;
   store::Store store = store::Store::Create(options.store);
   campaign::DataChoice all = options.data;
@@ -175,7 +177,7 @@ void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--instruction-set", options->instruction_set,
                       "Measure with these instructions: portable, avx2, avx512-vnni, amx-int8 (default: the best)");
   AddDataOptions(*command, options->data);
-  command->add_option("--json", options->json, "Write the table")->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write the table");
   command->add_option("--store", options->store, "SQLite file that keeps the table, for reports")->type_name("FILE");
   command->footer(
       "Times are of this machine, on one thread; cycles are those of a model of a zero-skipping accelerator\n"

@@ -5,6 +5,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/campaign/campaign.h"
 #include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
@@ -48,6 +49,7 @@ void AddReplayCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--model", options->model, "Where the model file is now (default: where the store says)")
       ->type_name("FILE");
   command->add_option("--data", options->data.location.folder, "Folder of datasets")->type_name("DIR");
+  AddInputOptions(*command, options->data.input);
   command->footer("Example: steadfast replay trials.sqlite 0123456789abcdef");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
 }

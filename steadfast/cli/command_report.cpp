@@ -48,19 +48,18 @@ void Run(const Options& options, const Cancellation& cancellation) {
   if (!options.csv.empty() || !options.json.empty()) {
     const auto summary = report::MakeCampaignReport(evidence.models, evidence.trials);
     if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(summary));
-    if (!options.json.empty())
-      WriteFileWhole(options.json, report::ToJson(summary, evidence.sources[0].settings).dump(2) + "\n");
+    if (!options.json.empty()) WriteJson(options.json, report::ToJson(summary, evidence.sources[0].settings));
   }
   if (!options.tie.empty()) WriteFileWhole(options.tie, report::TieCsv(tie));
   if (!options.figures.empty()) WriteFigures(options, evidence, tie);
   if (options.page.empty()) {
-    fmt::print("{}", report::ToTerminal(evidence, tie));
+    if (!IsStandardOutput(options.json)) fmt::print("{}", report::ToTerminal(evidence, tie));
     return;
   }
   const std::string page = report::MakePage(evidence, tie, {options.command});
   WriteFileWhole(options.page, page);
   if (const std::string remark = report::RemarkOnSize(page); !remark.empty()) fmt::print(stderr, "{}\n", remark);
-  fmt::print("{}\n", options.page.string());
+  if (!IsStandardOutput(options.json)) fmt::print("{}\n", options.page.string());
 }
 
 }  // namespace
@@ -79,7 +78,7 @@ void AddReportCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--figures", options->figures, "Write each figure's Vega-Lite specification and data as CSV")
       ->type_name("DIR");
   command->add_option("--csv", options->csv, "Write one row a trial")->type_name("FILE");
-  command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write the summary");
   command->add_option("--tie", options->tie, "Write all correlations between sharpness and damage as CSV")
       ->type_name("FILE");
   AddThreadsOption(*command, options->threads);

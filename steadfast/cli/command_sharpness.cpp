@@ -94,6 +94,7 @@ void AddSharpnessCommand(CLI::App& app, Chosen& chosen) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--dataset", options->run.dataset, "Dataset by name (default: the one the model file names)");
   command->add_option("--data", options->run.data, "Folder of datasets")->type_name("DIR");
+  AddInputOptions(*command, options->run.input);
   command
       ->add_option("--jobs", options->run.jobs,
                    "Models measured side by side, one thread each (0: one a core); changes no number")

@@ -17,7 +17,7 @@ namespace {
 struct Options {
   campaign::SweepSettings settings;
   std::filesystem::path store, csv, json;
-  std::string fault = "flip", encoding = "twos", layers;
+  std::string fault = "flip", encoding = "twos", where = "weights";
   int64_t memory_mib = 2048, top = 10;
 };
 
@@ -32,9 +32,7 @@ void Run(Options& options, const Cancellation& cancellation) {
   campaign::SweepSettings& settings = options.settings;
   settings.encoding = memory::ParseEncoding(options.encoding);
   settings.memory_bytes = options.memory_mib << 20;
-  if (!options.layers.empty()) {
-    for (const auto& layer : Split(options.layers, ',')) settings.tensors.push_back(layer);
-  }
+  settings.where = memory::ParseWhere(options.where);
   const auto kinds = KindsOf(options);
   CheckDistinct({{"--store", options.store},
                  {"--csv", options.csv},
@@ -62,8 +60,8 @@ void Run(Options& options, const Cancellation& cancellation) {
   const auto report = report::MakeSweepReport(result.model, result.sweep, result.parts, kinds, options.top);
   if (!options.csv.empty())
     WriteFileWhole(options.csv, report::SweepCsv(result.model, result.sweep, result.parts, kinds));
-  if (!options.json.empty()) WriteFileWhole(options.json, report::ToJson(report).dump(2) + "\n");
-  fmt::print("{}", report::ToText(report));
+  if (!options.json.empty()) WriteJson(options.json, report::ToJson(report));
+  if (!IsStandardOutput(options.json)) fmt::print("{}", report::ToText(report));
 }
 
 }  // namespace
@@ -72,7 +70,7 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   campaign::SweepSettings& settings = options->settings;
   CLI::App* command =
-      app.add_subcommand("sweep", "Evaluate every single-bit fault of a model's weight memory, exactly");
+      app.add_subcommand("sweep", "Evaluate every single-bit fault of a model's memory, exactly");
   command->add_option("model", settings.model, "ONNX model file")->required()->type_name("MODEL");
   command->add_option("--fault", options->fault, "Which faults to show: flip, sa0, sa1 or all")
       ->capture_default_str()
@@ -80,11 +78,13 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--store", options->store, "SQLite file that keeps the results; the same command resumes from it")
       ->type_name("FILE");
   command->add_option("--csv", options->csv, "Write one row a fault")->type_name("FILE");
-  command->add_option("--json", options->json, "Write the summary")->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write the summary");
   command->add_option("--top", options->top, "How many of the most critical bits to show")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--layer", options->layers, "Only these layers' weights, comma-separated: conv1,fc3");
+  command->add_option("--layer", settings.layers,
+                      "Only these layers' weights, or parameters by name, comma-separated: conv1,fc3");
+  AddWhereOption(*command, options->where);
   command->add_flag("--pairs-in-word", settings.pairs_in_word,
                     "Flip every two bits of a word together, instead of every bit (for small layers)");
   command->add_flag("--decisions-only", settings.decisions_only,

@@ -22,7 +22,8 @@ struct Options {
   std::string quantizer = "lsq", sparsity = "none", sharpness = "none", optimizer = "adam", schedule = "cosine",
               perturb;
   std::vector<std::string> layer_bits;
-  bool force = false, json = false;
+  bool force = false, events = false;
+  std::filesystem::path json;
 };
 
 void CompleteRecipe(Options& options) {
@@ -70,6 +71,19 @@ void ShowEvent(const json& event, ProgressLine& line, std::string& accuracy) {
   }
 }
 
+void PrintDone(const Options& options, const json& done) {
+  if (done["model"].is_null()) {
+    fmt::print("Test accuracy {:.2f} %. A float network has no codes: no model file, metrics in {}.metrics.jsonl\n",
+               100 * done.value("test_accuracy", 0.0), options.request.output.string());
+    return;
+  }
+  fmt::print(
+      "{}: test accuracy {:.2f} % (the training graph: {:.2f} %, {} predictions differ), zero activations {:.1f} %\n",
+      options.request.output.string(), 100 * done.value("test_accuracy", 0.0),
+      100 * done.value("training_graph_test_accuracy", 0.0), done.value("differing_predictions", 0),
+      100 * done.value("zero_share", 0.0));
+}
+
 void Run(Options& options, const Cancellation& cancellation) {
   CompleteRecipe(options);
   if (IsAlreadyThere(options)) {
@@ -82,12 +96,12 @@ void Run(Options& options, const Cancellation& cancellation) {
       fs::remove(options.request.output.string() + ending);
   }
   ProgressLine line;
-  if (!options.json) line.Print(recipe::Describe(options.request.recipe));
+  if (!options.events) line.Print(recipe::Describe(options.request.recipe));
   std::string accuracy;
   const json done = study::RunTrainProgram(
       study::ArgumentsOf(options.request),
       [&](const json& event) {
-        if (options.json) {
+        if (options.events) {
           fmt::print("{}\n", event.dump());
           std::fflush(stdout);
         } else {
@@ -96,17 +110,16 @@ void Run(Options& options, const Cancellation& cancellation) {
       },
       &cancellation);
   line.Finish();
-  if (options.json) return;
-  if (done["model"].is_null()) {
-    fmt::print("Test accuracy {:.2f} %. A float network has no codes: no model file, metrics in {}.metrics.jsonl\n",
-               100 * done.value("test_accuracy", 0.0), options.request.output.string());
-    return;
+  WriteJson(options.json, done);
+  if (!options.events && !IsStandardOutput(options.json)) PrintDone(options, done);
+  if (done.value("at_chance", false)) {
+    throw Error(fmt::format(
+        "{}: training ended at chance level: {:.2f} % of the test images are right, and always answering the most "
+        "frequent class gets {:.2f} %; the model is written, and of no use as it is (try another --learning-rate, "
+        "--optimizer or more --epochs)",
+        options.request.output.string(), 100 * done.value("test_accuracy", 0.0),
+        100 * done.value("majority_share", 0.0)));
   }
-  fmt::print(
-      "{}: test accuracy {:.2f} % (the training graph: {:.2f} %, {} predictions differ), zero activations {:.1f} %\n",
-      options.request.output.string(), 100 * done.value("test_accuracy", 0.0),
-      100 * done.value("training_graph_test_accuracy", 0.0), done.value("differing_predictions", 0),
-      100 * done.value("zero_share", 0.0));
 }
 
 }  // namespace
@@ -170,7 +183,8 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--threads", recipe.threads, "Threads; the trained model depends on their number")
       ->capture_default_str();
   command->add_flag("--force", options->force, "Train anew, whatever is there");
-  command->add_flag("--json", options->json, "Print events as JSON lines instead of progress");
+  command->add_flag("--events", options->events, "Print events as JSON lines instead of progress");
+  AddJsonOption(*command, options->json, "Write what was reached");
   command->footer(
       "Interrupted or killed, the same command resumes at the last finished epoch and ends with the same model.\n"
       "Example: steadfast train lenet5 --dataset fashion-mnist --weight-bits 4 --activation-bits 4 --sparsity l1:1e-4 "

@@ -1,9 +1,12 @@
 // What several commands need.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,8 +21,44 @@ namespace steadfast::cli {
 // not count.
 void CheckDistinct(const std::vector<std::pair<std::string, std::filesystem::path>>& paths);
 
-// --dataset, --data and --images.
+// What bytes become where a network takes real numbers.
+inline void AddInputOptions(CLI::App& command, campaign::InputScaling& input) {
+  command
+      .add_option("--input-scale", input.scale,
+                  "Of models that take real numbers: what a byte is multiplied with (default: bytes / 255)")
+      ->type_name("X");
+  command.add_option("--mean", input.means, "Of the same: taken away after that, one value or one a channel")
+      ->delimiter(',')
+      ->type_name("X,...");
+  command.add_option("--std", input.deviations, "Of the same: what divides the rest, one value or one a channel")
+      ->delimiter(',')
+      ->type_name("X,...");
+}
+
+// --json: a file, or - for standard output, which then gets nothing else.
+inline void AddJsonOption(CLI::App& command, std::filesystem::path& json, const char* what) {
+  command.add_option("--json", json, std::string(what) + " as JSON (-: to standard output, instead of text)")
+      ->type_name("FILE");
+}
+inline bool IsStandardOutput(const std::filesystem::path& path) {
+  return path == "-";
+}
+// Writes a document where --json says; nothing where it was not given.
+void WriteJson(const std::filesystem::path& json, const nlohmann::json& document);
+
+// --where.
+inline void AddWhereOption(CLI::App& command, std::string& where) {
+  command
+      .add_option("--where", where,
+                  "Which stored parameters can fail, comma-separated: weights, biases, scales (of weights and integer "
+                  "biases), normalization (multipliers, means, variances), or all")
+      ->capture_default_str();
+}
+
+// --dataset, --data, --images, and what bytes become.
 inline void AddDataOptions(CLI::App& command, campaign::DataChoice& data) {
+  AddInputOptions(command, data.input);
+  data.on_note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
   command.add_option("--dataset", data.dataset, "Dataset by name (default: the one the model file names)");
   command.add_option("--data", data.location.folder, "Folder of datasets")->type_name("DIR");
   command.add_option("--images", data.images, "Use the first so many test images (0: all)")

@@ -35,6 +35,8 @@ train::TrainingData LoadTrainingData(const model::QuantizedModel& model, const S
                     "these with --dataset {}",
                     command.model.string(), dataset, expected.substr(0, 12), data.hash.substr(0, 12), dataset));
   }
+  campaign::CheckFits(command.input, model, command.model.string());
+  data.images.images = campaign::CodesOfImages(model, data.images.images, command.input);
   const model::ValueShape& input = model.values[0].shape;
   if (input.elements() != data.images.shape.pixels() || model.classes() < data.images.classes) {
     throw InputError(fmt::format("{}: takes {} values and knows {} classes; images of {} have {} and {}",

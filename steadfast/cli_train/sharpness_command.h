@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "steadfast/base/cancellation.h"
+#include "steadfast/campaign/input_scaling.h"
 #include "steadfast/recipe/sharpness_settings.h"
 
 namespace steadfast::cli_train {
@@ -15,6 +16,7 @@ struct SharpnessCommand {
   recipe::SharpnessSettings settings;
   std::string dataset;                       // empty: the one that the model names
   std::filesystem::path data;                // --data; empty: not given
+  campaign::InputScaling input;              // of a model that takes real numbers
   std::vector<std::filesystem::path> lines;  // models to draw straight lines to
 };
 

@@ -7,7 +7,9 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cmath>
 #include <cstring>
+#include <map>
 #include <numeric>
 
 #include "steadfast/analysis/one_step_sharpness.h"
@@ -18,6 +20,7 @@
 #include "steadfast/data/dataset.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/statistics/summary.h"
 #include "steadfast/train/trainer.h"
 
 namespace steadfast::cli_train {
@@ -147,6 +150,15 @@ class Run {
     return train::Evaluate(*trained_.network, test_, all, data_.scale);
   }
 
+  // What always answering the most frequent class gets right.
+  double MajorityShare() const {
+    std::map<uint8_t, int64_t> counts;
+    int64_t most = 0;
+    for (uint8_t label : test_.labels) most = std::max(most, ++counts[label]);
+    return static_cast<double>(most) / static_cast<double>(test_.size());
+  }
+  bool AtChance(int64_t correct) const { return !statistics::IsAbove(correct, test_.size(), MajorityShare()); }
+
   void FinishFloat() {
     const double accuracy = TrainingGraphOnTest().accuracy;
     WriteFileWhole(Beside(".metrics.jsonl"),
@@ -155,6 +167,8 @@ class Run {
     Emit({{"event", "done"},
           {"model", nullptr},
           {"test_accuracy", accuracy},
+          {"at_chance", AtChance(std::lround(accuracy * static_cast<double>(test_.size())))},
+          {"majority_share", MajorityShare()},
           {"validation_accuracy", trained_.validation_accuracy}});
   }
 
@@ -170,10 +184,11 @@ class Run {
     const auto sharpness =
         analysis::MeasureOneStepSharpness(*trained_.network, data_, kSharpnessImages, kRelativeRadii, kRadii);
 
-    const json accuracy = {{"test", golden.scores.accuracy()},
+    json accuracy = {{"test", golden.scores.accuracy()},
                            {"validation", trained_.validation_accuracy},
                            {"training_graph_test", graph.accuracy},
                            {"differing_predictions", differing}};
+    if (AtChance(golden.scores.correct)) accuracy["at_chance"] = true;
     auto& metadata = model.metadata;
     metadata["steadfast.format"] = "1";
     metadata["steadfast.version"] = Version();
@@ -191,6 +206,8 @@ class Run {
     Emit({{"event", "done"},
           {"model", command_.output.string()},
           {"test_accuracy", golden.scores.accuracy()},
+          {"at_chance", AtChance(golden.scores.correct)},
+          {"majority_share", MajorityShare()},
           {"training_graph_test_accuracy", graph.accuracy},
           {"differing_predictions", differing},
           {"validation_accuracy", trained_.validation_accuracy},

@@ -163,11 +163,11 @@ std::optional<fs::path> FindDataset(const std::string& name, const DataLocation&
                                                     : name;
   std::vector<fs::path> places;
   if (!location.folder.empty()) {
-    places = {location.folder / name, location.folder / official, location.folder};
+    places = {location.folder / name, location.folder / name / official, location.folder / official, location.folder};
   } else {
     // Not $STEADFAST_DATA itself: MNIST and its relatives share file names, and one would be taken for another.
     if (const char* root = std::getenv("STEADFAST_DATA"); root != nullptr && *root != '\0') {
-      places = {fs::path(root) / name, fs::path(root) / official};
+      places = {fs::path(root) / name, fs::path(root) / name / official, fs::path(root) / official};
     }
     if (!info.default_folder.empty()) places.push_back(info.default_folder);
   }

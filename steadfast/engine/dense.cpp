@@ -33,7 +33,7 @@ struct DenseEngine::Plan {
     for (int input : step.inputs) inputs.push_back(input == 0 ? images : rows[static_cast<size_t>(input)].data());
     const BlockOutput output{rows[static_cast<size_t>(step.output)].data(), logits, nullptr, count};
     if (sparsely)
-      step.operation->RunBlockSparsely(inputs, workspace, output);
+      step.weighted()->RunBlockSparsely(inputs, workspace, output);
     else
       step.operation->RunBlock(inputs, workspace, output);
   }
@@ -46,12 +46,12 @@ struct DenseEngine::Plan {
   double TimeOnNothing(size_t s, size_t image_bytes, float* logits) {
     const Step& step = steps[s];
     const size_t bytes = step.inputs[0] == 0 ? image_bytes : rows[static_cast<size_t>(step.inputs[0])].size();
-    const Buffer<uint8_t> nothing(bytes, static_cast<uint8_t>(step.operation->ZeroPoint()));
+    const Buffer<uint8_t> nothing(bytes, static_cast<uint8_t>(step.weighted()->ZeroPoint()));
     const uint8_t* input = nothing.data();
     double least = 1e300;
     for (int round = 0; round < 5; ++round) {
       const auto start = std::chrono::steady_clock::now();
-      step.operation->RunBlockSparsely({&input, 1}, workspace,
+      step.weighted()->RunBlockSparsely({&input, 1}, workspace,
                                        {rows[static_cast<size_t>(step.output)].data(), logits, nullptr});
       const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
       least = std::min(least, elapsed.count());
@@ -69,9 +69,10 @@ DenseEngine::~DenseEngine() = default;
 DenseEngine::DenseEngine(DenseEngine&&) noexcept = default;
 DenseEngine& DenseEngine::operator=(DenseEngine&&) noexcept = default;
 
-void DenseEngine::SetWeights(const QuantizedModel& model) {
-  for (Step& step : plan_->steps) {
-    if (step.weight >= 0) step.operation->SetWeights(model.weights[static_cast<size_t>(step.weight)]);
+void DenseEngine::SetParameters(const QuantizedModel& model) {
+  for (const Step& step : plan_->steps) {
+    if (step.weighted() != nullptr)
+      step.weighted()->SetParameters(model, model.nodes[static_cast<size_t>(step.node)]);
   }
 }
 
@@ -87,7 +88,8 @@ std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages
   std::vector<StepTime> times;
   std::vector<uint8_t> has_sparse;
   for (Step& step : plan_->steps) {
-    has_sparse.push_back(step.operation->PrepareSparsePath() ? 1 : 0);
+    if (step.weighted() != nullptr) step.weighted()->PrepareSparsePath();
+    has_sparse.push_back(step.weighted() != nullptr ? 1 : 0);
     times.push_back({step.name, step.inputs[0], 0.0, has_sparse.back() != 0 ? 0.0 : -1.0, 0.0});
   }
   std::vector<float> logits(static_cast<size_t>(plan_->classes * kBlockImages));
@@ -107,14 +109,17 @@ std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages
   for (size_t s = 0; s < times.size(); ++s) {
     if (has_sparse[s] != 0) times[s].empty_ns = plan_->TimeOnNothing(s, images.block(0).size(), logits.data());
     plan_->sparse[s] = has_sparse[s] != 0 && times[s].sparse_ns < times[s].dense_ns ? 1 : 0;
-    if (plan_->sparse[s] == 0) plan_->steps[s].operation->DropSparsePath();
+    if (has_sparse[s] != 0 && plan_->sparse[s] == 0) plan_->steps[s].weighted()->DropSparsePath();
   }
   return times;
 }
 
 void DenseEngine::UseSparsePaths() {
-  for (size_t s = 0; s < plan_->steps.size(); ++s)
-    plan_->sparse[s] = plan_->steps[s].operation->PrepareSparsePath() ? 1 : 0;
+  for (size_t s = 0; s < plan_->steps.size(); ++s) {
+    WeightedOperator* weighted = plan_->steps[s].weighted();
+    if (weighted != nullptr) weighted->PrepareSparsePath();
+    plan_->sparse[s] = weighted != nullptr ? 1 : 0;
+  }
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {

@@ -26,8 +26,8 @@ class DenseEngine {
   DenseEngine(DenseEngine&&) noexcept;
   DenseEngine& operator=(DenseEngine&&) noexcept;
 
-  // Takes the weight codes of a model with the same structure.
-  void SetWeights(const model::QuantizedModel& model);
+  // Takes the parameters of a model with the same structure.
+  void SetParameters(const model::QuantizedModel& model);
 
   // Keeps the codes of every value from now on (no pooling on sums), for CodesOf.
   void KeepAllValues(const model::QuantizedModel& model);

@@ -66,10 +66,10 @@ TEST_P(Dense, EqualsTheReferenceOnSparsePaths) {
 TEST_P(Dense, TakesNewWeights) {
   const auto first = model::RandomLeNet5(4, 4, 1), second = model::RandomLeNet5(4, 4, 2);
   auto mixed = first;
-  for (size_t w = 0; w < mixed.weights.size(); ++w) mixed.weights[w].codes = second.weights[w].codes;
+  for (size_t p = 0; p < mixed.parameters.size(); ++p) mixed.parameters[p].bits = second.parameters[p].bits;
   const auto bytes = model::RandomImages(first, 10, 3);
   DenseEngine engine(first, GetParam());
-  engine.SetWeights(mixed);
+  engine.SetParameters(mixed);
   EXPECT_EQ(BitsOf(engine.Run(PreparedImages(bytes, 784))), BitsOf(RunReference(mixed, bytes)));
 }
 

@@ -13,6 +13,7 @@
 #include "steadfast/base/parallel.h"
 #include "steadfast/engine/plan.h"
 #include "steadfast/engine/score_rows.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
 
@@ -36,6 +37,7 @@ struct DifferentialPlan::Steps {
   std::vector<uint8_t> is_cut;         // [step]: behind it, only its output is still needed
   std::vector<double> nanoseconds;     // [step]: of a whole block, measured
   std::vector<double> suffix;          // [step]: of this and all later ones
+  std::vector<model::Requantization> requantizations;  // [step]; empty of those without weights
   InstructionSet set;
   int64_t classes;
   int output;
@@ -117,7 +119,12 @@ DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet s
   }
   for (size_t s = 0; s < plan.steps.size(); ++s)
     plan.is_cut.push_back(s + 1 < plan.steps.size() && IsCut(plan, s) ? 1 : 0);
-  for (Step& step : plan.steps) step.operation->PrepareDifferential();
+  for (const Step& step : plan.steps) {
+    if (step.weighted() != nullptr) step.weighted()->PrepareDifferential();
+    plan.requantizations.push_back(
+        step.weighted() == nullptr ? model::Requantization{}
+                                   : model::RequantizationOf(model, model.nodes[static_cast<size_t>(step.node)]));
+  }
   MeasureSteps(plan);
 }
 
@@ -133,7 +140,7 @@ int64_t DifferentialPlan::bytes_per_block() const {
   for (const Step& step : steps_->steps) {
     const ValueInfo& value = steps_->values[static_cast<size_t>(step.output)];
     bytes += value.elements() * kRowBytes * (value.coded ? 1 : static_cast<int64_t>(sizeof(float)));
-    bytes += step.operation->SumsKept() * kBlockImages * static_cast<int64_t>(sizeof(int32_t));
+    bytes += step.sums_kept() * kBlockImages * static_cast<int64_t>(sizeof(int32_t));
   }
   return bytes;
 }
@@ -142,13 +149,13 @@ namespace {
 
 void FindSlack(const Steps& plan, GoldenBlock& golden) {
   const size_t last = plan.steps.size() - 1;
-  if (plan.steps[last].output != plan.output) return;
+  if (plan.steps[last].output != plan.output || plan.steps[last].weighted() == nullptr) return;
   const Kernels& kernels = KernelsOf(plan.set);
   const BlockScores scores(kernels, golden.logits.data(), static_cast<int>(plan.classes), golden.labels.data(), false);
   for (int64_t image = 0; image < golden.images; ++image) {
     const auto i = static_cast<size_t>(image);
     golden.slack[i] =
-        plan.steps[last].operation->SlackOf(golden.sums[last].data(), kernels.lane_of_image[i], scores.predictions[i]);
+        plan.steps[last].weighted()->SlackOf(golden.sums[last].data(), kernels.lane_of_image[i], scores.predictions[i]);
   }
 }
 
@@ -168,7 +175,7 @@ GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& se
     const ValueInfo& value = steps.values[static_cast<size_t>(step.output)];
     if (value.coded)
       golden.rows[static_cast<size_t>(step.output)].resize(static_cast<size_t>(value.elements() * kRowBytes));
-    golden.sums[s].resize(static_cast<size_t>(step.operation->SumsKept() * kBlockImages));
+    golden.sums[s].resize(static_cast<size_t>(step.sums_kept() * kBlockImages));
   }
   golden.logits.resize(static_cast<size_t>(steps.classes * kBlockImages));
   Workspace workspace(steps.set);
@@ -191,34 +198,78 @@ std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const Eva
 }
 
 struct StepDeltas::Lists {
-  std::vector<std::vector<WeightDelta>> of_step;  // ascending by output
-  int first = 0, last = -1;                       // steps with any
+  std::vector<std::vector<WeightDelta>> of_step;             // ascending by output
+  std::vector<std::vector<ChangedConstants>> constants_of_step;  // the same
+  int first = 0, last = -1;                                  // steps with any
+
+  bool Has(size_t step) const { return !of_step[step].empty() || !constants_of_step[step].empty(); }
 };
+
+namespace {
+
+// A changed weight in every step that it serves.
+void AddWeightDelta(const Steps& plan, const model::Parameter& weight, const model::Change& change,
+                    StepDeltas::Lists& lists) {
+  const model::CodeFormat& format = weight.format.codes;
+  const int delta = format.level(format.code(change.new_bits)) - format.level(format.code(change.old_bits));
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    if (plan.steps[s].weight != change.parameter) continue;
+    lists.of_step[s].push_back({static_cast<int32_t>(weight.OutputOf(change.index)),
+                                static_cast<int32_t>(weight.ProductOf(change.index)), delta});
+  }
+}
+
+// The outputs whose constants of requantization are others with these parameters.
+void AddConstants(const Steps& plan, const QuantizedModel& model, const model::ChangedParameters& changed,
+                  StepDeltas::Lists& lists) {
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    if (plan.steps[s].weight < 0) continue;
+    const model::Node& node = model.nodes[static_cast<size_t>(plan.steps[s].node)];
+    const auto used = model::ParametersOf(model, node);
+    if (std::none_of(used.begin(), used.end(), [&](int p) { return changed.contains(p); })) continue;
+    const model::Requantization before = plan.requantizations[s], now = model::RequantizationOf(model, node, &changed);
+    for (size_t o = 0; o < now.scale.size(); ++o) {
+      const auto differs = [](float a, float b) { return std::bit_cast<uint32_t>(a) != std::bit_cast<uint32_t>(b); };
+      if (differs(now.scale[o], before.scale[o]) || differs(now.offset[o], before.offset[o]))
+        lists.constants_of_step[s].push_back({static_cast<int32_t>(o), now.scale[o], now.offset[o]});
+    }
+  }
+}
+
+}  // namespace
 
 StepDeltas::StepDeltas(const DifferentialPlan& plan, const QuantizedModel& model, const model::ModelChange& change)
     : lists_(std::make_unique<Lists>()) {
   const Steps& steps = plan.steps();
   lists_->of_step.resize(steps.steps.size());
-  std::vector<int> step_of_tensor(model.weights.size(), -1);
-  for (size_t s = 0; s < steps.steps.size(); ++s) {
-    if (steps.steps[s].weight >= 0) step_of_tensor[static_cast<size_t>(steps.steps[s].weight)] = static_cast<int>(s);
+  lists_->constants_of_step.resize(steps.steps.size());
+  model::ChangedParameters changed;
+  bool out_of_order = false;
+  for (const model::Change& one : change.changes) {
+    const model::Parameter& parameter = model.parameter(one.parameter);
+    if (parameter.role == model::Role::kWeight) {
+      AddWeightDelta(steps, parameter, one, *lists_);
+      out_of_order |= parameter.output_axis != 0;
+    } else {
+      const auto copy = changed.emplace(one.parameter, parameter).first;
+      copy->second.bits[static_cast<size_t>(one.index)] = one.new_bits;
+    }
   }
-  for (const model::CodeChange& code : change.codes) {
-    const model::WeightTensor& weight = model.weights[static_cast<size_t>(code.tensor)];
-    const int64_t products = static_cast<int64_t>(weight.codes.size()) / weight.outputs();
-    const int step = step_of_tensor[static_cast<size_t>(code.tensor)];
-    if (step < 0) continue;  // no node uses it
-    const int delta = weight.format.level(code.new_code) - weight.format.level(code.old_code);
-    lists_->of_step[static_cast<size_t>(step)].push_back(
-        {static_cast<int32_t>(code.index / products), static_cast<int32_t>(code.index % products), delta});
+  if (out_of_order) {
+    for (auto& deltas : lists_->of_step) {
+      std::stable_sort(deltas.begin(), deltas.end(),
+                       [](const WeightDelta& a, const WeightDelta& b) { return a.output < b.output; });
+    }
   }
+  if (!changed.empty()) AddConstants(steps, model, changed, *lists_);
   lists_->first = static_cast<int>(steps.steps.size());
   for (int s = 0; s < static_cast<int>(steps.steps.size()); ++s) {
-    if (lists_->of_step[static_cast<size_t>(s)].empty()) continue;
+    if (!lists_->Has(static_cast<size_t>(s))) continue;
     lists_->first = std::min(lists_->first, s);
     lists_->last = s;
   }
 }
+
 double StepDeltas::expected_share(const DifferentialPlan& plan) const {
   const Steps& steps = plan.steps();
   const KernelCosts& costs = CostsOf(steps.set);
@@ -230,8 +281,11 @@ double StepDeltas::expected_share(const DifferentialPlan& plan) const {
     const ValueInfo& value = steps.values[static_cast<size_t>(steps.steps[s].output)];
     const double share = static_cast<double>(outputs) / static_cast<double>(value.channels);
     const auto positions =
-        static_cast<double>(steps.steps[s].operation->SumsKept()) / static_cast<double>(value.channels);
-    const double rows = static_cast<double>(deltas.size()) * positions * costs.row;
+        static_cast<double>(steps.steps[s].sums_kept()) / static_cast<double>(value.channels);
+    const double rows =
+        (static_cast<double>(deltas.size()) * costs.row +
+         static_cast<double>(lists_->constants_of_step[s].size()) * costs.code_row) *
+        positions;
     // The first changed step computes some outputs; all later ones may have to compute everything.
     expected += static_cast<int>(s) == lists_->first ? std::min(rows, share * steps.nanoseconds[s])
                                                      : steps.nanoseconds[s] + rows;
@@ -289,11 +343,16 @@ struct DifferentialEngine::Impl {
         changed |= !inputs.back()->channels().empty();
       }
       std::span<const WeightDelta> own;
-      if (deltas != nullptr) own = deltas->of_step[s];
-      if (!changed && own.empty()) continue;
+      std::span<const ChangedConstants> constants;
+      if (deltas != nullptr) {
+        own = deltas->of_step[s];
+        constants = deltas->constants_of_step[s];
+      }
+      const bool is_changed_itself = !own.empty() || !constants.empty();
+      if (!changed && !is_changed_itself) continue;
       ChangedValue* output = values[static_cast<size_t>(step.output)].get();
-      BlockChange block{inputs, own, golden.number, golden.sums[s].data(), valid, output, nullptr, nullptr};
-      if (output == nullptr && want == Want::kDecisions && own.empty() && inputs.size() == 1 &&
+      BlockChange block{inputs, own, constants, golden.number, golden.sums[s].data(), valid, output, nullptr, nullptr};
+      if (output == nullptr && want == Want::kDecisions && !is_changed_itself && inputs.size() == 1 &&
           MayDiffer(golden, *inputs[0]) == 0) {
         return;
       }
@@ -342,7 +401,7 @@ struct DifferentialEngine::Impl {
     double after = plan.suffix[s + 2];
     // A flatten costs next to nothing; look behind it.
     if (s + 2 < plan.steps.size() && plan.nanoseconds[s + 1] < plan.nanoseconds[s + 2] &&
-        plan.steps[s + 1].operation->SumsKept() == 0) {
+        plan.steps[s + 1].sums_kept() == 0) {
       next += plan.nanoseconds[s + 2] * next / std::max(plan.nanoseconds[s + 1], 1.0);
       after = plan.suffix[s + 3];
     }
@@ -431,19 +490,24 @@ void DifferentialEngine::Evaluate(const GoldenBlock& golden, const StepDeltas& d
 
 namespace {
 
-int StepOfTensor(const Steps& plan, int tensor) {
+// The step that owns a weight parameter alone.
+int StepOfWeight(const Steps& plan, int weight) {
+  int found = -1;
   for (size_t s = 0; s < plan.steps.size(); ++s) {
-    if (plan.steps[s].weight == tensor) return static_cast<int>(s);
+    if (plan.steps[s].weight != weight) continue;
+    if (found >= 0) throw Error(fmt::format("several layers use the weight parameter {}", weight));
+    found = static_cast<int>(s);
   }
-  throw Error(fmt::format("no layer uses weight tensor {}", tensor));
+  if (found < 0) throw Error(fmt::format("no layer uses the weight parameter {}", weight));
+  return found;
 }
 
 }  // namespace
 
-void DifferentialEngine::EvaluateForced(const GoldenBlock& golden, int tensor, int64_t channel, uint8_t code,
+void DifferentialEngine::EvaluateForced(const GoldenBlock& golden, int weight, int64_t channel, uint8_t code,
                                         int32_t change) {
   impl_->Reset(golden);
-  const auto step = static_cast<size_t>(StepOfTensor(impl_->plan, tensor));
+  const auto step = static_cast<size_t>(StepOfWeight(impl_->plan, weight));
   ChangedValue& value = *impl_->values[static_cast<size_t>(impl_->plan.steps[step].output)];
   std::memset(value.Begin(channel), code, static_cast<size_t>(value.rows_of_channel() * kRowBytes));
   value.Finish(channel, LanesOf(golden.images), *impl_->workspace.kernels);
@@ -468,14 +532,14 @@ struct NeuronLookUp::Impl {
   LookUp look_up{};
 };
 
-NeuronLookUp::NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron) {
-  if (CodesOf(plan, tensor) == 0) throw Error(fmt::format("weight tensor {} has no neurons to look up", tensor));
-  const auto s = static_cast<size_t>(StepOfTensor(plan.steps(), tensor));
+NeuronLookUp::NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& golden, int weight, int64_t neuron) {
+  if (CodesOf(plan, weight) == 0) throw Error(fmt::format("weight parameter {} has no neurons to look up", weight));
+  const auto s = static_cast<size_t>(StepOfWeight(plan.steps(), weight));
   const Step& step = plan.steps().steps[s];
   impl_ =
       std::make_unique<Impl>(Impl{KernelsOf(plan.steps().set), golden.rows[static_cast<size_t>(step.inputs[0])].data(),
-                                  step.operation->ZeroPoint()});
-  step.operation->LookUpOf(neuron, golden.sums[s].data(), impl_->look_up);
+                                  step.weighted()->ZeroPoint()});
+  step.weighted()->LookUpOf(neuron, golden.sums[s].data(), impl_->look_up);
 }
 NeuronLookUp::~NeuronLookUp() = default;
 NeuronLookUp::NeuronLookUp(NeuronLookUp&&) noexcept = default;
@@ -491,12 +555,15 @@ std::array<uint8_t, kBlockImages> NeuronLookUp::PlacesOf(const DifferentialPlan&
   return KernelsOf(plan.steps().set).lane_of_image;
 }
 
-int NeuronLookUp::CodesOf(const DifferentialPlan& plan, int tensor) {
+int NeuronLookUp::CodesOf(const DifferentialPlan& plan, int weight) {
   const Steps& steps = plan.steps();
-  const Step& step = steps.steps[static_cast<size_t>(StepOfTensor(steps, tensor))];
+  const auto uses =
+      std::count_if(steps.steps.begin(), steps.steps.end(), [&](const Step& s) { return s.weight == weight; });
+  if (uses != 1) return 0;
+  const Step& step = steps.steps[static_cast<size_t>(StepOfWeight(steps, weight))];
   const ValueInfo& output = steps.values[static_cast<size_t>(step.output)];
   LookUp look_up{};
-  if (!output.coded || output.rows_of_channel != 1 || !step.operation->LookUpOf(0, nullptr, look_up)) return 0;
+  if (!output.coded || output.rows_of_channel != 1 || !step.weighted()->LookUpOf(0, nullptr, look_up)) return 0;
   return output.codes;
 }
 

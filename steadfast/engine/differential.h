@@ -59,7 +59,8 @@ GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& se
 std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int threads,
                                          const Cancellation* cancellation = nullptr);
 
-// The weight changes of a ModelChange, by step of the plan.
+// The changes of a ModelChange, by step of the plan: of weights, and of the constants of requantization that other
+// parameters give.
 class StepDeltas {
  public:
   StepDeltas(const DifferentialPlan& plan, const model::QuantizedModel& model, const model::ModelChange& change);
@@ -105,8 +106,9 @@ class DifferentialEngine {
   // One block under the change.
   void Evaluate(const GoldenBlock& golden, const StepDeltas& deltas, int32_t change);
 
-  // One block where `channel` of the output of the node that owns weight tensor `tensor` has this code for every image.
-  void EvaluateForced(const GoldenBlock& golden, int tensor, int64_t channel, uint8_t code, int32_t change);
+  // One block where `channel` of the output of the node that owns the weight parameter `weight` has this code for every
+  // image.
+  void EvaluateForced(const GoldenBlock& golden, int weight, int64_t channel, uint8_t code, int32_t change);
 
   void Flush();
   // Forgets what was not flushed.
@@ -121,8 +123,8 @@ class DifferentialEngine {
 // code's consequences are computed once (EvaluateForced) and kept in a table.
 class NeuronLookUp {
  public:
-  // Throws Error where the tensor is not one of a fully connected layer with quantized output.
-  NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& golden, int tensor, int64_t neuron);
+  // Throws Error where the parameter is not the weights of one fully connected layer with quantized output.
+  NeuronLookUp(const DifferentialPlan& plan, const GoldenBlock& golden, int weight, int64_t neuron);
   ~NeuronLookUp();
   NeuronLookUp(NeuronLookUp&&) noexcept;
 
@@ -137,8 +139,9 @@ class NeuronLookUp {
 
   // Where tables keep the images of a block.
   static std::array<uint8_t, kBlockImages> PlacesOf(const DifferentialPlan& plan);
-  // How many codes a neuron of the layer of this weight tensor has; 0 where it has no neurons to look up.
-  static int CodesOf(const DifferentialPlan& plan, int tensor);
+  // How many codes a neuron of the layer of this weight parameter has; 0 where it has no neurons to look up, or where
+  // several layers share the weights.
+  static int CodesOf(const DifferentialPlan& plan, int weight);
 
  private:
   struct Impl;

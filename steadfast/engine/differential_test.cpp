@@ -13,7 +13,6 @@
 namespace steadfast::engine {
 namespace {
 
-using model::CodeChange;
 using model::ModelChange;
 using model::QuantizedModel;
 
@@ -33,22 +32,33 @@ struct Case {
   }
 };
 
-// `count` random codes of random tensors become other codes of their format.
-ModelChange RandomChange(const QuantizedModel& model, int count, std::mt19937_64& random) {
-  std::map<std::pair<int, int64_t>, int16_t> changes;
+// A float that a fault may make of a stored one: another bit pattern, now and then one that is no ordinary number.
+uint32_t BrokenFloat(uint32_t stored, std::mt19937_64& random) {
+  constexpr uint32_t kBroken[] = {0x7FC00000u, 0xFFC00001u, 0x7F800000u, 0xFF800000u, 0x00000001u,
+                                  0x80000001u, 0x80000000u, 0x00000000u, 0x7F7FFFFFu, 0xFF7FFFFFu};
+  if (random() % 3 == 0) return kBroken[random() % std::size(kBroken)];
+  return stored ^ 1u << random() % 32;
+}
+
+// `count` random elements of random parameters hold other bits. Weights alone, or anything that is stored.
+ModelChange RandomChange(const QuantizedModel& model, int count, std::mt19937_64& random, bool weights_alone = false) {
+  const std::vector<int> weights = model::WeightsOf(model);
+  std::map<std::pair<int, int64_t>, uint32_t> changes;
   for (int i = 0; i < count; ++i) {
-    const auto tensor = static_cast<int>(random() % model.weights.size());
-    const model::WeightTensor& weight = model.weights[static_cast<size_t>(tensor)];
-    const auto index = static_cast<int64_t>(random() % weight.codes.size());
-    const int low = weight.format.is_signed ? -(1 << (weight.format.bits - 1)) : 0;
-    const auto code = static_cast<int16_t>(low + static_cast<int>(random() % (uint64_t{1} << weight.format.bits)));
-    if (code != weight.codes[static_cast<size_t>(index)]) changes[{tensor, index}] = code;
+    const bool weight = weights_alone || random() % 2 == 0;
+    const int index = weight ? weights[random() % weights.size()] : static_cast<int>(random() % model.parameters.size());
+    const model::Parameter& parameter = model.parameter(index);
+    const auto element = static_cast<int64_t>(random() % parameter.bits.size());
+    const uint32_t stored = parameter.bits[static_cast<size_t>(element)];
+    const int bits = parameter.format.bits();
+    uint32_t now = static_cast<uint32_t>(random()) & (bits == 32 ? ~0u : (1u << bits) - 1);
+    if (parameter.format.is_float()) now = BrokenFloat(stored, random);
+    if (now != stored) changes[{index, element}] = now;
   }
   ModelChange change;
-  for (const auto& [at, code] : changes) {
-    const int16_t old_code = model.weights[static_cast<size_t>(at.first)].codes[static_cast<size_t>(at.second)];
-    change.codes.push_back({at.first, at.second, old_code, code});
-  }
+  for (const auto& [at, bits] : changes)
+    change.changes.push_back(
+        {at.first, at.second, model.parameter(at.first).bits[static_cast<size_t>(at.second)], bits});
   return change;
 }
 
@@ -84,7 +94,7 @@ TEST_P(Differential, EqualsTheReferenceOnRandomGraphs) {
     Evaluator evaluator = MakeEvaluator(c);
     for (int count : {1, 1, 2, 5, 40}) {
       const ModelChange change = RandomChange(c.model, count, random);
-      if (change.codes.empty()) continue;
+      if (change.empty()) continue;
       const Scores expected = ReferenceScores(c, change, golden);
       ASSERT_EQ(evaluator.EvaluateDifferentially(change, golden), expected) << c.model.name << ", " << count;
       ASSERT_EQ(evaluator.EvaluateDensely(change, golden), expected) << c.model.name << ", " << count;
@@ -100,7 +110,7 @@ TEST_P(Differential, EqualsTheReferenceOnLeNet5) {
     Evaluator evaluator = MakeEvaluator(c);
     for (int i = 0; i < 12; ++i) {
       const ModelChange change = RandomChange(c.model, i < 8 ? 1 : i, random);
-      if (change.codes.empty()) continue;
+      if (change.empty()) continue;
       ASSERT_EQ(evaluator.Evaluate(change, golden), ReferenceScores(c, change, golden)) << bits << ", " << i;
     }
   }
@@ -130,28 +140,31 @@ TEST_P(Differential, LooksUpWhatANeuronsCodesLeadTo) {
   sink.places = NeuronLookUp::PlacesOf(plan);
   sink.golden = &golden;
   DifferentialEngine engine(plan, sink, Want::kMargins);
-  for (int tensor : {2, 3}) {
-    const model::WeightTensor& weight = c.model.weights[static_cast<size_t>(tensor)];
-    const int64_t inputs = weight.shape[1];
+  const std::vector<int> weights = model::WeightsOf(c.model);
+  for (int tensor : {weights[2], weights[3]}) {
+    const model::Parameter& weight = c.model.parameter(tensor);
+    const model::CodeFormat& format = weight.format.codes;
     ASSERT_EQ(NeuronLookUp::CodesOf(plan, tensor), 16);
     for (int i = 0; i < 4; ++i) {
-      const auto index = static_cast<int64_t>(random() % weight.codes.size());
-      const int16_t before = weight.codes[static_cast<size_t>(index)], after = before > 0 ? int16_t{-8} : int16_t{7};
+      const auto index = static_cast<int64_t>(random() % weight.bits.size());
+      const int before = weight.code(index), after = before > 0 ? -8 : 7;
+      const int64_t neuron = weight.OutputOf(index);
       int64_t found = 0;
       for (const GoldenBlock& block : blocks) {
         sink.table.assign(16 * kBlockImages, 0);
         for (int code = 0; code < 16; ++code)
-          engine.EvaluateForced(block, tensor, index / inputs, static_cast<uint8_t>(code), code);
+          engine.EvaluateForced(block, tensor, neuron, static_cast<uint8_t>(code), code);
         engine.Flush();
-        const NeuronLookUp look_up(plan, block, tensor, index / inputs);
-        found += look_up.Sum({index % inputs, after - before}, sink.table.data());
+        const NeuronLookUp look_up(plan, block, tensor, neuron);
+        found += look_up.Sum({weight.ProductOf(index), after - before}, sink.table.data());
       }
-      const Scores expected = ReferenceScores(c, {{{tensor, index, before, after}}}, golden);
+      const Scores expected =
+          ReferenceScores(c, {{{tensor, index, format.pattern(before), format.pattern(after)}}}, golden);
       EXPECT_EQ(golden.scores.margin_sum + found, expected.margin_sum);
     }
   }
-  EXPECT_EQ(NeuronLookUp::CodesOf(plan, 0), 0);
-  EXPECT_EQ(NeuronLookUp::CodesOf(plan, 4), 0);
+  EXPECT_EQ(NeuronLookUp::CodesOf(plan, weights[0]), 0);
+  EXPECT_EQ(NeuronLookUp::CodesOf(plan, weights[4]), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Differential,

@@ -169,7 +169,7 @@ Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
-  if (change.codes.empty()) return golden.scores;
+  if (change.empty()) return golden.scores;
   if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
   // Expected costs are replaced by what earlier changes of about this size did cost.
   const DifferentialPlan& plan = differential_->run->plan;
@@ -208,7 +208,7 @@ Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const
 Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                                   const Cancellation* cancellation) {
   Apply(change, model_);
-  dense_.SetWeights(model_);
+  dense_.SetParameters(model_);
   Undo(change, model_);
   Tally tally;
   const Kernels& kernels = KernelsOf(instruction_set_);

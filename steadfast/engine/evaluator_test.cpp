@@ -32,9 +32,10 @@ TEST(Evaluator, AgreesWithTheReferenceOnChangesAndForgetsThem) {
   const Golden golden = RunGolden(c.model, set, 1);
   Evaluator evaluator(c.model, set);
   for (int i = 0; i < 5; ++i) {
-    const int tensor = i;
-    const int16_t old_code = c.model.weights[static_cast<size_t>(tensor)].codes[7];
-    const model::ModelChange change{{{tensor, 7, old_code, static_cast<int16_t>(old_code > 0 ? -8 : 7)}}};
+    const int tensor = model::WeightsOf(c.model)[static_cast<size_t>(i)];
+    const model::CodeFormat& format = c.model.parameter(tensor).format.codes;
+    const int old_code = c.model.parameter(tensor).code(7);
+    const model::ModelChange change{{{tensor, 7, format.pattern(old_code), format.pattern(old_code > 0 ? -8 : 7)}}};
     model::QuantizedModel changed = c.model;
     Apply(change, changed);
     const Scores expected = ScoreOf(RunReference(changed, c.images), 10, c.labels, golden.predictions);

@@ -61,10 +61,11 @@ STEADFAST_INLINE void RequantizeBody(const int32_t* sums, int32_t correction, co
     const auto sum = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(correction));
     const float product = static_cast<float>(sum) * c.scale;
     const float value = product + c.offset;
-    // Clipping to whole numbers before rounding gives the same as after it.
-    const float clipped = std::min(std::max(value, c.lowest), c.highest);
-    const int code = static_cast<int>(std::rint(clipped));
-    row[i] = static_cast<uint8_t>(code < c.zero_below ? static_cast<int>(c.lowest) : code);
+    // Clipping to whole numbers before rounding gives the same as after it. What is no number becomes the lowest.
+    const float raised = value > c.lowest ? value : c.lowest;
+    const float clipped = raised < c.highest ? raised : c.highest;
+    const int code = static_cast<int>(std::rint(clipped)) + c.zero_point;
+    row[i] = static_cast<uint8_t>(code < c.zero_below ? c.lowest_code() : code);
   }
 }
 
@@ -101,7 +102,8 @@ STEADFAST_INLINE void AddRowsBody(const uint8_t* a, const OperandConstants& of_a
     const float x = static_cast<float>(a[i] - of_a.zero_point) * of_a.scale;
     const float y = static_cast<float>(b[i] - of_b.zero_point) * of_b.scale;
     const float rounded = std::rint((x + y) / c.scale);
-    const float clipped = std::min(std::max(rounded, -1024.0f), 1024.0f);
+    const float raised = rounded > -1024.0f ? rounded : -1024.0f;
+    const float clipped = raised < 1024.0f ? raised : 1024.0f;
     const int code = std::min(std::max(static_cast<int>(clipped) + c.zero_point, c.lowest), c.highest);
     row[i] = static_cast<uint8_t>(code < c.zero_below ? c.lowest : code);
   }
@@ -153,7 +155,8 @@ STEADFAST_INLINE int64_t LookUpBody(const LookUp& look_up, const uint8_t* row, i
 // The margin, a difference of logits, in units of 2^-20.
 STEADFAST_INLINE int64_t MarginUnits(float of_label, float of_other) {
   const double margin = double{of_label} - double{of_other};
-  return std::llrint(std::min(std::max(margin, -kLargestScore), kLargestScore) / kScoreUnit);
+  const double raised = margin > -kLargestScore ? margin : -kLargestScore;  // what is no number is the smallest
+  return std::llrint(std::min(raised, kLargestScore) / kScoreUnit);
 }
 
 STEADFAST_INLINE void ScoreBody(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,
@@ -161,7 +164,7 @@ STEADFAST_INLINE void ScoreBody(const float* logits, int classes, const uint8_t*
   float best[kBlockImages], other[kBlockImages], of_label[kBlockImages];
   int32_t index[kBlockImages];
   for (int i = 0; i < kBlockImages; ++i) {
-    best[i] = logits[i];
+    best[i] = -std::numeric_limits<float>::infinity();
     index[i] = 0;
     other[i] = -std::numeric_limits<float>::infinity();
     of_label[i] = 0;
@@ -684,22 +687,23 @@ STEADFAST_VNNI void VnniAddColumns(const int32_t* weights, int32_t level, int64_
 
 struct VnniRequantizer {
   __m512 scale, offset, lowest, highest;
-  __m512i threshold, low_code, correction;
+  __m512i zero_point, threshold, low_code, correction;
 
   STEADFAST_VNNI STEADFAST_INLINE VnniRequantizer(int32_t add, const RequantizeConstants& c)
       : scale(_mm512_set1_ps(c.scale)),
         offset(_mm512_set1_ps(c.offset)),
         lowest(_mm512_set1_ps(c.lowest)),
         highest(_mm512_set1_ps(c.highest)),
+        zero_point(_mm512_set1_epi32(c.zero_point)),
         threshold(_mm512_set1_epi32(c.zero_below)),
-        low_code(_mm512_set1_epi32(static_cast<int>(c.lowest))),
+        low_code(_mm512_set1_epi32(c.lowest_code())),
         correction(_mm512_set1_epi32(add)) {}
 
   STEADFAST_VNNI STEADFAST_INLINE __m512i operator()(__m512i sums) const {
     const __m512i sum = _mm512_add_epi32(sums, correction);
     const __m512 value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), offset);
     const __m512 clipped = _mm512_min_ps(_mm512_max_ps(value, lowest), highest);
-    const __m512i code = _mm512_cvtps_epi32(clipped);  // to nearest, ties to even
+    const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(clipped), zero_point);  // to nearest, ties to even
     return _mm512_mask_mov_epi32(code, _mm512_cmplt_epi32_mask(code, threshold), low_code);
   }
 };
@@ -824,8 +828,8 @@ STEADFAST_VNNI void VnniScore(const float* logits, int classes, const uint8_t* l
   const __m512d units = _mm512_set1_pd(1 / kScoreUnit);  // a power of two: the product is the quotient
   for (int i = 0; i < kBlockImages; i += 16) {
     const __m512i label = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(labels + i)));
-    __m512 best = _mm512_loadu_ps(logits + i), of_label = _mm512_setzero_ps();
-    __m512 other = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+    __m512 best = _mm512_set1_ps(-std::numeric_limits<float>::infinity()), of_label = _mm512_setzero_ps();
+    __m512 other = best;
     __m512i index = _mm512_setzero_si512();
     for (int c = 0; c < classes; ++c) {
       const __m512 row = _mm512_loadu_ps(logits + c * kBlockImages + i);
@@ -835,7 +839,8 @@ STEADFAST_VNNI void VnniScore(const float* logits, int classes, const uint8_t* l
       index = _mm512_mask_mov_epi32(index, better, number);
       const __mmask16 is_label = _mm512_cmpeq_epi32_mask(label, number);
       of_label = _mm512_mask_mov_ps(of_label, is_label, row);
-      other = _mm512_mask_max_ps(other, static_cast<__mmask16>(~is_label), other, row);
+      // Of a number and a NaN, the maximum is the second operand.
+      other = _mm512_mask_max_ps(other, static_cast<__mmask16>(~is_label), row, other);
     }
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(predictions + i), _mm512_cvtepi32_epi16(index));
     const __m256 label_half[2] = {_mm512_castps512_ps256(of_label), _mm512_extractf32x8_ps(of_label, 1)};

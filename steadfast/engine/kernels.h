@@ -23,9 +23,10 @@ inline constexpr int kQuadsBehind = 16;
 struct RequantizeConstants {
   float scale;
   float offset;
-  float lowest;
-  float highest;
+  float lowest, highest;  // in steps from the zero point
+  int zero_point;
   int zero_below;
+  int lowest_code() const { return static_cast<int>(lowest) + zero_point; }
 };
 
 // How one operand of an Add becomes real.

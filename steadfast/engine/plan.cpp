@@ -17,12 +17,13 @@ std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse, Instr
   std::vector<Step> steps;
   for (size_t n = 0; n < model.nodes.size(); ++n) {
     const model::Node& node = model.nodes[n];
-    Step step{MakeOperator(model, node, set), node.inputs, node.output, model::WeightOf(node).value_or(-1), node.name};
+    Step step{MakeOperator(model, node, set), node.inputs, node.output, model::WeightOf(node).value_or(-1), static_cast<int>(n),
+              node.name};
     if (fuse && n + 1 < model.nodes.size()) {
       const model::Node& next = model.nodes[n + 1];
-      const auto* pool = std::get_if<model::MaxPool>(&next.operation);
-      if (pool != nullptr && next.input() == node.output && CountUses(model, node.output) == 1 &&
-          step.operation->Fuse(*pool)) {
+      const auto* pool = next.operation.As<model::MaxPool>();
+      if (pool != nullptr && step.weighted() != nullptr && next.input() == node.output &&
+          CountUses(model, node.output) == 1 && step.weighted()->Fuse(*pool)) {
         step.output = next.output;
         ++n;
       }

@@ -12,8 +12,13 @@ struct Step {
   std::unique_ptr<Operator> operation;
   std::vector<int> inputs;  // values
   int output;
-  int weight;  // index of the weight tensor, or -1
+  int weight;  // index of the weight parameter, or -1
+  int node;    // index into QuantizedModel::nodes; the first, of several that are one step
   std::string name;
+
+  WeightedOperator* weighted() const { return operation->weighted(); }
+  // How many rows of sums the golden run keeps of it.
+  int64_t sums_kept() const { return weighted() == nullptr ? 0 : weighted()->SumsKept(); }
 };
 
 // The steps of a model; with `fuse`, max-pools are taken into the convolutions before them where that gives the same.

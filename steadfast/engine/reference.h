@@ -1,7 +1,7 @@
 // The definition of the arithmetic: a scalar execution of a QuantizedModel, plain to read and slow.
 //
-// Levels are integers, sums are int32, requantization is Requantization's formula in IEEE float32 (the library is
-// compiled without floating-point contraction). Each operator's definition is RunScalar in its file in operators/.
+// Levels are integers, sums are int32, requantization is model::Requantization's formula in IEEE float32 (the library is
+// compiled without floating-point contraction). Each operator's scalar rule is in its file in model/operators/.
 // Every other path of the engine equals this one bit for bit.
 #pragma once
 
@@ -21,10 +21,5 @@ struct Trace {
 // images: [n, elements of the input], raw bytes. Gives the logits [n, classes]. The model must be valid.
 std::vector<float> RunReference(const model::QuantizedModel& model, std::span<const uint8_t> images,
                                 Trace* trace = nullptr);
-
-// The code that an accumulator becomes.
-uint8_t Requantize(int32_t accumulator, const model::Requantization& requantization, int64_t channel);
-// Where the output is real.
-float RealOf(int32_t accumulator, const model::Requantization& requantization, int64_t channel);
 
 }  // namespace steadfast::engine

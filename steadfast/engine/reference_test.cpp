@@ -4,7 +4,11 @@
 
 #include <cmath>
 
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/model/random_model.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
 namespace {
@@ -18,11 +22,13 @@ TEST(RunReference, WorkedByHand) {
                   {"hidden", {1, 1, 2}, model::ActivationCoding{.bits = 4, .scale = 1.0f}},
                   {"flat", {2, 1, 1, true}, model::ActivationCoding{.bits = 4, .scale = 1.0f}},
                   {"logits", {2, 1, 1, true}, std::nullopt}};
-  model.weights = {{"conv.weight", {1, 1, 2, 2}, {.bits = 4}, {0.25f}, {1, -2, 3, -8}},
-                   {"fc.weight", {2, 2}, model::FormatWithoutZero(2), {0.5f}, {0, 1, 2, 3}}};
-  model.nodes = {{"conv", model::Convolution{0, {.kernel_h = 2, .kernel_w = 2}, 1, {{}, {0.4375f}, true}}, {0}, 1},
+  const int conv = model::AddWeights(model, "conv.weight", {1, 1, 2, 2}, {.bits = 4}, {0.25f}, {1, -2, 3, -8});
+  const int fc = model::AddWeights(model, "fc.weight", {2, 2}, model::FormatWithoutZero(2), {0.5f}, {0, 1, 2, 3});
+  const model::Convolution convolution{model::AddAffine(model, "conv", conv, {}, {0.4375f}),
+                                       {.kernel_h = 2, .kernel_w = 2}};
+  model.nodes = {{"conv", convolution, {0}, 1, {.relu = true}},
                  {"flatten", model::Flatten{}, {1}, 2},
-                 {"fc", model::Linear{1, {{}, {}, false}}, {2}, 3}};
+                 {"fc", model::Linear{{fc, {}}}, {2}, 3}};
   model.output = 3;
   model::Validate(model);
   const std::vector<uint8_t> image = {10, 12, 9, 30, 11, 14};
@@ -36,18 +42,18 @@ TEST(RunReference, WorkedByHand) {
 }
 
 TEST(Requantize, RoundsHalfToEvenAndClips) {
-  const model::Requantization r{{0.5f}, {0.0f}, false, 0.0f, 15.0f, 0};
-  EXPECT_EQ(Requantize(1, r, 0), 0);  // 0.5
-  EXPECT_EQ(Requantize(3, r, 0), 2);  // 1.5
-  EXPECT_EQ(Requantize(5, r, 0), 2);  // 2.5
-  EXPECT_EQ(Requantize(-9, r, 0), 0);
-  EXPECT_EQ(Requantize(1000, r, 0), 15);
+  const model::Requantization r{.scale = {0.5f}, .offset = {0.0f}, .highest = 15.0f};
+  EXPECT_EQ(model::Requantize(1, r, 0), 0);  // 0.5
+  EXPECT_EQ(model::Requantize(3, r, 0), 2);  // 1.5
+  EXPECT_EQ(model::Requantize(5, r, 0), 2);  // 2.5
+  EXPECT_EQ(model::Requantize(-9, r, 0), 0);
+  EXPECT_EQ(model::Requantize(1000, r, 0), 15);
 }
 
 TEST(Requantize, DropsCodesBelowTheThreshold) {
-  const model::Requantization r{{1.0f}, {0.0f}, false, 0.0f, 15.0f, 3};
-  EXPECT_EQ(Requantize(2, r, 0), 0);
-  EXPECT_EQ(Requantize(3, r, 0), 3);
+  const model::Requantization r{.scale = {1.0f}, .offset = {0.0f}, .highest = 15.0f, .zero_below = 3};
+  EXPECT_EQ(model::Requantize(2, r, 0), 0);
+  EXPECT_EQ(model::Requantize(3, r, 0), 3);
 }
 
 // Zero padding: an image of zero-point bytes has level 0 everywhere, so every position gives the bias.
@@ -56,7 +62,7 @@ TEST(RunReference, PaddingHasLevelZero) {
     QuantizedModel model = model::RandomModel(seed);
     const std::vector<uint8_t> image(static_cast<size_t>(model.values[0].shape.elements()),
                                      static_cast<uint8_t>(model.values[0].coding->zero_point));
-    if (!std::holds_alternative<model::Convolution>(model.nodes[0].operation)) continue;
+    if (!model.nodes[0].operation.Is<model::Convolution>()) continue;
     Trace trace;
     RunReference(model, image, &trace);
     const auto& codes = trace.codes[1];

@@ -1,8 +1,10 @@
 // Decisions, margins and losses of the 64 images of a block. Internal to the engine.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 
 #include "steadfast/base/elementary.h"  // PortableLog
 #include "steadfast/engine/kernels.h"
@@ -21,7 +23,16 @@ struct BlockScores {
     if (!with_losses) return;
     double exponentials[kBlockImages], largest[kBlockImages];
     kernels.exponentials(logits, classes, exponentials, largest);
+    bool finite[kBlockImages];
+    std::fill(std::begin(finite), std::end(finite), true);
+    for (int64_t at = 0; at < classes * kBlockImages; at += kBlockImages) {
+      for (size_t i = 0; i < kBlockImages; ++i) finite[i] &= logits[at + static_cast<int64_t>(i)] * 0.0f == 0.0f;
+    }
     for (size_t i = 0; i < kBlockImages; ++i) {
+      if (!finite[i]) {
+        losses[i] = RoundedScore(kLargestScore);
+        continue;
+      }
       const double of_label = logits[labels[i] * kBlockImages + static_cast<int64_t>(i)];
       losses[i] = RoundedScore(PortableLog(exponentials[i]) + (largest[i] - of_label));
     }

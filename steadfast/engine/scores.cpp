@@ -19,7 +19,15 @@ Scores& Scores::operator+=(const Scores& other) {
 }
 
 int ArgMax(std::span<const float> logits) {
-  return static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  float best = -std::numeric_limits<float>::infinity();
+  size_t index = 0;
+  for (size_t c = 0; c < logits.size(); ++c) {
+    if (logits[c] > best) {
+      best = logits[c];
+      index = c;
+    }
+  }
+  return static_cast<int>(index);
 }
 
 int64_t RoundedScore(double score) {
@@ -29,12 +37,15 @@ int64_t RoundedScore(double score) {
 int64_t MarginOf(std::span<const float> logits, int label) {
   float other = -std::numeric_limits<float>::infinity();
   for (size_t c = 0; c < logits.size(); ++c) {
-    if (static_cast<int>(c) != label) other = std::max(other, logits[c]);
+    if (static_cast<int>(c) != label && logits[c] > other) other = logits[c];
   }
-  return RoundedScore(double{logits[static_cast<size_t>(label)]} - double{other});
+  const double margin = double{logits[static_cast<size_t>(label)]} - double{other};
+  return RoundedScore(std::isnan(margin) ? -kLargestScore : margin);
 }
 
 int64_t LossOf(std::span<const float> logits, int label) {
+  if (!std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); }))
+    return RoundedScore(kLargestScore);
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0.0;
   for (float logit : logits) sum += PortableExp(double{logit} - largest);

@@ -2,15 +2,19 @@
 //
 // A per-image margin (correct class's logit minus the largest other) or cross-entropy loss (own exp and log) is rounded
 // to a multiple of 2^-20 and summed in 64-bit integers.
+//
+// Broken parameters can make logits that are not finite. A logit that is no number (NaN) is smaller than every other; a
+// margin that is none counts as the smallest, -4096; a loss with any logit that is not finite as the largest, 4096.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "steadfast/base/score_unit.h"  // kScoreUnit
+
 namespace steadfast::engine {
 
-inline constexpr double kScoreUnit = 0x1p-20;
 // Margins and losses are clipped to +-this, which keeps a sum over 10^9 images inside 64 bits.
 inline constexpr double kLargestScore = 4096.0;
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/linear.h"
+
 namespace steadfast::engine {
 
 ZeroSkippingCycles& ZeroSkippingCycles::operator+=(const ZeroSkippingCycles& other) {
@@ -16,16 +19,17 @@ ZeroSkippingCycles& ZeroSkippingCycles::operator+=(const ZeroSkippingCycles& oth
 ZeroSkippingCycles CountCycles(const model::QuantizedModel& model, const model::Node& node,
                                std::span<const uint8_t> codes, const ZeroSkippingMachine& machine) {
   const model::Value& input = model.values[static_cast<size_t>(node.input())];
-  const model::WeightTensor& weight = model.weights[static_cast<size_t>(*model::WeightOf(node))];
-  model::ValueShape in = input.shape, out = model.values[static_cast<size_t>(node.output)].shape;
+  const bool linear = node.operation.Is<model::Linear>();
+  const model::ValueShape in = linear ? model::ValueShape{input.shape.elements(), 1, 1} : input.shape;
+  const model::ValueShape out = model.values[static_cast<size_t>(node.output)].shape;
   model::Window window;
   int groups = 1;
-  if (const auto* convolution = std::get_if<model::Convolution>(&node.operation)) {
+  if (const auto* convolution = node.operation.As<model::Convolution>()) {
     window = convolution->window;
     groups = convolution->groups;
   }
   const int zero = input.coding->zero_point;
-  const int64_t group_inputs = weight.shape[1], group_outputs = out.channels / groups;
+  const int64_t group_inputs = in.channels / groups, group_outputs = out.channels / groups;
   const int64_t passes = (group_outputs + machine.filters - 1) / machine.filters;
   ZeroSkippingCycles cycles;
   std::vector<int64_t> of_lane(static_cast<size_t>(machine.lanes));

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/linear.h"
 namespace steadfast::engine {
 namespace {
 
@@ -10,8 +12,8 @@ model::QuantizedModel LinearModel() {
   model::QuantizedModel model;
   model.values = {{"input", {6, 1, 1, true}, model::ActivationCoding{.bits = 8, .scale = 1.0f, .zero_point = 7}},
                   {"logits", {3, 1, 1, true}, std::nullopt}};
-  model.weights = {{"fc.weight", {3, 6}, {.bits = 4}, {1.0f}, std::vector<int16_t>(18, 1)}};
-  model.nodes = {{"fc", model::Linear{0, {}}, {0}, 1}};
+  const int weight = model::AddWeights(model, "fc.weight", {3, 6}, {.bits = 4}, {1.0f}, std::vector<int16_t>(18, 1));
+  model.nodes = {{"fc", model::Linear{{weight, {}}}, {0}, 1}};
   model.output = 1;
   return model;
 }
@@ -46,9 +48,10 @@ TEST(CountCycles, PaddingIsSkippedAndNotCounted) {
   model::QuantizedModel model;
   model.values = {{"input", {1, 2, 2}, model::ActivationCoding{.bits = 8, .scale = 1.0f}},
                   {"logits", {1, 2, 2}, std::nullopt}};
-  model.weights = {{"conv.weight", {1, 1, 3, 3}, {.bits = 4}, {1.0f}, std::vector<int16_t>(9, 1)}};
+  const int weight =
+      model::AddWeights(model, "conv.weight", {1, 1, 3, 3}, {.bits = 4}, {1.0f}, std::vector<int16_t>(9, 1));
   model.nodes = {
-      {"conv", model::Convolution{0, {.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}, 1, {}}, {0}, 1}};
+      {"conv", model::Convolution{{weight, {}}, {.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}}, {0}, 1}};
   model.output = 1;
   const std::vector<uint8_t> codes = {1, 0, 2, 0};
   const auto cycles = CountCycles(model, model.nodes[0], codes, {.lanes = 1, .filters = 1, .brick = 1});

@@ -47,59 +47,60 @@ Encoding ParseEncoding(std::string_view text) {
   throw UsageError(fmt::format("encoding: '{}' is not one of twos, sign, offset, gray", text));
 }
 
-uint8_t Encode(const model::CodeFormat& format, Encoding encoding, int code) {
+uint32_t Encode(const model::CodeFormat& format, Encoding encoding, int code) {
   const unsigned mask = Mask(format.bits);
   const unsigned u = static_cast<unsigned>(code) & mask;
-  if (!format.is_signed) return static_cast<uint8_t>(encoding == Encoding::kGray ? u ^ (u >> 1) : u);
+  if (!format.is_signed) return encoding == Encoding::kGray ? u ^ (u >> 1) : u;
   switch (encoding) {
     case Encoding::kTwosComplement:
-      return static_cast<uint8_t>(u);
+      return u;
     case Encoding::kSignMagnitude: {
       assert(std::abs(code) < 1 << (format.bits - 1));
       const unsigned sign = code < 0 ? 1u << (format.bits - 1) : 0;
-      return static_cast<uint8_t>(sign | static_cast<unsigned>(std::abs(code)));
+      return sign | static_cast<unsigned>(std::abs(code));
     }
     case Encoding::kOffsetBinary:
-      return static_cast<uint8_t>(code + (1 << (format.bits - 1)));
+      return static_cast<unsigned>(code + (1 << (format.bits - 1)));
     case Encoding::kGray:
-      return static_cast<uint8_t>(u ^ (u >> 1));
+      return u ^ (u >> 1);
   }
   return 0;
 }
 
-int Decode(const model::CodeFormat& format, Encoding encoding, uint8_t pattern) {
+int Decode(const model::CodeFormat& format, Encoding encoding, uint32_t pattern) {
   if (!format.is_signed) return static_cast<int>(encoding == Encoding::kGray ? FromGray(pattern) : pattern);
   switch (encoding) {
     case Encoding::kTwosComplement:
       return SignExtend(pattern, format.bits);
     case Encoding::kSignMagnitude: {
-      const int magnitude = pattern & static_cast<int>(Mask(format.bits - 1));
+      const int magnitude = static_cast<int>(pattern & Mask(format.bits - 1));
       return (pattern >> (format.bits - 1)) != 0 ? -magnitude : magnitude;
     }
     case Encoding::kOffsetBinary:
-      return pattern - (1 << (format.bits - 1));
+      return static_cast<int>(pattern) - (1 << (format.bits - 1));
     case Encoding::kGray:
       return SignExtend(FromGray(pattern), format.bits);
   }
   return 0;
 }
 
-void CheckEncodable(const model::WeightTensor& tensor, Encoding encoding) {
+void CheckEncodable(const model::Parameter& tensor, Encoding encoding) {
   if (encoding != Encoding::kSignMagnitude) return;
-  if (!tensor.format.is_signed) {
+  const model::CodeFormat& format = tensor.format.codes;
+  if (!format.is_signed) {
     throw InputError(fmt::format(
         "{}: sign-magnitude cannot hold its codes: they come from a quantizer without zero and have no sign; "
         "use twos, offset or gray",
         tensor.name));
   }
-  const int lowest = -(1 << (tensor.format.bits - 1));
-  for (size_t i = 0; i < tensor.codes.size(); ++i) {
-    if (tensor.codes[i] == lowest) {
+  const int lowest = -(1 << (format.bits - 1));
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    if (tensor.code(i) == lowest) {
       throw InputError(
           fmt::format("{}: sign-magnitude cannot hold the code {} at index {} (its {} bits reach from {} to {}); train "
                       "with a narrow "
                       "range (--narrow) or use another encoding",
-                      tensor.name, lowest, i, tensor.format.bits, lowest + 1, -lowest - 1));
+                      tensor.name, lowest, i, format.bits, lowest + 1, -lowest - 1));
     }
   }
 }

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "steadfast/model/quantized_model.h"  // CodeFormat, WeightTensor
+#include "steadfast/model/quantized_model.h"  // CodeFormat, Parameter
 
 namespace steadfast::memory {
 
@@ -22,12 +22,12 @@ std::string_view NameOf(Encoding encoding);     // "twos", "sign", "offset", "gr
 Encoding ParseEncoding(std::string_view text);  // throws UsageError
 
 // The pattern of a code, in the low format.bits bits. The code must be encodable.
-uint8_t Encode(const model::CodeFormat& format, Encoding encoding, int code);
+uint32_t Encode(const model::CodeFormat& format, Encoding encoding, int code);
 
 // The code of a pattern; every pattern of format.bits bits has one.
-int Decode(const model::CodeFormat& format, Encoding encoding, uint8_t pattern);
+int Decode(const model::CodeFormat& format, Encoding encoding, uint32_t pattern);
 
-// Throws InputError that names the tensor and the reason where its codes cannot be stored in this encoding.
-void CheckEncodable(const model::WeightTensor& tensor, Encoding encoding);
+// Throws InputError that names the parameter and the reason where its codes cannot be stored in this encoding.
+void CheckEncodable(const model::Parameter& tensor, Encoding encoding);
 
 }  // namespace steadfast::memory

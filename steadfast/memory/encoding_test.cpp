@@ -65,7 +65,9 @@ TEST(Decode, ReadsNegativeZeroAsZero) {
 }
 
 TEST(CheckEncodable, SaysWhySignMagnitudeCannotHoldACode) {
-  model::WeightTensor tensor{"conv1.weight", {1, 2}, {.bits = 4}, {1.0f}, {3, -8}};
+  model::QuantizedModel model;
+  model::Parameter& tensor = model.parameters[static_cast<size_t>(
+      model::AddWeights(model, "conv1.weight", {1, 2}, {.bits = 4}, {1.0f}, {3, -8}))];
   EXPECT_NO_THROW(CheckEncodable(tensor, Encoding::kGray));
   try {
     CheckEncodable(tensor, Encoding::kSignMagnitude);
@@ -74,7 +76,7 @@ TEST(CheckEncodable, SaysWhySignMagnitudeCannotHoldACode) {
     EXPECT_NE(std::string(error.what()).find("conv1.weight: sign-magnitude cannot hold the code -8 at index 1"),
               std::string::npos);
   }
-  tensor.format = model::FormatWithoutZero(4);
+  tensor.format.codes = model::FormatWithoutZero(4);
   EXPECT_THROW(CheckEncodable(tensor, Encoding::kSignMagnitude), InputError);
 }
 

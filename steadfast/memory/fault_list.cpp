@@ -25,9 +25,22 @@ int ArrayNamed(const MemoryImage& image, const std::string& name) {
 Fault ParseFault(const std::vector<std::string>& fields, const MemoryImage& image) {
   const int array = ArrayNamed(image, fields[1]);
   const MemoryArray& memory = image.arrays()[static_cast<size_t>(array)];
-  const int64_t index = ParseInt(fields[2], "index", 0, memory.codes() - 1);
-  const int64_t bit = ParseInt(fields[3], "bit", 0, memory.format.bits - 1);
-  return {{array, index * memory.format.bits + bit}, ParseFaultKind(fields[4])};
+  const int64_t index = ParseInt(fields[2], "index", 0, memory.elements() - 1);
+  const int64_t bit = ParseInt(fields[3], "bit", 0, memory.bits() - 1);
+  return {{array, index * memory.bits() + bit}, ParseFaultKind(fields[4])};
+}
+
+// Lists of other tools may leave names with commas unquoted: what stands between the trial and the last three fields.
+void JoinName(const MemoryImage& image, std::vector<std::string>& fields) {
+  if (fields.size() <= 5) return;
+  const auto end = fields.end() - 3;
+  const std::string name = fmt::format("{}", fmt::join(fields.begin() + 1, end, ","));
+  for (const MemoryArray& array : image.arrays()) {
+    if (array.name != name) continue;
+    fields.erase(fields.begin() + 2, end);
+    fields[1] = name;
+    return;
+  }
 }
 
 }  // namespace
@@ -38,8 +51,8 @@ std::string ToCsv(const FaultLists& lists, const MemoryImage& image) {
   for (const auto& [trial, map] : lists) {
     for (const Fault& fault : map.faults) {
       const MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
-      csv += fmt::format("{},{},{},{},{}\n", trial, array.name, fault.bit.cell / array.format.bits,
-                         fault.bit.cell % array.format.bits, NameOf(fault.kind));
+      csv += fmt::format("{},{},{},{},{}\n", trial, CsvField(array.name), fault.bit.cell / array.bits(),
+                         fault.bit.cell % array.bits(), NameOf(fault.kind));
     }
   }
   return csv;
@@ -47,29 +60,29 @@ std::string ToCsv(const FaultLists& lists, const MemoryImage& image) {
 
 FaultLists FaultListsFromCsv(std::string_view csv, const MemoryImage& image, const std::string& name) {
   FaultLists lists;
-  int line_number = 0;
-  for (const std::string& raw : Split(csv, '\n')) {
-    ++line_number;
-    std::string line = raw;
-    if (!line.empty() && line.back() == '\r') line.pop_back();
+  bool header = true;
+  for (CsvRow& row : ParseCsv(csv, name)) {
     const auto fail = [&](const std::string& what) {
-      throw InputError(fmt::format("{}: line {}: {}", name, line_number, what));
+      throw InputError(fmt::format("{}: line {}: {}", name, row.line, what));
     };
-    if (line_number == 1) {
-      if (line != kHeader) fail(fmt::format("found '{}', expected the header {}", line.substr(0, 80), kHeader));
+    const std::string whole = fmt::format("{}", fmt::join(row.fields, ","));
+    if (header) {
+      if (whole != kHeader) fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80), kHeader));
+      header = false;
       continue;
     }
-    if (line.empty()) continue;
-    const auto fields = Split(line, ',');
-    if (fields.size() != 5) fail(fmt::format("{} fields, expected 5 ({})", fields.size(), kHeader));
+    if (whole.empty()) continue;
+    JoinName(image, row.fields);
+    if (row.fields.size() != 5) fail(fmt::format("{} fields, expected 5 ({})", row.fields.size(), kHeader));
     try {
-      const auto trial = static_cast<uint64_t>(ParseInt(fields[0], "trial", 0, std::numeric_limits<uint32_t>::max()));
-      lists[trial].faults.push_back(ParseFault(fields, image));
+      const auto trial =
+          static_cast<uint64_t>(ParseInt(row.fields[0], "trial", 0, std::numeric_limits<uint32_t>::max()));
+      lists[trial].faults.push_back(ParseFault(row.fields, image));
     } catch (const UsageError& error) {
       fail(error.what());
     }
   }
-  if (line_number == 0) throw InputError(fmt::format("{}: is empty, expected the header {}", name, kHeader));
+  if (header) throw InputError(fmt::format("{}: is empty, expected the header {}", name, kHeader));
   for (auto& [trial, map] : lists) {
     std::sort(map.faults.begin(), map.faults.end(), [](const Fault& a, const Fault& b) { return a.bit < b.bit; });
     const auto twice = std::adjacent_find(map.faults.begin(), map.faults.end(),
@@ -77,8 +90,8 @@ FaultLists FaultListsFromCsv(std::string_view csv, const MemoryImage& image, con
     if (twice != map.faults.end()) {
       const MemoryArray& array = image.arrays()[static_cast<size_t>(twice->bit.array)];
       throw InputError(fmt::format("{}: trial {} has two faults on bit {} of {}[{}]; a cell has at most one", name,
-                                   trial, twice->bit.cell % array.format.bits, array.name,
-                                   twice->bit.cell / array.format.bits));
+                                   trial, twice->bit.cell % array.bits(), array.name,
+                                   twice->bit.cell / array.bits()));
     }
   }
   return lists;

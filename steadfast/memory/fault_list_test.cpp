@@ -10,8 +10,8 @@ namespace {
 
 MemoryImage TwoTensors() {
   model::QuantizedModel model;
-  model.weights.push_back({"a", {1, 5}, {.bits = 4}, {1.0f}, {1, 2, 3, 4, 5}});
-  model.weights.push_back({"b", {2, 2}, {.bits = 3}, {1.0f}, {1, 2, 3, -4}});
+  model::AddWeights(model, "a", {1, 5}, {.bits = 4}, {1.0f}, {1, 2, 3, 4, 5});
+  model::AddWeights(model, "b", {2, 2}, {.bits = 3}, {1.0f}, {1, 2, 3, -4});
   return MemoryImage(model, {});
 }
 
@@ -27,8 +27,9 @@ std::string MessageOf(const std::string& csv) {
 TEST(FaultList, SurvivesCsv) {
   const MemoryImage image = TwoTensors();
   FaultLists lists;
-  const auto cells = image.cells_of_arrays();
-  for (uint64_t trial : {0, 3}) lists[trial] = SampleFaults(KeyOfSeed(2), trial, cells, 0.4, {FaultLaw::kMixed, 0.5});
+  const auto arrays = image.sampled_arrays();
+  for (uint64_t trial : {0, 3})
+    lists[trial] = SampleFaults(KeyOfSeed(2), trial, arrays, 0.4, ParseFaultModel("mixed:0.5"));
   const FaultLists read = FaultListsFromCsv(ToCsv(lists, image), image, "f.csv");
   ASSERT_EQ(read.size(), 2u);
   for (const auto& [trial, map] : lists) EXPECT_EQ(read.at(trial).faults, map.faults);

@@ -25,11 +25,11 @@ FaultKind ParseFaultKind(std::string_view text) {
   throw UsageError(fmt::format("fault kind: '{}' is not one of flip, sa0, sa1", text));
 }
 
-uint8_t ApplyFault(uint8_t pattern, int bit, FaultKind kind) {
-  const auto mask = static_cast<uint8_t>(1u << bit);
+uint32_t ApplyFault(uint32_t pattern, int bit, FaultKind kind) {
+  const uint32_t mask = 1u << bit;
   switch (kind) {
     case FaultKind::kStuckAt0:
-      return static_cast<uint8_t>(pattern & ~mask);
+      return pattern & ~mask;
     case FaultKind::kStuckAt1:
       return pattern | mask;
     case FaultKind::kFlip:
@@ -44,19 +44,21 @@ model::ModelChange EffectOf(const FaultMap& map, const MemoryImage& image) {
   for (size_t i = 0; i < map.faults.size();) {
     const int array_index = map.faults[i].bit.array;
     const MemoryArray& array = image.arrays()[static_cast<size_t>(array_index)];
-    const int64_t code_index = map.faults[i].bit.cell / array.format.bits;
-    const uint8_t stored = array.patterns[static_cast<size_t>(code_index)];
-    uint8_t pattern = stored;
-    for (; i < map.faults.size() && map.faults[i].bit.array == array_index &&
-           map.faults[i].bit.cell / array.format.bits == code_index;
+    const int bits = array.bits();
+    const int64_t element = map.faults[i].bit.cell / bits;
+    const uint32_t stored = array.patterns[static_cast<size_t>(element)];
+    uint32_t pattern = stored;
+    for (; i < map.faults.size() && map.faults[i].bit.array == array_index && map.faults[i].bit.cell / bits == element;
          ++i) {
-      pattern = ApplyFault(pattern, static_cast<int>(map.faults[i].bit.cell % array.format.bits), map.faults[i].kind);
+      pattern = ApplyFault(pattern, static_cast<int>(map.faults[i].bit.cell % bits), map.faults[i].kind);
     }
-    const int before = Decode(array.format, encoding, stored);
-    const int after = Decode(array.format, encoding, pattern);
-    if (before != after) {
-      change.codes.push_back({array_index, code_index, static_cast<int16_t>(before), static_cast<int16_t>(after)});
+    uint32_t before = stored, after = pattern;
+    if (array.format.kind == model::StorageFormat::Kind::kCodes) {
+      const model::CodeFormat& format = array.format.codes;
+      before = format.pattern(Decode(format, encoding, stored));
+      after = format.pattern(Decode(format, encoding, pattern));
     }
+    if (before != after) change.changes.push_back({array.parameter, element, before, after});
   }
   return change;
 }

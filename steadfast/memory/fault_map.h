@@ -1,4 +1,4 @@
-// Faults in the memory that holds a network's codes.
+// Faults in the memory that holds a network's parameters.
 //
 // A FaultMap lists which bits of a MemoryImage misbehave and how. Its effect is pure: the same image and map always
 // give the same change, and a stuck-at fault applied twice is applied once.
@@ -29,10 +29,10 @@ struct FaultMap {
 };
 
 // The pattern that a cell group reads as: one fault applied to one bit of a pattern.
-uint8_t ApplyFault(uint8_t pattern, int bit, FaultKind kind);
+uint32_t ApplyFault(uint32_t pattern, int bit, FaultKind kind);
 
-// What the faults do to the codes: only codes that really change appear (a stuck-at fault whose cell already held the
-// value, or a pattern that decodes to the same code, changes nothing).
+// What the faults do to the stored elements: only those that really change appear (a stuck-at fault whose cell already
+// held the value, or a pattern that decodes to the same code, changes nothing).
 model::ModelChange EffectOf(const FaultMap& map, const MemoryImage& image);
 
 }  // namespace steadfast::memory

@@ -7,7 +7,6 @@
 
 #include "steadfast/base/elementary.h"  // PortableLog
 #include "steadfast/base/error.h"
-#include "steadfast/base/text.h"  // ParseDouble
 
 namespace steadfast::memory {
 namespace {
@@ -59,61 +58,34 @@ void DrawSlab(PhiloxKey key, uint32_t trial, const Block& block, int slab, doubl
   }
 }
 
-FaultKind KindAt(PhiloxKey key, uint32_t trial, BitAddress bit, const FaultModel& model) {
-  switch (model.law) {
-    case FaultLaw::kFlip:
-      return FaultKind::kFlip;
-    case FaultLaw::kStuckAt0:
-      return FaultKind::kStuckAt0;
-    case FaultLaw::kStuckAt1:
-      return FaultKind::kStuckAt1;
-    case FaultLaw::kMixed:
-      break;
+std::optional<FaultKind> KindAt(PhiloxKey key, uint32_t trial, uint32_t array, int64_t cell, const FaultModel& model) {
+  double draw = 0.0;
+  if (model.law->draws) {
+    const auto random = Philox4x32(
+        {static_cast<uint32_t>(cell), static_cast<uint32_t>(cell >> 32), trial, array << 16 | kStuckValues}, key);
+    draw = OpenUnit(random[0], random[1]);
   }
-  const auto random = Philox4x32({static_cast<uint32_t>(bit.cell), static_cast<uint32_t>(bit.cell >> 32), trial,
-                                  static_cast<uint32_t>(bit.array) << 16 | kStuckValues},
-                                 key);
-  return OpenUnit(random[0], random[1]) < model.stuck_at_1 ? FaultKind::kStuckAt1 : FaultKind::kStuckAt0;
+  return model.law->kind(model.parameters, draw);
 }
 
 }  // namespace
 
-std::string NameOf(const FaultModel& model) {
-  switch (model.law) {
-    case FaultLaw::kFlip:
-      return "flip";
-    case FaultLaw::kStuckAt0:
-      return "sa0";
-    case FaultLaw::kStuckAt1:
-      return "sa1";
-    case FaultLaw::kMixed:
-      return fmt::format("mixed:{}", FormatShortest(model.stuck_at_1));
-  }
-  return "?";
-}
-
-FaultModel ParseFaultModel(std::string_view text) {
-  if (text == "flip") return {FaultLaw::kFlip};
-  if (text == "sa0") return {FaultLaw::kStuckAt0};
-  if (text == "sa1") return {FaultLaw::kStuckAt1};
-  if (text.starts_with("mixed:")) return {FaultLaw::kMixed, ParseDouble(text.substr(6), "fault mixed:P1", 0.0, 1.0)};
-  throw UsageError(fmt::format("fault: '{}' is not one of flip, sa0, sa1, mixed:P1", text));
-}
-
-FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const int64_t> cells, double rate,
+FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const SampledArray> arrays, double rate,
                       const FaultModel& model) {
   if (!(rate >= 0.0 && rate <= 1.0)) throw UsageError(fmt::format("fault rate: {}, expected 0 to 1", rate));
   if (trial > std::numeric_limits<uint32_t>::max())
     throw UsageError(fmt::format("trial number {}, expected below 2^32", trial));
-  if (cells.size() >= 65536) throw UsageError(fmt::format("{} memory arrays, at most 65535 are sampled", cells.size()));
+  for (const SampledArray& array : arrays) {
+    if (array.number >= 65536) throw UsageError("a memory array has a number over 65535, which is not sampled");
+  }
   const auto trial_word = static_cast<uint32_t>(trial);
   const double until = rate < 1.0 ? -PortableLog1p(-rate) : std::numeric_limits<double>::infinity();
   FaultMap map;
   std::vector<int64_t> hit;
-  for (size_t array = 0; array < cells.size(); ++array) {
-    for (int64_t first = 0; first < cells[array]; first += kBlockCells) {
-      const Block block{static_cast<uint32_t>(array), static_cast<uint32_t>(first / kBlockCells), first,
-                        std::min(kBlockCells, cells[array] - first)};
+  for (size_t place = 0; place < arrays.size(); ++place) {
+    const auto [array, cells] = arrays[place];
+    for (int64_t first = 0; first < cells; first += kBlockCells) {
+      const Block block{array, static_cast<uint32_t>(first / kBlockCells), first, std::min(kBlockCells, cells - first)};
       hit.clear();
       if (rate >= 1.0) {
         for (int64_t cell = 0; cell < block.cells; ++cell) hit.push_back(first + cell);
@@ -125,8 +97,8 @@ FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const int64_t> ce
         hit.erase(std::unique(hit.begin(), hit.end()), hit.end());
       }
       for (int64_t cell : hit) {
-        const BitAddress bit{static_cast<int>(array), cell};
-        map.faults.push_back({bit, KindAt(key, trial_word, bit, model)});
+        const auto kind = KindAt(key, trial_word, array, cell, model);
+        if (kind) map.faults.push_back({{static_cast<int>(place), cell}, *kind});
       }
     }
   }

@@ -9,10 +9,9 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
-#include <string_view>
 
 #include "steadfast/base/philox.h"       // PhiloxKey
+#include "steadfast/memory/fault_law.h"  // FaultModel
 #include "steadfast/memory/fault_map.h"  // FaultMap
 
 namespace steadfast::memory {
@@ -20,21 +19,9 @@ namespace steadfast::memory {
 // Stored with results: the same version, seed and trial give the same faults.
 inline constexpr int kSamplerVersion = 1;
 
-enum class FaultLaw { kFlip, kStuckAt0, kStuckAt1, kMixed };
-
-// What happens to a faulty cell.
-struct FaultModel {
-  FaultLaw law = FaultLaw::kFlip;
-  double stuck_at_1 = 0.0;  // kMixed: the probability that a stuck cell holds 1
-  bool operator==(const FaultModel&) const = default;
-};
-
-std::string NameOf(const FaultModel& model);        // "flip", "sa0", "sa1", "mixed:0.5"
-FaultModel ParseFaultModel(std::string_view text);  // throws UsageError
-
-// cells[a]: cells of array a, fewer than 65,536 arrays. trial: 0 to 2^32 - 1. rate: faults per cell, in [0, 1]; throws
-// UsageError outside.
-FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const int64_t> cells, double rate,
+// BitAddress::array is the place in `arrays`. trial: 0 to 2^32 - 1. rate: faults per cell, in [0, 1]; throws UsageError
+// outside.
+FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const SampledArray> arrays, double rate,
                       const FaultModel& model);
 
 }  // namespace steadfast::memory

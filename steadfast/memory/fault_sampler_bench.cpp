@@ -7,10 +7,10 @@ namespace steadfast::memory {
 namespace {
 
 void SampleResNet18(benchmark::State& state, double rate) {
-  const std::vector<int64_t> cells = {44'700'000};
+  const std::vector<SampledArray> cells = {{0, 44'700'000}};
   uint64_t trial = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(SampleFaults(KeyOfSeed(1), trial++, cells, rate, {FaultLaw::kFlip}));
+    benchmark::DoNotOptimize(SampleFaults(KeyOfSeed(1), trial++, cells, rate, FaultModel{}));
   }
 }
 BENCHMARK_CAPTURE(SampleResNet18, rate_1e6, 1e-6)->Unit(benchmark::kMillisecond);

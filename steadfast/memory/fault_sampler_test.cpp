@@ -11,7 +11,7 @@
 namespace steadfast::memory {
 namespace {
 
-const std::vector<int64_t> kCells = {600, 9600, 192000, 40320, 3360};  // LeNet-5 at four bits
+const std::vector<SampledArray> kCells = {{0, 600}, {1, 9600}, {2, 192000}, {3, 40320}, {4, 3360}};  // LeNet-5 at four bits
 
 std::set<BitAddress> Bits(const FaultMap& map) {
   std::set<BitAddress> bits;
@@ -20,16 +20,16 @@ std::set<BitAddress> Bits(const FaultMap& map) {
 }
 
 TEST(SampleFaults, AreSortedAndOnePerCell) {
-  const FaultMap map = SampleFaults(KeyOfSeed(1), 0, kCells, 0.3, {FaultLaw::kFlip});
+  const FaultMap map = SampleFaults(KeyOfSeed(1), 0, kCells, 0.3, ParseFaultModel("flip"));
   for (size_t i = 1; i < map.faults.size(); ++i) ASSERT_LT(map.faults[i - 1].bit, map.faults[i].bit);
 }
 
 TEST(SampleFaults, ALowerRateIsASubset) {
   for (uint64_t trial = 0; trial < 20; ++trial) {
-    std::set<BitAddress> higher = Bits(SampleFaults(KeyOfSeed(1), trial, kCells, 1.0, {FaultLaw::kFlip}));
+    std::set<BitAddress> higher = Bits(SampleFaults(KeyOfSeed(1), trial, kCells, 1.0, ParseFaultModel("flip")));
     EXPECT_EQ(static_cast<int64_t>(higher.size()), 245880);
     for (double rate : {0.9, 0.5, 0.1, 0.0999, 1e-2, 1e-3, 1e-5, 1e-9, 0.0}) {
-      const std::set<BitAddress> lower = Bits(SampleFaults(KeyOfSeed(1), trial, kCells, rate, {FaultLaw::kFlip}));
+      const std::set<BitAddress> lower = Bits(SampleFaults(KeyOfSeed(1), trial, kCells, rate, ParseFaultModel("flip")));
       ASSERT_TRUE(std::includes(higher.begin(), higher.end(), lower.begin(), lower.end())) << rate;
       higher = lower;
     }
@@ -46,7 +46,7 @@ TEST(SampleFaults, MeetsTheSameCellsWhateverTheKind) {
 
 TEST(SampleFaults, DependOnSeedAndTrial) {
   const auto bits = [](uint64_t seed, uint64_t trial) {
-    return Bits(SampleFaults(KeyOfSeed(seed), trial, kCells, 0.01, {FaultLaw::kFlip}));
+    return Bits(SampleFaults(KeyOfSeed(seed), trial, kCells, 0.01, ParseFaultModel("flip")));
   };
   EXPECT_EQ(bits(1, 2), bits(1, 2));
   EXPECT_NE(bits(1, 2), bits(2, 2));
@@ -55,13 +55,13 @@ TEST(SampleFaults, DependOnSeedAndTrial) {
 
 // Counts over many trials against the binomial law: mean and variance within five standard errors.
 TEST(SampleFaults, CountsAreBinomial) {
-  const std::vector<int64_t> cells = {4000};
+  const std::vector<SampledArray> cells = {{0, 4000}};
   constexpr int kTrials = 1000;
   for (double rate : {1e-4, 3e-3, 0.1, 0.6, 0.99}) {
     double sum = 0, squares = 0;
     for (uint64_t trial = 0; trial < kTrials; ++trial) {
       const auto count =
-          static_cast<double>(SampleFaults(KeyOfSeed(11), trial, cells, rate, {FaultLaw::kFlip}).faults.size());
+          static_cast<double>(SampleFaults(KeyOfSeed(11), trial, cells, rate, ParseFaultModel("flip")).faults.size());
       sum += count;
       squares += count * count;
     }
@@ -74,12 +74,12 @@ TEST(SampleFaults, CountsAreBinomial) {
 
 // Positions against the uniform law, over blocks of 2^20 cells too: chi-squared over 64 bins, far tail excluded.
 TEST(SampleFaults, PositionsAreUniform) {
-  const std::vector<int64_t> cells = {3'200'000};
+  const std::vector<SampledArray> cells = {{0, 3'200'000}};
   for (double rate : {1e-6, 1e-3}) {
     std::vector<double> bins(64, 0.0);
     double total = 0;
     for (uint64_t trial = 0; trial < (rate < 1e-4 ? 2000u : 5u); ++trial) {
-      for (const Fault& fault : SampleFaults(KeyOfSeed(13), trial, cells, rate, {FaultLaw::kFlip}).faults) {
+      for (const Fault& fault : SampleFaults(KeyOfSeed(13), trial, cells, rate, ParseFaultModel("flip")).faults) {
         ++bins[static_cast<size_t>(fault.bit.cell / 50000)];
         ++total;
       }
@@ -92,12 +92,12 @@ TEST(SampleFaults, PositionsAreUniform) {
 }
 
 TEST(SampleFaults, ResolvesTinyRates) {
-  const std::vector<int64_t> cells = {int64_t{1} << 33};
+  const std::vector<SampledArray> cells = {{0, int64_t{1} << 33}};
   double faults = 0;
   for (uint64_t trial = 0; trial < 40; ++trial) {
-    faults += static_cast<double>(SampleFaults(KeyOfSeed(17), trial, cells, 1e-11, {FaultLaw::kFlip}).faults.size());
+    faults += static_cast<double>(SampleFaults(KeyOfSeed(17), trial, cells, 1e-11, ParseFaultModel("flip")).faults.size());
   }
-  const double expected = 40 * 1e-11 * static_cast<double>(cells[0]);  // 3.4
+  const double expected = 40 * 1e-11 * static_cast<double>(cells[0].cells);  // 3.4
   EXPECT_NEAR(faults, expected, 5 * std::sqrt(expected));
 }
 
@@ -111,7 +111,7 @@ TEST(SampleFaults, MixedStuckAtHasItsOdds) {
 
 TEST(SampleFaults, RefusesImpossibleRates) {
   for (double rate : {-0.1, 1.1, std::nan("")}) {
-    EXPECT_THROW(SampleFaults(KeyOfSeed(1), 0, kCells, rate, {FaultLaw::kFlip}), UsageError);
+    EXPECT_THROW(SampleFaults(KeyOfSeed(1), 0, kCells, rate, ParseFaultModel("flip")), UsageError);
   }
   EXPECT_THROW(ParseFaultModel("mixed:2"), UsageError);
   EXPECT_THROW(ParseFaultModel("stuck"), UsageError);

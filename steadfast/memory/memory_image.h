@@ -1,13 +1,14 @@
-// Which bit of which word of which array holds which bit of which weight code.
+// Which bit of which word of which array holds which bit of which element of which parameter.
 //
-// Each weight tensor is one array of words. A word of W bits holds floor(W / b) codes of b bits whole, the first in its
-// lowest bits, in the tensor's row-major order; bits left over at the top of a word hold nothing. Bit 0 of a code is
-// its least significant. A cell is a bit that holds part of a code: cell = code * b + bit, and cells are what can fail.
+// Each parameter is one array of words. A word of W bits holds floor(W / b) elements of b bits whole, the first in its
+// lowest bits, in the file's order; bits left over at the top of a word hold nothing. Bit 0 of an element is its least
+// significant. A cell is a bit that holds part of an element: cell = element * b + bit, and cells are what can fail.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "steadfast/memory/encoding.h"        // Encoding
@@ -21,10 +22,26 @@ struct MemoryLayout {
   bool operator==(const MemoryLayout&) const = default;
 };
 
+// Which parameters lie in the memory that fails, by role.
+struct Where {
+  bool weights = true, biases = false, scales = false, normalization = false;
+  bool Holds(model::Role role) const;
+  bool operator==(const Where&) const = default;
+};
+std::string NameOf(const Where& where);   // "weights", "weights,biases"
+Where ParseWhere(std::string_view text);  // weights, biases, scales, normalization, comma-separated, or all; throws
+                                          // UsageError
+
 struct BitAddress {
-  int array;     // in the order of QuantizedModel::weights
-  int64_t cell;  // code * bits + bit
+  int array;     // place in MemoryImage::arrays
+  int64_t cell;  // element * bits + bit
   auto operator<=>(const BitAddress&) const = default;
+};
+
+// An array whose cells can fail. Its number decides its faults: the same whatever other arrays are sampled beside it.
+struct SampledArray {
+  uint32_t number;  // below 65,536
+  int64_t cells;
 };
 
 struct WordPosition {
@@ -34,23 +51,27 @@ struct WordPosition {
 };
 
 struct MemoryArray {
-  std::string name;  // of the tensor
-  model::CodeFormat format;
-  std::vector<uint8_t> patterns;  // [codes], each in the low format.bits bits
+  std::string name;      // of the parameter
+  int parameter;         // index into QuantizedModel::parameters
+  uint32_t number;       // decides its random faults: weights count from 0, all other parameters from there on
+  model::StorageFormat format;
+  std::vector<uint32_t> patterns;  // [elements], each in the low bits
 
-  int64_t codes() const { return static_cast<int64_t>(patterns.size()); }
-  int64_t cells() const { return codes() * format.bits; }
+  int bits() const { return format.bits(); }  // of an element
+  int64_t elements() const { return static_cast<int64_t>(patterns.size()); }
+  int64_t cells() const { return elements() * bits(); }
 };
 
 class MemoryImage {
  public:
-  // Throws InputError where the encoding cannot hold a code, UsageError where words are narrower than codes.
-  MemoryImage(const model::QuantizedModel& model, MemoryLayout layout);
+  // Throws InputError where the encoding cannot hold a code, or the model has nothing that is to fail, UsageError where
+  // words are narrower than elements. Encodings are of codes; floats and int32 are stored as they are.
+  MemoryImage(const model::QuantizedModel& model, MemoryLayout layout, const Where& where = {});
 
   const MemoryLayout& layout() const { return layout_; }
   std::span<const MemoryArray> arrays() const { return arrays_; }
   int64_t cells() const;
-  std::vector<int64_t> cells_of_arrays() const;
+  std::vector<SampledArray> sampled_arrays() const;
 
   WordPosition PositionOf(BitAddress address) const;
   int64_t WordsOf(int array) const;
@@ -60,7 +81,7 @@ class MemoryImage {
   std::string LayoutDescription() const;
 
  private:
-  int64_t CodesPerWord(int array) const;
+  int64_t ElementsPerWord(int array) const;
 
   MemoryLayout layout_;
   std::vector<MemoryArray> arrays_;

@@ -9,7 +9,7 @@ namespace {
 
 model::QuantizedModel OneTensor(int bits, std::vector<int16_t> codes) {
   model::QuantizedModel model;
-  model.weights.push_back({"w", {1, static_cast<int64_t>(codes.size())}, {.bits = bits}, {1.0f}, std::move(codes)});
+  model::AddWeights(model, "w", {1, static_cast<int64_t>(codes.size())}, {.bits = bits}, {1.0f}, codes);
   return model;
 }
 
@@ -27,8 +27,8 @@ TEST(MemoryImage, WordsHoldTheBitsTheirCellsSay) {
   const MemoryImage image(OneTensor(3, {1, -1, 3, -4, 2, 0, -2, -3, 1, 1, -1, 2}), {.word_bits = 16});
   for (int64_t cell = 0; cell < image.cells(); ++cell) {
     const WordPosition position = image.PositionOf({0, cell});
-    const int stored = image.arrays()[0].patterns[static_cast<size_t>(cell / 3)] >> (cell % 3) & 1;
-    ASSERT_EQ(static_cast<int>(image.WordAt(0, position.word) >> position.bit & 1), stored) << cell;
+    const uint32_t stored = image.arrays()[0].patterns[static_cast<size_t>(cell / 3)] >> (cell % 3) & 1;
+    ASSERT_EQ(image.WordAt(0, position.word) >> position.bit & 1, stored) << cell;
   }
 }
 

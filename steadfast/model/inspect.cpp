@@ -35,11 +35,13 @@ std::vector<LayerSummary> Summarize(const QuantizedModel& model) {
       layer.zero_below = output.coding->zero_below;
     }
     if (const auto index = WeightOf(node)) {
-      const WeightTensor& weight = model.weights[static_cast<size_t>(*index)];
+      const Parameter& weight = model.parameter(*index);
+      const Parameter& scales = model.parameter(weight.scale);
       layer.weight_shape = weight.shape;
-      layer.weight_bits = weight.format.bits;
-      layer.weight_scale = weight.scale;
-      layer.memory_bits = static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+      layer.weight_bits = weight.format.bits();
+      for (int64_t i = 0; i < scales.elements(); ++i)
+        layer.weight_scale.push_back(scales.real(i) / static_cast<float>(weight.format.codes.levels.multiplier));
+      layer.memory_bits = weight.elements() * weight.format.bits();
       layer.macs = ProductsPerOutput(model, node) * output.shape.elements();
       if (sparsity.is_object() && sparsity.contains("layers") && sparsity["layers"].is_object()) {
         const auto share = sparsity["layers"].find(output.name);
@@ -53,7 +55,7 @@ std::vector<LayerSummary> Summarize(const QuantizedModel& model) {
 
 int64_t MemoryBits(const QuantizedModel& model) {
   int64_t bits = 0;
-  for (const auto& weight : model.weights) bits += static_cast<int64_t>(weight.codes.size()) * weight.format.bits;
+  for (int weight : WeightsOf(model)) bits += model.parameter(weight).elements() * model.parameter(weight).format.bits();
   return bits;
 }
 

@@ -5,17 +5,16 @@
 namespace steadfast::model {
 
 void Apply(const ModelChange& change, QuantizedModel& model) {
-  for (const CodeChange& code : change.codes) {
-    int16_t& stored = model.weights[static_cast<size_t>(code.tensor)].codes[static_cast<size_t>(code.index)];
-    assert(stored == code.old_code);
-    stored = code.new_code;
+  for (const Change& one : change.changes) {
+    uint32_t& stored = model.parameters[static_cast<size_t>(one.parameter)].bits[static_cast<size_t>(one.index)];
+    assert(stored == one.old_bits);
+    stored = one.new_bits;
   }
 }
 
 void Undo(const ModelChange& change, QuantizedModel& model) {
-  for (const CodeChange& code : change.codes) {
-    model.weights[static_cast<size_t>(code.tensor)].codes[static_cast<size_t>(code.index)] = code.old_code;
-  }
+  for (const Change& one : change.changes)
+    model.parameters[static_cast<size_t>(one.parameter)].bits[static_cast<size_t>(one.index)] = one.old_bits;
 }
 
 }  // namespace steadfast::model

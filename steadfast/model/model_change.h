@@ -1,6 +1,4 @@
 // What a fault, or anything else, does to a model: the engine's only view of memory errors.
-//
-// Today a set of code changes; other parameters (biases, scales) join here when memory holds them too.
 #pragma once
 
 #include <cstdint>
@@ -10,19 +8,22 @@
 
 namespace steadfast::model {
 
-struct CodeChange {
-  int tensor;     // index into QuantizedModel::weights
-  int64_t index;  // of the code in the tensor
-  int16_t old_code;
-  int16_t new_code;
-  bool operator==(const CodeChange&) const = default;
+// One stored element of one parameter holds other bits.
+struct Change {
+  int parameter;  // index into QuantizedModel::parameters
+  int64_t index;  // of the element
+  uint32_t old_bits;
+  uint32_t new_bits;
+  bool operator==(const Change&) const = default;
 };
 
 struct ModelChange {
-  std::vector<CodeChange> codes;  // sorted by (tensor, index), at most one a code, old_code != new_code
+  std::vector<Change> changes;  // sorted by (parameter, index), at most one an element, old_bits != new_bits
+
+  bool empty() const { return changes.empty(); }
 };
 
-// Sets the new codes. The model must hold the old ones (asserted).
+// Sets the new bits. The model must hold the old ones (asserted).
 void Apply(const ModelChange& change, QuantizedModel& model);
 void Undo(const ModelChange& change, QuantizedModel& model);
 

@@ -5,57 +5,22 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <set>
 
 #include "steadfast/base/error.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
 namespace {
 
 constexpr int64_t kMaximumElements = int64_t{1} << 31;
 
-template <typename... Functions>
-struct Overloaded : Functions... {
-  using Functions::operator()...;
-};
-template <typename... Functions>
-Overloaded(Functions...) -> Overloaded<Functions...>;
-
 [[noreturn]] void Fail(std::string_view where, const std::string& what) {
   throw InputError(fmt::format("{}: {}", where, what));
 }
 
-int64_t WindowOutput(std::string_view where, int64_t input, int kernel, int stride, int pad, int dilation) {
-  if (kernel < 1 || stride < 1 || pad < 0 || dilation < 1 || kernel > 4096 || stride > 4096 || pad > 4096 ||
-      dilation > 4096) {
-    Fail(where,
-         fmt::format("kernel {}, stride {}, padding {}, dilation {} are not possible", kernel, stride, pad, dilation));
-  }
-  const int64_t reach = int64_t{dilation} * (kernel - 1) + 1;
-  const int64_t room = input + 2 * int64_t{pad} - reach;
-  if (room < 0)
-    Fail(where, fmt::format("a window of {} does not fit an input of {} with padding {}", reach, input, pad));
-  return room / stride + 1;
-}
-
-ValueShape WindowShape(std::string_view where, const ValueShape& input, const Window& window, int64_t channels) {
-  if (input.flat) Fail(where, "its input has no rows and columns");
-  return {channels,
-          WindowOutput(where, input.height, window.kernel_h, window.stride_h, window.pad_h, window.dilation_h),
-          WindowOutput(where, input.width, window.kernel_w, window.stride_w, window.pad_w, window.dilation_w)};
-}
-
-ValueShape PooledShape(std::string_view where, const ValueShape& input, const Window& window) {
-  if (window.pad_h >= window.kernel_h || window.pad_w >= window.kernel_w)
-    Fail(where, "padding is not smaller than the pooling window");
-  return WindowShape(where, input, window, input.channels);
-}
-
-const ValueShape& ShapeOfInput(const QuantizedModel& model, const Node& node, size_t input) {
-  return model.values[static_cast<size_t>(node.inputs[input])].shape;
-}
-
-void ValidateWeights(const WeightTensor& tensor) {
-  const CodeFormat& format = tensor.format;
+void ValidateCodes(const Parameter& tensor) {
+  const CodeFormat& format = tensor.format.codes;
   if (format.bits < 1 || format.bits > 8)
     Fail(tensor.name, fmt::format("{} bits a code, expected 1 to 8", format.bits));
   if (format.is_signed && format.bits < 2) Fail(tensor.name, "signed codes of 1 bit have no positive value");
@@ -65,31 +30,51 @@ void ValidateWeights(const WeightTensor& tensor) {
   }
   if (LargestStoredLevel(format) > 255)
     Fail(tensor.name, fmt::format("levels of up to {}", LargestStoredLevel(format)));
-  if (tensor.shape.size() != 2 && tensor.shape.size() != 4) {
-    Fail(tensor.name, fmt::format("{} dimensions, expected 2 (linear) or 4 (convolution)", tensor.shape.size()));
-  }
-  int64_t elements = 1;
-  for (int64_t size : tensor.shape) {
-    if (size < 1 || elements > kMaximumElements / size) Fail(tensor.name, "an impossible shape");
-    elements *= size;
-  }
-  if (elements != static_cast<int64_t>(tensor.codes.size())) {
-    Fail(tensor.name, fmt::format("{} codes, expected {} from its shape", tensor.codes.size(), elements));
-  }
-  for (size_t i = 0; i < tensor.codes.size(); ++i) {
-    if (tensor.codes[i] < format.lowest_code() || tensor.codes[i] > format.highest_code()) {
-      Fail(tensor.name, fmt::format("code {} at index {}, expected {} to {} ({} bits, {}{})", tensor.codes[i], i,
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    const uint32_t pattern = tensor.bits[static_cast<size_t>(i)];
+    const int code = tensor.code(i);
+    if (pattern >> format.bits != 0 || code < format.lowest_code()) {
+      Fail(tensor.name, fmt::format("code {} at index {}, expected {} to {} ({} bits, {}{})", code, i,
                                     format.lowest_code(), format.highest_code(), format.bits,
                                     format.is_signed ? "signed" : "unsigned", format.narrow ? ", narrow" : ""));
     }
   }
-  if (tensor.scale.size() != 1 && static_cast<int64_t>(tensor.scale.size()) != tensor.outputs()) {
-    Fail(tensor.name, fmt::format("{} scales, expected 1 or {}", tensor.scale.size(), tensor.outputs()));
+}
+
+void ValidateParameter(const QuantizedModel& model, const Parameter& parameter) {
+  int64_t elements = 1;
+  for (int64_t size : parameter.shape) {
+    if (size < 1 || elements > kMaximumElements / size) Fail(parameter.name, "an impossible shape");
+    elements *= size;
   }
-  for (float scale : tensor.scale) {
-    if (!std::isfinite(scale) || scale <= 0)
-      Fail(tensor.name, fmt::format("scale {}, expected a positive number", scale));
+  if (elements != parameter.elements()) {
+    Fail(parameter.name, fmt::format("{} {}, expected {} from its shape", parameter.elements(),
+                                     parameter.role == Role::kWeight ? "codes" : "values", elements));
   }
+  const bool has_scale = !parameter.format.is_float();
+  if (has_scale && (parameter.scale < 0 || parameter.scale >= static_cast<int>(model.parameters.size()) ||
+                    !model.parameter(parameter.scale).format.is_float())) {
+    Fail(parameter.name, "has no scale");
+  }
+  if (parameter.format.kind == StorageFormat::Kind::kCodes) ValidateCodes(parameter);
+  if (!parameter.format.is_float()) return;
+  for (int64_t i = 0; i < elements; ++i) {
+    const float value = parameter.real(i);
+    if (parameter.role == Role::kScale && !(std::isfinite(value) && value > 0))
+      Fail(parameter.name, fmt::format("scale {}, expected a positive number", value));
+    if (!std::isfinite(value)) Fail(parameter.name, fmt::format("{} at index {}, expected a number", value, i));
+  }
+}
+
+void ValidateWeight(const QuantizedModel& model, const Parameter& weight) {
+  if (weight.shape.size() != 2 && weight.shape.size() != 4) {
+    Fail(weight.name, fmt::format("{} dimensions, expected 2 (linear) or 4 (convolution)", weight.shape.size()));
+  }
+  if (weight.output_axis != 0 && (weight.output_axis != 1 || weight.shape.size() != 2))
+    Fail(weight.name, "its outputs must be along the first dimension, or the second of two");
+  const int64_t scales = model.parameter(weight.scale).elements();
+  if (scales != 1 && scales != weight.outputs())
+    Fail(weight.name, fmt::format("{} scales, expected 1 or {}", scales, weight.outputs()));
 }
 
 void ValidateCoding(const Value& value) {
@@ -100,49 +85,54 @@ void ValidateCoding(const Value& value) {
     Fail(value.name, fmt::format("scale {}, expected a positive number", coding.scale));
   }
   if (coding.zero_point < 0 || coding.zero_point > coding.highest_code()) {
-    Fail(value.name, fmt::format("zero point {}, expected 0 to {}", coding.zero_point, coding.highest_code()));
+    Fail(value.name, fmt::format("zero point {}, expected {} to {}", coding.zero_point + coding.stored_offset(),
+                                 coding.stored_offset(), coding.highest_code() + coding.stored_offset()));
   }
   if (coding.zero_below < 0 || coding.zero_below > coding.highest_code() + 1) {
     Fail(value.name, fmt::format("threshold {}, expected 0 to {}", coding.zero_below, coding.highest_code() + 1));
   }
 }
 
-// Every weight tensor has a name of its own and belongs to one node: it is what a fault's place is named by.
+// Every parameter has a name of its own, which a fault's place is named by, and serves some operator.
 void ValidateUses(const QuantizedModel& model) {
-  std::vector<int> uses(model.weights.size(), 0);
+  std::set<int> used;
   for (const Node& node : model.nodes) {
-    if (const auto weight = WeightOf(node)) ++uses[static_cast<size_t>(*weight)];
+    for (int parameter : ParametersOf(model, node)) used.insert(parameter);
   }
-  for (size_t w = 0; w < uses.size(); ++w) {
-    const std::string& name = model.weights[w].name;
-    if (uses[w] != 1) Fail(name, fmt::format("these weights are used by {} operators, expected 1", uses[w]));
-    for (size_t other = 0; other < w; ++other) {
-      if (model.weights[other].name == name) Fail(name, "two weight tensors have this name");
-    }
+  std::set<std::string_view> names;
+  for (size_t p = 0; p < model.parameters.size(); ++p) {
+    const Parameter& parameter = model.parameters[p];
+    if (!used.contains(static_cast<int>(p))) Fail(parameter.name, "no operator uses it");
+    if (!names.insert(parameter.name).second) Fail(parameter.name, "two parameters have this name");
   }
-}
-
-bool KeepsCoding(const Node& node) {
-  return std::holds_alternative<MaxPool>(node.operation) || std::holds_alternative<Flatten>(node.operation);
 }
 
 int64_t LargestActivationLevel(const ActivationCoding& coding) {
   return std::max(coding.zero_point, coding.highest_code() - coding.zero_point);
 }
 
-void ValidateAffine(const QuantizedModel& model, const Node& node, const Affine& affine) {
-  const WeightTensor& weight = model.weights[static_cast<size_t>(*WeightOf(node))];
-  for (const auto* values : {&affine.multiplier, &affine.bias}) {
-    if (!values->empty() && static_cast<int64_t>(values->size()) != weight.outputs()) {
-      Fail(node.name, fmt::format("{} per-channel constants, expected {}", values->size(), weight.outputs()));
-    }
-    for (float value : *values) {
-      if (!std::isfinite(value)) Fail(node.name, fmt::format("a constant is {}", value));
+void ValidateWeighted(const QuantizedModel& model, const Node& node, const Weighted& weighted) {
+  const auto count = static_cast<int>(model.parameters.size());
+  for (int index : ParametersOf(model, node)) {
+    if (index < 0 || index >= count) Fail(node.name, "names a parameter that does not exist");
+  }
+  const Parameter& weight = model.parameter(weighted.weight);
+  if (weight.format.kind != StorageFormat::Kind::kCodes) Fail(node.name, "its weights must be codes");
+  ValidateWeight(model, weight);
+  for (const AffineStep& step : weighted.steps) {
+    for (int index : {step.parameter, step.beta, step.mean, step.variance}) {
+      if (index < 0) continue;
+      const Parameter& constant = model.parameter(index);
+      const int64_t scales = constant.scale < 0 ? 1 : model.parameter(constant.scale).elements();
+      for (int64_t size : {constant.elements(), scales}) {
+        if (size != 1 && size != weight.outputs())
+          Fail(node.name, fmt::format("{} has {} values, expected {}", constant.name, size, weight.outputs()));
+      }
     }
   }
-  const Value& input = model.values[static_cast<size_t>(node.input())];
-  const int64_t products = ProductsPerOutput(model, node);
-  const int64_t bound = products * LargestActivationLevel(*input.coding) * LargestStoredLevel(weight.format);
+  const int64_t products = weight.products();
+  const int64_t bound = products * LargestActivationLevel(*model.value(node.input()).coding) *
+                        LargestStoredLevel(weight.format.codes);
   if (bound >= int64_t{1} << 31) {
     Fail(node.name,
          fmt::format("sums of {} products can reach {} with the codes a faulty memory can hold, and do not fit "
@@ -157,209 +147,139 @@ void ValidateAffine(const QuantizedModel& model, const Node& node, const Affine&
   }
 }
 
-Requantization RequantizationOfMean(const QuantizedModel& model, const Node& node, const AveragePool& pool) {
-  const ActivationCoding& from = *model.values[static_cast<size_t>(node.input())].coding;
-  const Value& output = model.values[static_cast<size_t>(node.output)];
-  const double elements = double{static_cast<double>(pool.window.kernel_h)} * pool.window.kernel_w;
-  const auto channels = static_cast<size_t>(output.shape.channels);
-  Requantization result;
-  result.scale.assign(channels, static_cast<float>(double{from.scale} / elements / output.coding->scale));
-  result.offset.assign(channels, static_cast<float>(output.coding->zero_point));
-  result.highest = static_cast<float>(output.coding->highest_code());
-  result.zero_below = output.coding->zero_below;
-  return result;
+void ValidateShape(const Value& value) {
+  const ValueShape& shape = value.shape;
+  if (shape.channels < 1 || shape.height < 1 || shape.width < 1 || shape.channels > kMaximumElements ||
+      shape.height > 65536 || shape.width > 65536 || shape.channels > kMaximumElements / (shape.height * shape.width)) {
+    Fail(value.name, fmt::format("shape {} x {} x {} is not possible", shape.channels, shape.height, shape.width));
+  }
+}
+
+void ValidateNode(const QuantizedModel& model, const Node& node, std::vector<bool>& defined) {
+  const OperatorDefinition& definition = node.operation.definition();
+  const auto count = static_cast<int>(model.values.size());
+  if (node.inputs.size() < definition.least_inputs || node.inputs.size() > definition.most_inputs)
+    Fail(node.name, "has a wrong number of inputs");
+  for (int index : node.inputs) {
+    if (index < 0 || index >= count || node.output <= index || node.output >= count)
+      Fail(node.name, "names values that do not exist or come later");
+    if (!defined[static_cast<size_t>(index)]) Fail(node.name, "uses a value before it is computed");
+    const Value& from = model.value(index);
+    if (!from.coding) Fail(node.name, fmt::format("its input {} is not quantized", from.name));
+  }
+  if (defined[static_cast<size_t>(node.output)]) Fail(node.name, "computes a value a second time");
+  defined[static_cast<size_t>(node.output)] = true;
+  if (node.activation.lowest < 0 || node.activation.highest > 255 ||
+      node.activation.lowest > node.activation.highest)
+    Fail(node.name, "clips to codes that do not exist");
+  const Value& to = model.value(node.output);
+  if (!(OutputShape(model, node) == to.shape)) Fail(node.name, "its output has another shape than the operator gives");
+  if (const Weighted* weighted = node.operation.weighted()) ValidateWeighted(model, node, *weighted);
+  if (!to.coding && !definition.may_be_real) Fail(node.name, "its output must be quantized");
+  if (definition.keeps_coding && !(model.value(node.input()).coding == to.coding))
+    Fail(node.name, "must keep the coding of its input");
+  if (definition.validate != nullptr) definition.validate(model, node);
 }
 
 }  // namespace
 
-int LargestStoredLevel(const CodeFormat& format) {
-  const int lowest = format.is_signed ? -(1 << (format.bits - 1)) : 0;
-  return std::max(std::abs(format.level(lowest)), std::abs(format.level(format.highest_code())));
+int AddFloats(QuantizedModel& model, std::string name, Role role, std::vector<int64_t> shape,
+              std::vector<float> values) {
+  model.parameters.push_back(FloatParameter(std::move(name), role, std::move(shape), values));
+  return static_cast<int>(model.parameters.size()) - 1;
 }
 
-CodeFormat FormatWithoutZero(int bits) {
-  return {.bits = bits, .is_signed = false, .narrow = false, .levels = {2, 1 - (1 << bits)}};
+int AddWeights(QuantizedModel& model, const std::string& name, std::vector<int64_t> shape, const CodeFormat& format,
+               const std::vector<float>& scales, const std::vector<int16_t>& codes) {
+  Parameter weight{.name = name, .role = Role::kWeight, .shape = std::move(shape)};
+  weight.format.codes = format;
+  for (int16_t code : codes) weight.bits.push_back(format.pattern(code));
+  model.parameters.push_back(std::move(weight));
+  const auto index = model.parameters.size() - 1;
+  std::vector<float> stored = scales;  // of a code, as files keep them
+  for (float& scale : stored) scale *= static_cast<float>(format.levels.multiplier);
+  const auto count = static_cast<int64_t>(scales.size());
+  const std::vector<int64_t> scale_shape = count > 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{};
+  const int scale = AddFloats(model, name + "_scale", Role::kScale, scale_shape, std::move(stored));
+  model.parameters[index].scale = scale;
+  return static_cast<int>(index);
 }
 
-const Affine* AffineOf(const Node& node) {
-  return std::visit(Overloaded{[](const Convolution& op) -> const Affine* { return &op.affine; },
-                               [](const Linear& op) -> const Affine* { return &op.affine; },
-                               [](const auto&) -> const Affine* { return nullptr; }},
-                    node.operation);
+Weighted AddAffine(QuantizedModel& model, const std::string& name, int weight, const std::vector<float>& multiplier,
+                   const std::vector<float>& bias) {
+  Weighted weighted{weight, {}};
+  const auto add = [&](AffineStep::Kind kind, const char* ending, Role role, const std::vector<float>& values) {
+    if (values.empty()) return;
+    const int parameter = AddFloats(model, name + ending, role, {static_cast<int64_t>(values.size())}, values);
+    weighted.steps.push_back({kind, parameter});
+  };
+  add(AffineStep::Kind::kMultiply, ".multiplier", Role::kMultiplier, multiplier);
+  add(AffineStep::Kind::kAdd, ".bias", Role::kBias, bias);
+  return weighted;
 }
 
 std::optional<int> WeightOf(const Node& node) {
-  return std::visit(Overloaded{[](const Convolution& op) -> std::optional<int> { return op.weight; },
-                               [](const Linear& op) -> std::optional<int> { return op.weight; },
-                               [](const auto&) -> std::optional<int> { return std::nullopt; }},
-                    node.operation);
+  const Weighted* weighted = node.operation.weighted();
+  return weighted == nullptr ? std::nullopt : std::optional(weighted->weight);
 }
 
 std::string_view KindOf(const Node& node) {
-  return std::visit(Overloaded{[](const Convolution&) -> std::string_view { return "Convolution"; },
-                               [](const Linear&) -> std::string_view { return "Linear"; },
-                               [](const MaxPool&) -> std::string_view { return "MaxPool"; },
-                               [](const AveragePool&) -> std::string_view { return "AveragePool"; },
-                               [](const Add&) -> std::string_view { return "Add"; },
-                               [](const Concatenate&) -> std::string_view { return "Concatenate"; },
-                               [](const Flatten&) -> std::string_view { return "Flatten"; }},
-                    node.operation);
+  return node.operation.definition().name;
+}
+
+std::vector<int> WeightsOf(const QuantizedModel& model) {
+  std::vector<int> weights;
+  for (size_t p = 0; p < model.parameters.size(); ++p) {
+    if (model.parameters[p].role == Role::kWeight) weights.push_back(static_cast<int>(p));
+  }
+  return weights;
+}
+
+std::vector<int> ParametersOf(const QuantizedModel& model, const Node& node) {
+  const Weighted* weighted = node.operation.weighted();
+  if (weighted == nullptr) return {};
+  std::vector<int> parameters;
+  const auto add = [&](int index) {
+    parameters.push_back(index);
+    const bool exists = index >= 0 && index < static_cast<int>(model.parameters.size());
+    if (exists && model.parameter(index).scale >= 0) parameters.push_back(model.parameter(index).scale);
+  };
+  add(weighted->weight);
+  for (const AffineStep& step : weighted->steps) {
+    add(step.parameter);
+    if (step.kind == AffineStep::Kind::kNormalize) {
+      for (int index : {step.beta, step.mean, step.variance}) add(index);
+    }
+  }
+  return parameters;
 }
 
 ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
-  const ValueShape input = model.values[static_cast<size_t>(node.input())].shape;
-  const auto weight_of = [&](int index, size_t dimensions) -> const WeightTensor& {
-    if (index < 0 || index >= static_cast<int>(model.weights.size()))
-      Fail(node.name, "names a weight that does not exist");
-    const WeightTensor& weight = model.weights[static_cast<size_t>(index)];
-    if (weight.shape.size() != dimensions) {
-      Fail(node.name,
-           fmt::format("weight {} has {} dimensions, expected {}", weight.name, weight.shape.size(), dimensions));
-    }
-    return weight;
-  };
-  return std::visit(
-      Overloaded{[&](const Convolution& op) {
-                   const WeightTensor& weight = weight_of(op.weight, 4);
-                   if (op.groups < 1 || input.channels % op.groups != 0 || weight.outputs() % op.groups != 0 ||
-                       weight.shape[1] != input.channels / op.groups || weight.shape[2] != op.window.kernel_h ||
-                       weight.shape[3] != op.window.kernel_w) {
-                     Fail(node.name,
-                          fmt::format("weight {} of shape [{}] with {} groups does not fit an input of {} channels",
-                                      weight.name, fmt::join(weight.shape, ", "), op.groups, input.channels));
-                   }
-                   return WindowShape(node.name, input, op.window, weight.outputs());
-                 },
-                 [&](const Linear& op) {
-                   const WeightTensor& weight = weight_of(op.weight, 2);
-                   if (!input.flat) Fail(node.name, "its input must be flattened first");
-                   if (weight.shape[1] != input.elements()) {
-                     Fail(node.name, fmt::format("weight {} takes {} inputs, and {} arrive", weight.name,
-                                                 weight.shape[1], input.elements()));
-                   }
-                   return ValueShape{weight.outputs(), 1, 1, true};
-                 },
-                 [&](const MaxPool& op) { return PooledShape(node.name, input, op.window); },
-                 [&](const AveragePool& op) {
-                   if (op.window.dilation_h != 1 || op.window.dilation_w != 1)
-                     Fail(node.name, "average pooling has no dilation");
-                   return PooledShape(node.name, input, op.window);
-                 },
-                 [&](const Add&) {
-                   if (node.inputs.size() != 2 || !(ShapeOfInput(model, node, 1) == input))
-                     Fail(node.name, "needs two inputs of one shape");
-                   return input;
-                 },
-                 [&](const Concatenate&) {
-                   ValueShape joined = input;
-                   for (size_t i = 1; i < node.inputs.size(); ++i) {
-                     const ValueShape& other = ShapeOfInput(model, node, i);
-                     if (other.height != input.height || other.width != input.width || other.flat != input.flat)
-                       Fail(node.name, "joins values of different height or width");
-                     joined.channels += other.channels;
-                   }
-                   return joined;
-                 },
-                 [&](const Flatten&) {
-                   return ValueShape{input.elements(), 1, 1, true};
-                 }},
-      node.operation);
-}
-
-Requantization RequantizationOf(const QuantizedModel& model, const Node& node) {
-  if (const auto* pool = std::get_if<AveragePool>(&node.operation)) return RequantizationOfMean(model, node, *pool);
-  const Affine& affine = *AffineOf(node);
-  const WeightTensor& weight = model.weights[static_cast<size_t>(*WeightOf(node))];
-  const Value& input = model.values[static_cast<size_t>(node.input())];
-  const Value& output = model.values[static_cast<size_t>(node.output)];
-  const double output_scale = output.coding ? output.coding->scale : 1.0;
-  const double zero_point = output.coding ? output.coding->zero_point : 0.0;
-  Requantization result;
-  for (int64_t c = 0; c < weight.outputs(); ++c) {
-    const auto channel = static_cast<size_t>(c);
-    const double weight_scale = weight.scale[weight.scale.size() == 1 ? 0 : channel];
-    const double multiplier = affine.multiplier.empty() ? 1.0 : affine.multiplier[channel];
-    const double bias = affine.bias.empty() ? 0.0 : affine.bias[channel];
-    result.scale.push_back(static_cast<float>(double{input.coding->scale} * weight_scale * multiplier / output_scale));
-    result.offset.push_back(static_cast<float>(bias / output_scale + zero_point));
-  }
-  result.real = !output.coding.has_value();
-  if (output.coding) {
-    result.lowest = affine.relu ? static_cast<float>(output.coding->zero_point) : 0.0f;
-    result.highest = static_cast<float>(output.coding->highest_code());
-    result.zero_below = output.coding->zero_below;
-  }
-  return result;
-}
-
-Quantization QuantizationOf(const ActivationCoding& coding, bool relu) {
-  return {coding.scale, coding.zero_point, relu ? coding.zero_point : 0, coding.highest_code(), coding.zero_below};
-}
-
-uint8_t CodeOf(float real, const Quantization& q) {
-  // Clipping before the conversion keeps it defined for every float.
-  const float rounded = std::rint(real / q.scale);
-  const float clipped = std::min(std::max(rounded, -1024.0f), 1024.0f);
-  const int code = std::clamp(static_cast<int>(clipped) + q.zero_point, q.lowest, q.highest);
-  return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
-}
-
-float RealOf(int code, const ActivationCoding& coding) {
-  return static_cast<float>(code - coding.zero_point) * coding.scale;
+  return node.operation.definition().output_shape(model, node);
 }
 
 int64_t ProductsPerOutput(const QuantizedModel& model, const Node& node) {
-  const WeightTensor& weight = model.weights[static_cast<size_t>(*WeightOf(node))];
-  return static_cast<int64_t>(weight.codes.size()) / weight.outputs();
+  return model.parameter(*WeightOf(node)).products();
 }
 
 void Validate(const QuantizedModel& model) {
   const auto count = static_cast<int>(model.values.size());
   if (count < 2 || model.nodes.empty()) Fail("model", "has no operators");
-  for (const auto& weight : model.weights) ValidateWeights(weight);
+  for (const auto& parameter : model.parameters) ValidateParameter(model, parameter);
   for (const auto& value : model.values) {
     ValidateCoding(value);
-    const ValueShape& shape = value.shape;
-    if (shape.channels < 1 || shape.height < 1 || shape.width < 1 || shape.channels > kMaximumElements ||
-        shape.height > 65536 || shape.width > 65536 ||
-        shape.channels > kMaximumElements / (shape.height * shape.width)) {
-      Fail(value.name, fmt::format("shape {} x {} x {} is not possible", shape.channels, shape.height, shape.width));
-    }
+    ValidateShape(value);
   }
   const Value& input = model.values[0];
   if (!input.coding || input.coding->bits != 8) Fail(input.name, "the input must be 8-bit codes");
   std::vector<bool> defined(static_cast<size_t>(count), false);
   defined[0] = true;
-  for (const auto& node : model.nodes) {
-    const auto unary =
-        !std::holds_alternative<Add>(node.operation) && !std::holds_alternative<Concatenate>(node.operation);
-    if (node.inputs.empty() || (unary && node.inputs.size() != 1)) Fail(node.name, "has a wrong number of inputs");
-    for (int index : node.inputs) {
-      if (index < 0 || index >= count || node.output <= index || node.output >= count)
-        Fail(node.name, "names values that do not exist or come later");
-      if (!defined[static_cast<size_t>(index)]) Fail(node.name, "uses a value before it is computed");
-      const Value& from = model.values[static_cast<size_t>(index)];
-      if (!from.coding) Fail(node.name, fmt::format("its input {} is not quantized", from.name));
-    }
-    if (defined[static_cast<size_t>(node.output)]) Fail(node.name, "computes a value a second time");
-    defined[static_cast<size_t>(node.output)] = true;
-    const Value& from = model.values[static_cast<size_t>(node.input())];
-    const Value& to = model.values[static_cast<size_t>(node.output)];
-    const ValueShape expected = OutputShape(model, node);
-    if (!(expected == to.shape)) Fail(node.name, "its output has another shape than the operator gives");
-    if (const Affine* affine = AffineOf(node)) {
-      ValidateAffine(model, node, *affine);
-    } else if (!to.coding) {
-      Fail(node.name, "its output must be quantized");
-    } else if (KeepsCoding(node) && !(from.coding == to.coding)) {
-      Fail(node.name, "must keep the coding of its input");
-    }
-  }
+  for (const auto& node : model.nodes) ValidateNode(model, node, defined);
   ValidateUses(model);
   if (model.output < 1 || model.output >= count || !defined[static_cast<size_t>(model.output)]) {
     Fail("model", "its output is not computed");
   }
-  if (model.values[static_cast<size_t>(model.output)].coding) Fail("model", "its output must be real numbers (logits)");
+  if (model.value(model.output).coding) Fail("model", "its output must be real numbers (logits)");
 }
 
 }  // namespace steadfast::model

@@ -1,8 +1,9 @@
 // A quantized network as plain data: a graph of operators on integer codes.
 //
-// Memory holds codes of b bits (1 to 8). The arithmetic is on integer levels, level = multiplier * code + offset:
-// two's complement codes have (1, 0); a quantizer without zero has (2, 1 - 2^b), so its one-bit levels are {-1, +1};
-// an activation with zero point z has (1, -z). A real value is scale * level.
+// Memory holds parameters (parameter.h): codes of b bits (1 to 8), and the constants beside them. The arithmetic is on
+// integer levels, level = multiplier * code + offset: two's complement codes have (1, 0); a quantizer without zero has
+// (2, 1 - 2^b), so its one-bit levels are {-1, +1}; an activation with zero point z has (1, -z). A real value is scale *
+// level.
 #pragma once
 
 #include <cstdint>
@@ -10,46 +11,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
+#include "steadfast/model/operation.h"  // Operation
+#include "steadfast/model/parameter.h"  // Parameter
+
 namespace steadfast::model {
-
-struct LevelMap {
-  int multiplier = 1;
-  int offset = 0;
-  bool operator==(const LevelMap&) const = default;
-};
-
-struct CodeFormat {
-  int bits = 8;  // 1 to 8
-  bool is_signed = true;
-  bool narrow = false;  // signed codes that leave out -2^(bits-1)
-  LevelMap levels = {};
-
-  int lowest_code() const { return is_signed ? -(1 << (bits - 1)) + (narrow ? 1 : 0) : 0; }
-  int highest_code() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
-  int level(int code) const { return levels.multiplier * code + levels.offset; }
-  bool operator==(const CodeFormat&) const = default;
-};
-
-// The largest |level| that a memory cell of this format can hold, faults included: narrow or not, a faulty two's
-// complement code can be -2^(bits-1).
-int LargestStoredLevel(const CodeFormat& format);
-
-// The format of a quantizer without zero: unsigned codes, levels 2 code + 1 - 2^bits.
-CodeFormat FormatWithoutZero(int bits);
-
-struct WeightTensor {
-  std::string name;
-  std::vector<int64_t> shape;  // convolution: [out, in / groups, kh, kw]; linear: [out, in]
-  CodeFormat format;
-  std::vector<float> scale;    // 1 (per tensor) or out (per channel) values
-  std::vector<int16_t> codes;  // row-major
-
-  int64_t outputs() const { return shape[0]; }
-  bool operator==(const WeightTensor&) const = default;
-};
 
 struct ValueShape {
   int64_t channels = 0;
@@ -65,8 +32,10 @@ struct ActivationCoding {
   int bits = 8;
   float scale = 1.0f;
   int zero_point = 0;
-  int zero_below = 0;  // FATReLU over codes: codes below this become zero_point; 0: none
+  int zero_below = 0;      // FATReLU over codes: codes below this become zero_point; 0: none
+  bool is_signed = false;  // files and memories hold code - 2^(bits-1), in two's complement
   int highest_code() const { return (1 << bits) - 1; }
+  int stored_offset() const { return is_signed ? -(1 << (bits - 1)) : 0; }  // stored = code + this
   bool operator==(const ActivationCoding&) const = default;
 };
 
@@ -86,114 +55,76 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-// What follows a weighted sum: real = acc * (s_in * s_w[c]) * multiplier[c] + bias[c], then Relu if set, then coding.
-struct Affine {
-  std::vector<float> multiplier;  // [out], or empty: 1
-  std::vector<float> bias;        // [out], or empty: 0
-  bool relu = false;
-  bool operator==(const Affine&) const = default;
+// One step from a weighted sum's real value to what is quantized, by constants of one value an output, or one for all.
+struct AffineStep {
+  enum class Kind { kMultiply, kAdd, kNormalize };
+  Kind kind = Kind::kAdd;
+  int parameter = -1;  // the factor, the term (float or int32), or gamma
+  // Of kNormalize: x becomes (x - mean) * gamma / sqrt(variance + epsilon) + beta.
+  int beta = -1, mean = -1, variance = -1;
+  double epsilon = 0;
+  bool operator==(const AffineStep&) const = default;
 };
 
-struct Convolution {
-  int weight;  // index into QuantizedModel::weights
-  Window window;
-  int groups = 1;
-  Affine affine;
-  bool operator==(const Convolution&) const = default;
+// What operators with weights share: real = acc * (s_in * s_w[c]), then the steps.
+struct Weighted {
+  int weight = -1;  // index into QuantizedModel::parameters
+  std::vector<AffineStep> steps;
+  bool operator==(const Weighted&) const = default;
 };
 
-// Fully connected, on a flat input.
-struct Linear {
-  int weight;
-  Affine affine;
-  bool operator==(const Linear&) const = default;
+// What clips a result to codes.
+struct Activation {
+  bool relu = false;  // no code below the zero point
+  int lowest = 0, highest = 255;  // codes, as a Clip leaves them
+  bool operator==(const Activation&) const = default;
 };
-
-struct MaxPool {
-  Window window;
-  bool operator==(const MaxPool&) const = default;
-};
-
-// The mean over a window, padding counted as level 0; its output has a coding of its own. A window as large as its
-// input is global average pooling.
-struct AveragePool {
-  Window window;
-  bool operator==(const AveragePool&) const = default;
-};
-
-// The sum of two values of one shape, each with a scale of its own (a residual connection), then Relu if set.
-struct Add {
-  bool relu = false;
-  bool operator==(const Add&) const = default;
-};
-
-// The channels of its inputs, one input after the other, requantized to the output's coding where theirs differs.
-struct Concatenate {
-  bool operator==(const Concatenate&) const = default;
-};
-
-struct Flatten {
-  bool operator==(const Flatten&) const = default;
-};
-
-using Operation = std::variant<Convolution, Linear, MaxPool, AveragePool, Add, Concatenate, Flatten>;
 
 struct Node {
   std::string name;
   Operation operation;
   std::vector<int> inputs;  // indices into QuantizedModel::values
   int output;               // always greater than the inputs
+  Activation activation = {};
   int input() const { return inputs.front(); }
   bool operator==(const Node&) const = default;
 };
 
 struct QuantizedModel {
   std::string name;
-  std::vector<Value> values;                    // values[0]: the input, raw bytes
-  std::vector<WeightTensor> weights;            // in the order of the memory arrays
+  std::vector<Value> values;                    // values[0]: the input
+  std::vector<Parameter> parameters;            // all that is stored
   std::vector<Node> nodes;                      // in the order of execution
   int output = 0;                               // index of the logits
+  bool real_input = false;                      // the file takes real numbers, which values[0].coding quantizes
+  int reading = 1;                              // 2: of a file that was read otherwise before (docs/formats.md)
   std::map<std::string, std::string> metadata;  // "steadfast.recipe" and so on
 
   int64_t classes() const { return values[static_cast<size_t>(output)].shape.elements(); }
+  const Value& value(int index) const { return values[static_cast<size_t>(index)]; }
+  const Parameter& parameter(int index) const { return parameters[static_cast<size_t>(index)]; }
 };
 
-// The weighted part of a node, or nullptr.
-const Affine* AffineOf(const Node& node);
+// Adds a float parameter; gives its index.
+int AddFloats(QuantizedModel& model, std::string name, Role role, std::vector<int64_t> shape, std::vector<float> values);
+// Adds weights and, as NAME_scale, their scales: 1 or one an output, of a level.
+int AddWeights(QuantizedModel& model, const std::string& name, std::vector<int64_t> shape, const CodeFormat& format,
+               const std::vector<float>& scales, const std::vector<int16_t>& codes);
+// A weighted part whose sums are multiplied and biased by one float an output; empty: not at all. Adds the parameters
+// NAME.multiplier and NAME.bias.
+Weighted AddAffine(QuantizedModel& model, const std::string& name, int weight, const std::vector<float>& multiplier,
+                   const std::vector<float>& bias);
+
+// The weight parameter of a node, or nothing.
 std::optional<int> WeightOf(const Node& node);
 std::string_view KindOf(const Node& node);  // "Convolution"
+// The weight parameters, in their order: the arrays of the weight memory.
+std::vector<int> WeightsOf(const QuantizedModel& model);
+// All parameters that a node refers to: its weights, their scales, and the constants of its steps.
+std::vector<int> ParametersOf(const QuantizedModel& model, const Node& node);
 
 // The output shape of a node. Throws InputError naming the node where it does not fit its input.
 ValueShape OutputShape(const QuantizedModel& model, const Node& node);
-
-// One step of requantization: code = clip(rint(float(acc) * scale[c] + offset[c]), lowest, highest), in IEEE float32,
-// product and sum each rounded, rint to nearest even; then codes below zero_below become lowest. Where the output is
-// real, the value is float(acc) * scale[c] + offset[c].
-struct Requantization {
-  std::vector<float> scale;   // [out]
-  std::vector<float> offset;  // [out]
-  bool real = false;
-  float lowest = 0, highest = 0;
-  int zero_below = 0;
-};
-
-// Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out + zero_point,
-// each computed in double from left to right and rounded to float once (s_out = 1 and zero_point = 0 for real outputs).
-// Of an AveragePool: scale = s_in / (elements of the window) / s_out and offset = zero_point, for every channel.
-Requantization RequantizationOf(const QuantizedModel& model, const Node& node);
-
-// What becomes of real values that are no sums (Add, Concatenate): code = clip(rint(x / s_out) + zero_point, lowest,
-// highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters as float(level) *
-// s_in, rounded; the two of an Add are added in float32, in the order of the inputs.
-struct Quantization {
-  float scale = 1;
-  int zero_point = 0;
-  int lowest = 0, highest = 0;
-  int zero_below = 0;
-};
-Quantization QuantizationOf(const ActivationCoding& coding, bool relu);
-uint8_t CodeOf(float real, const Quantization& quantization);
-float RealOf(int code, const ActivationCoding& coding);
 
 // The products summed for one output of a weighted node.
 int64_t ProductsPerOutput(const QuantizedModel& model, const Node& node);

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <limits>
 
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/base/error.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/random_model.h"
@@ -28,14 +30,20 @@ TEST(Validate, NamesWhatIsWrong) {
   const QuantizedModel good = RandomLeNet5(4, 4, 1);
   EXPECT_EQ(MessageOf(good), "valid");
   QuantizedModel model = good;
-  model.weights[1].codes[3] = 8;
+  const int conv2 = WeightsOf(good)[1];
+  model.parameters[static_cast<size_t>(conv2)].bits[3] = 24;
   EXPECT_NE(MessageOf(model).find("conv2.weight: code 8 at index 3, expected -8 to 7"), std::string::npos);
   model = good;
-  model.weights[0].scale[0] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_NE(MessageOf(model).find("conv1.weight: scale"), std::string::npos);
+  const auto set = [&](const char* name, float value) {
+    for (Parameter& parameter : model.parameters) {
+      if (parameter.name == name) parameter.bits[0] = std::bit_cast<uint32_t>(value);
+    }
+  };
+  set("conv1.weight_scale", std::numeric_limits<float>::quiet_NaN());
+  EXPECT_NE(MessageOf(model).find("conv1.weight_scale: scale nan"), std::string::npos);
   model = good;
-  std::get<Linear>(model.nodes.back().operation).affine.bias[0] = std::numeric_limits<float>::infinity();
-  EXPECT_NE(MessageOf(model).find("fc3: a constant is inf"), std::string::npos);
+  set("fc3.bias", std::numeric_limits<float>::infinity());
+  EXPECT_NE(MessageOf(model).find("fc3.bias: inf at index 0"), std::string::npos);
   model = good;
   model.nodes[1].inputs = {5};
   EXPECT_NE(MessageOf(model), "valid");
@@ -46,11 +54,11 @@ TEST(Validate, ProvesSumsForWhatAFaultyMemoryCanHold) {
   QuantizedModel model;
   model.values = {{"input", {70000, 1, 1, true}, ActivationCoding{.bits = 8, .scale = 1.0f}},
                   {"logits", {2, 1, 1, true}, std::nullopt}};
-  model.weights = {{"fc.weight", {2, 70000}, {.bits = 8}, {1.0f}, std::vector<int16_t>(140000, 0)}};
-  model.nodes = {{"fc", Linear{0, {}}, {0}, 1}};
+  const int weight = AddWeights(model, "fc.weight", {2, 70000}, {.bits = 8}, {1.0f}, std::vector<int16_t>(140000, 0));
+  model.nodes = {{"fc", Linear{{weight, {}}}, {0}, 1}};
   model.output = 1;
   EXPECT_NE(MessageOf(model).find("do not fit 32 bits"), std::string::npos);
-  model.weights[0].format.bits = 4;
+  model.parameters[0].format.codes.bits = 4;
   EXPECT_EQ(MessageOf(model), "valid");
 }
 

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/score_unit.h"
 #include "steadfast/base/text.h"
 #include "steadfast/report/text_table.h"
 
@@ -19,7 +20,6 @@ using store::ModelRow;
 using store::TrialRow;
 
 constexpr double kDropPoints[] = {1.0, 5.0, 10.0};
-constexpr double kScoreUnit = 0x1p-20;
 
 using Key = std::tuple<int64_t, std::string, std::string, double>;  // model, fault, encoding, rate
 Key KeyOf(const TrialRow& t) {

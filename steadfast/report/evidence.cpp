@@ -175,7 +175,9 @@ std::string Evidence::GroupName(const ModelRow& model) const {
 }
 
 std::string WidthOf(const ModelRow& model) {
-  return fmt::format("W{}A{}", model.weight_bits, model.activation_bits);
+  // 0: layers differ, or nobody said.
+  const auto text = [](int64_t bits) { return bits > 0 ? fmt::format("{}", bits) : std::string("?"); };
+  return fmt::format("W{}A{}", text(model.weight_bits), text(model.activation_bits));
 }
 
 std::string GroupOf(const ModelRow& model) {

@@ -1,3 +1,5 @@
+#include "steadfast/base/score_unit.h"
+#include "steadfast/base/text.h"  
 #include "steadfast/report/sweep_report.h"
 
 #include <fmt/format.h>
@@ -13,7 +15,6 @@ namespace {
 
 using store::SweepPart;
 
-constexpr double kScoreUnit = 0x1p-20;
 
 // The pairs of a tensor's cells from number `first` on, `count` of them, in the order of a sweep of pairs.
 template <typename Visit>
@@ -219,7 +220,7 @@ nlohmann::json ToJson(const SweepReport& report) {
 
 std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
                      const std::vector<std::string>& kinds) {
-  const bool pairs = sweep.kind != "bits";
+  const bool pairs = sweep.kind.starts_with("pairs");
   std::string csv = pairs ? "tensor,index,bit,second_index,second_bit,fault,active,accuracy,changed,broken,repaired,"
                             "mean_margin_change\n"
                           : "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n";

@@ -14,13 +14,6 @@ size_t WidthOf(const std::string& text) {
 
 }  // namespace
 
-std::string CsvField(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 TextTable::TextTable(std::vector<std::string> headers) {
   for (auto& header : headers) {
     right_.push_back(header.starts_with('>'));
@@ -37,6 +30,7 @@ std::string Printable(std::string text) {
 
 void TextTable::AddRow(std::vector<std::string> cells) {
   assert(cells.size() == headers_.size());
+  cells.resize(headers_.size());
   for (auto& cell : cells) cell = Printable(std::move(cell));
   rows_.push_back(std::move(cells));
 }

@@ -9,9 +9,6 @@ namespace steadfast::report {
 // Text from a file as it may go to a terminal: control characters become question marks.
 std::string Printable(std::string text);
 
-// Text as a field of a CSV file, quoted where RFC 4180 wants it.
-std::string CsvField(const std::string& text);
-
 class TextTable {
  public:
   // headers: one a column; those that start with '>' are set to the right (the '>' is not shown).

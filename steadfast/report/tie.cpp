@@ -10,10 +10,11 @@
 #include <tuple>
 
 #include "steadfast/base/parallel.h"
+#include "steadfast/base/score_unit.h"
 #include "steadfast/base/text.h"
 #include "steadfast/report/curves.h"  // FaultTitle
 #include "steadfast/report/sharpness_report.h"
-#include "steadfast/report/text_table.h"  // CsvField
+#include "steadfast/report/text_table.h"  
 #include "steadfast/statistics/correlation.h"
 
 namespace steadfast::report {
@@ -143,7 +144,7 @@ class Maker {
     add("clean-accuracy", "fault-free accuracy",
         [](const store::SharpnessRow&, const store::ModelRow& m) { return m.accuracy(); });
     add("clean-margin", "fault-free mean margin", [](const store::SharpnessRow&, const store::ModelRow& m) {
-      return static_cast<double>(m.margin_sum) * 0x1p-20 / static_cast<double>(m.images);
+      return static_cast<double>(m.margin_sum) * kScoreUnit / static_cast<double>(m.images);
     });
   }
 

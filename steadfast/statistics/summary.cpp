@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
@@ -85,6 +86,12 @@ std::vector<Interval> SimultaneousIntervals(std::span<const std::vector<double>>
   std::vector<Interval> intervals;
   for (const auto& cell : cells) intervals.push_back(StudentInterval(cell, each));
   return intervals;
+}
+
+bool IsAbove(int64_t count, int64_t total, double share, double confidence) {
+  const auto n = static_cast<double>(total);
+  const double quantile = boost::math::quantile(boost::math::normal(), confidence);
+  return static_cast<double>(count) > n * share + quantile * std::sqrt(n * share * (1 - share));
 }
 
 }  // namespace steadfast::statistics

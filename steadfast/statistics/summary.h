@@ -43,6 +43,10 @@ double Quantile(std::span<const double> sorted, double q);
 
 Summary Summarize(std::span<const double> values, double confidence = 0.95);  // values not empty
 
+// Whether `count` of `total` independent events are more than those of probability `share` would give, one-sided, at the
+// given confidence: by the normal approximation to the binomial law.
+bool IsAbove(int64_t count, int64_t total, double share, double confidence = 0.999);
+
 // Intervals of several means that all hold together with `confidence`: Student's t with Bonferroni's correction.
 // cells[i] are the values of cell i. Conservative, and valid whatever the dependence between cells.
 std::vector<Interval> SimultaneousIntervals(std::span<const std::vector<double>> cells, double confidence = 0.95);

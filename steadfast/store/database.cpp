@@ -2,7 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <stdlib.h>  // mkdtemp
+
+#include <cctype>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
+#include <cstring>
+#include <thread>
 
 #include "steadfast/base/error.h"
 
@@ -11,10 +18,20 @@ namespace {
 
 constexpr int kBusyMilliseconds = 30000;
 
+// A path as SQLite's URIs want it.
+std::string UriOf(const std::string& path) {
+  std::string uri = "file:";
+  for (unsigned char c : path) {
+    const bool plain = std::isalnum(c) != 0 || std::string_view("/._-~").find(static_cast<char>(c)) != std::string_view::npos;
+    uri += plain ? std::string(1, static_cast<char>(c)) : fmt::format("%{:02X}", c);
+  }
+  return uri;
+}
+
 [[noreturn]] void Throw(const std::string& file, int code, const char* message) {
   const std::string text = fmt::format("{}: {}", file, message);
   if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
-    throw InputError(text + "; expected a store written by Steadfast");
+    throw InputError(text + "; it is not a Steadfast store");
   throw IoError(text);
 }
 
@@ -47,6 +64,10 @@ Statement& Statement::Bind(std::string_view value) {
 }
 Statement& Statement::BindBytes(std::string_view bytes) {
   Check(sqlite3_bind_blob64(statement_.get(), next_++, bytes.data(), bytes.size(), SQLITE_TRANSIENT));
+  return *this;
+}
+Statement& Statement::BindReference(int64_t id) {
+  Check(id == 0 ? sqlite3_bind_null(statement_.get(), next_++) : sqlite3_bind_int64(statement_.get(), next_++, id));
   return *this;
 }
 Statement& Statement::Bind(const std::optional<double>& value) {
@@ -90,11 +111,82 @@ Database::Database(const std::filesystem::path& path, Mode mode)
   const int flags = mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY
                     : mode == Mode::kCreate ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                             : SQLITE_OPEN_READWRITE;
+  if (Open(path_, flags)) return;
+  // A reader that may not write beside the file: without a log the file is whole; with one, a copy is read.
+  std::error_code error;
+  const auto log = std::filesystem::file_size(path_ + "-wal", error);
+  if (error || log == 0) {
+    if (Open(UriOf(path_) + "?immutable=1", flags | SQLITE_OPEN_URI)) return;
+  } else {
+    OpenCopy();
+    return;
+  }
+  Throw(path_, SQLITE_CANTOPEN, "cannot be opened in a folder that must not be written to");
+}
+
+Database::~Database() {
+  if (database_ != nullptr && uses_log_) FoldWriteAheadLog();  // of an interrupted run too
+  database_.reset();
+  RemoveCopy();
+}
+
+bool Database::Open(const std::string& name, int flags) {
   sqlite3* database = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &database, flags, nullptr);
+  int code = sqlite3_open_v2(name.c_str(), &database, flags, nullptr);
   database_.reset(database);
   if (code != SQLITE_OK) Throw(path_, code, database != nullptr ? sqlite3_errmsg(database) : "cannot open");
   sqlite3_busy_timeout(database, kBusyMilliseconds);
+  if ((flags & SQLITE_OPEN_READONLY) == 0) return true;
+  code = sqlite3_exec(database, "SELECT count(*) FROM sqlite_master", nullptr, nullptr, nullptr);
+  return code != SQLITE_CANTOPEN && (code & 0xFF) != SQLITE_READONLY;
+}
+
+void Database::OpenCopy() {
+  std::string folder = (std::filesystem::temp_directory_path() / "steadfast-store-XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr)
+    throw IoError(fmt::format("{}: cannot make a folder for a copy: {}", folder, std::strerror(errno)));
+  copy_ = folder;
+  const std::string file = folder + "/store";
+  std::error_code error;
+  std::filesystem::copy_file(path_, file, error);
+  if (!error) std::filesystem::copy_file(path_ + "-wal", file + "-wal", error);
+  if (error) {
+    RemoveCopy();
+    throw IoError(fmt::format("{}: cannot be copied to {}: {}", path_, folder, error.message()));
+  }
+  std::filesystem::permissions(file, std::filesystem::perms::owner_all, error);
+  Open(file, SQLITE_OPEN_READWRITE);
+}
+
+void Database::RemoveCopy() {
+  std::error_code error;
+  if (!copy_.empty()) std::filesystem::remove_all(copy_, error);
+  copy_.clear();
+}
+
+void Database::UseWriteAheadLog() {
+  // Of programs that start together on a new file, SQLite lets one change the mode and refuses the others at once.
+  for (int tries = 0;; ++tries) {
+    try {
+      Execute("PRAGMA journal_mode=WAL");
+      uses_log_ = true;
+      return;
+    } catch (const IoError&) {
+      constexpr int kTries = 600;
+      if (tries == kTries || (sqlite3_errcode(database_.get()) & 0xFF) != SQLITE_BUSY) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+}
+
+void Database::FoldWriteAheadLog() {
+  sqlite3_busy_timeout(database_.get(), 0);
+  try {
+    Execute("PRAGMA journal_mode=DELETE");
+  } catch (const Error&) {
+    // Another program has the file open.
+  }
+  sqlite3_busy_timeout(database_.get(), kBusyMilliseconds);
 }
 
 void Database::Execute(const std::string& sql) {

@@ -22,6 +22,7 @@ class Statement {
   Statement& Bind(std::string_view value);
   Statement& Bind(const std::optional<double>& value);
   Statement& BindBytes(std::string_view bytes);
+  Statement& BindReference(int64_t id);  // 0 becomes NULL
 
   // True while there is a row.
   bool Step();
@@ -45,16 +46,32 @@ class Statement {
 class Database {
  public:
   enum class Mode { kCreate, kReadWrite, kReadOnly };
-  // Throws IoError where it cannot be opened, InputError where it is no database.
+  // Throws IoError where it cannot be opened, InputError where it is not a database. What is only read may lie in a
+  // folder that must not be written to, and may have been interrupted (a write-ahead log beside it).
   Database(const std::filesystem::path& path, Mode mode);
+  ~Database();
+  Database(Database&&) noexcept = default;
+  Database& operator=(Database&&) noexcept = default;
+
+  // Commits go to a log beside the file from now on.
+  void UseWriteAheadLog();
+  // Folds the log into the file, which then is whole by itself. Where another program has it open the log stays, and
+  // nothing is lost.
+  void FoldWriteAheadLog();
 
   void Execute(const std::string& sql);
   Statement Prepare(std::string_view sql) const { return Statement(database_.get(), sql, path_); }
   int64_t last_insert_id() const { return sqlite3_last_insert_rowid(database_.get()); }
 
  private:
+  bool Open(const std::string& name, int flags);  // false: a folder that must not be written to is in the way
+  void OpenCopy();
+  void RemoveCopy();
+
   std::string path_;
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> database_;
+  bool uses_log_ = false;
+  std::string copy_;  // a folder of our own, where the files had to be copied to be read
 };
 
 // Everything done while it lives is committed together by Commit(), or not at all.

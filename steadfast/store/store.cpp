@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <ctime>
@@ -75,6 +76,13 @@ CREATE TABLE latencies (
   model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, latency TEXT NOT NULL);
 )sql";
 
+// Since schema version 4. Columns are added to tables of earlier versions.
+constexpr const char* kConditionSchema = R"sql(
+CREATE TABLE conditions (id INTEGER PRIMARY KEY, condition TEXT NOT NULL UNIQUE);
+ALTER TABLE trials ADD COLUMN condition INTEGER REFERENCES conditions;
+ALTER TABLE models ADD COLUMN reading INTEGER NOT NULL DEFAULT 1;
+)sql";
+
 // A fault of a sweep in the store: little-endian uint32 changed, broken, repaired, int64 margin_delta, uint8 held.
 constexpr size_t kSweepFaultBytes = 21;
 
@@ -96,6 +104,21 @@ T ReadInteger(std::string_view bytes, size_t& at) {
 constexpr const char* kTrialColumns =
     "id, model, fault, encoding, rate, trial, faulty_bits, changed_codes, images, correct, changed, broken, repaired, "
     "margin_sum, loss_sum";
+
+// What decided the trials of a store that kept it in its settings alone.
+nlohmann::json ConditionOfSettings(const nlohmann::json& settings) {
+  nlohmann::json condition = nlohmann::json::object();
+  for (const char* key : {"seed", "word_bits", "images", "sampler_version", "arithmetic"}) {
+    if (settings.contains(key)) condition[key] = settings.at(key);
+  }
+  if (settings.contains("dataset") && settings.at("dataset").is_object() && settings.at("dataset").contains("test_sha256"))
+    condition["data_sha256"] = settings.at("dataset").at("test_sha256");
+  return condition;
+}
+
+int64_t ReadingOf(const nlohmann::json& condition) {
+  return condition.is_object() ? condition.value("reading", int64_t{1}) : 1;
+}
 
 std::string Now() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
@@ -121,7 +144,8 @@ TrialRow ReadTrial(const Statement& row) {
           .broken = row.Int(11),
           .repaired = row.Int(12),
           .margin_sum = row.Int(13),
-          .loss_sum = row.Int(14)};
+          .loss_sum = row.Int(14),
+          .condition = row.Int(15)};
 }
 
 double RealOrNan(const Statement& row, int column) {
@@ -135,11 +159,16 @@ std::optional<double> OptionalReal(const Statement& row, int column) {
 
 }  // namespace
 
+std::string ArithmeticOf(int64_t reading) {
+  return reading == 1 ? kArithmetic : fmt::format("{}, reading {}", kArithmetic, reading);
+}
+
 Store::Store(const std::filesystem::path& path, Database::Mode mode) : path_(path.string()), database_(path, mode) {}
 
 Store Store::Create(const std::filesystem::path& path) {
   Store store(path, Database::Mode::kCreate);
-  store.database_.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
+  store.database_.UseWriteAheadLog();
+  store.database_.Execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
   {
     Transaction transaction(store.database_);
     auto tables = store.database_.Prepare("SELECT count(*) FROM sqlite_master WHERE type = 'table'");
@@ -148,6 +177,7 @@ Store Store::Create(const std::filesystem::path& path) {
       store.database_.Execute(kSchema);
       store.database_.Execute(kSweepSchema);
       store.database_.Execute(kSharpnessSchema);
+      store.database_.Execute(kConditionSchema);
       store.database_.Prepare("INSERT INTO meta VALUES ('schema_version', ?), ('written_by', ?)")
           .Bind(fmt::format("{}", kSchemaVersion))
           .Bind(fmt::format("steadfast {}", Version()))
@@ -181,12 +211,27 @@ void Store::Upgrade() {
   auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
   if (!version.Step() || version.Text(0) == fmt::format("{}", kSchemaVersion)) return;
   if (!HasTable("sweeps")) database_.Execute(kSweepSchema);
-  database_.Execute(kSharpnessSchema);
+  if (!HasTable("sharpness")) database_.Execute(kSharpnessSchema);
+  if (!HasTable("conditions")) {
+    database_.Execute(kConditionSchema);
+    const nlohmann::json shared = settings();
+    if (!shared.is_null()) {
+      // What an earlier version kept once for all trials of the store.
+      const int64_t condition = AddCondition(ConditionOfSettings(shared));
+      database_.Prepare("UPDATE trials SET condition = ?").Bind(condition).Run();
+    }
+  }
   database_.Prepare("UPDATE meta SET value = ? WHERE key = 'schema_version'")
       .Bind(fmt::format("{}", kSchemaVersion))
       .Run();
   version.Run();
   transaction.Commit();
+}
+
+bool Store::HasColumn(const char* table, const char* column) const {
+  auto found = database_.Prepare("SELECT count(*) FROM pragma_table_info(?) WHERE name = ?");
+  found.Bind(std::string_view(table)).Bind(std::string_view(column));
+  return found.Step() && found.Int(0) > 0;
 }
 
 bool Store::HasTable(const char* name) const {
@@ -196,10 +241,10 @@ bool Store::HasTable(const char* name) const {
 }
 
 void Store::CheckSchema() {
-  if (!HasTable("meta")) throw InputError(fmt::format("{}: is a database, but no store written by Steadfast", path_));
+  if (!HasTable("meta")) throw InputError(fmt::format("{}: is a database, but is not a Steadfast store", path_));
   auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
   const std::string found = version.Step() ? version.Text(0) : "none";
-  if (found != fmt::format("{}", kSchemaVersion) && found != "1" && found != "2") {
+  if (found != fmt::format("{}", kSchemaVersion) && found != "1" && found != "2" && found != "3") {
     throw InputError(fmt::format(
         "{}: has schema version {}, and this program reads version {}; use the version of Steadfast that wrote it",
         path_, found, kSchemaVersion));
@@ -214,22 +259,59 @@ nlohmann::json Store::settings() const {
   return json;
 }
 
-void Store::SetSettings(const nlohmann::json& settings) {
-  database_.Prepare("INSERT INTO meta VALUES ('settings', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
-      .Bind(settings.dump())
-      .Run();
+void Store::ClaimSettings(const std::function<nlohmann::json(const nlohmann::json& there)>& decide) {
+  Transaction transaction(database_);
+  const nlohmann::json there = settings(), claimed = decide(there);
+  if (!(claimed == there)) {
+    database_.Prepare("INSERT INTO meta VALUES ('settings', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+        .Bind(claimed.dump())
+        .Run();
+  }
+  transaction.Commit();
+}
+
+int64_t Store::AddCondition(const nlohmann::json& condition) {
+  const std::string text = condition.dump();
+  database_.Prepare("INSERT OR IGNORE INTO conditions (condition) VALUES (?)").Bind(text).Run();
+  auto found = database_.Prepare("SELECT id FROM conditions WHERE condition = ?");
+  found.Bind(text);
+  found.Step();
+  return found.Int(0);
+}
+
+std::map<int64_t, nlohmann::json> Store::Conditions() const {
+  std::map<int64_t, nlohmann::json> conditions;
+  if (!HasTable("conditions")) return conditions;  // schema versions 1 to 3
+  auto row = database_.Prepare("SELECT id, condition FROM conditions");
+  while (row.Step()) {
+    auto json = nlohmann::json::parse(row.Text(1), nullptr, false);
+    if (json.is_discarded()) throw InputError(fmt::format("{}: its conditions of trials are damaged", path_));
+    conditions.emplace(row.Int(0), std::move(json));
+  }
+  return conditions;
+}
+
+void Store::CheckLabel(const std::string& label, const std::string& sha256) const {
+  auto found = database_.Prepare("SELECT sha256 FROM models WHERE label = ?");
+  found.Bind(label);
+  if (!found.Step() || found.Text(0) == sha256) return;
+  throw InputError(fmt::format(
+      "{}: holds another model named {} (hash {}…, the file's is {}…); name another store, or rename the model", path_,
+      label, found.Text(0).substr(0, 12), sha256.substr(0, 12)));
 }
 
 int64_t Store::AddModel(const ModelRow& m) {
   Transaction transaction(database_);
+  CheckLabel(m.label, m.sha256);
   auto found =
-      database_.Prepare("SELECT id, sha256, images, correct, margin_sum, loss_sum FROM models WHERE label = ?");
+      database_.Prepare("SELECT id, sha256, images, correct, margin_sum, loss_sum, reading FROM models WHERE label = ?");
   found.Bind(m.label);
   if (found.Step()) {
-    if (found.Text(1) != m.sha256) {
-      throw InputError(fmt::format(
-          "{}: holds another model named {} (hash {}…, the file's is {}…); name another store, or rename the model",
-          path_, m.label, found.Text(1).substr(0, 12), m.sha256.substr(0, 12)));
+    if (found.Int(6) < m.reading) {
+      const int64_t id = found.Int(0);
+      ReplaceModel(id, m);
+      transaction.Commit();
+      return id;
     }
     if (found.Int(2) != m.images || found.Int(3) != m.correct || found.Int(4) != m.margin_sum ||
         found.Int(5) != m.loss_sum) {
@@ -245,7 +327,7 @@ int64_t Store::AddModel(const ModelRow& m) {
           "INSERT INTO models (label, sha256, path, network, recipe, recipe_json, seed, rho, lambda, weight_bits, "
           "activation_bits, layout, memory_bits, macs, images, correct, margin_sum, loss_sum, zero_share, "
           "sharpness_json, "
-          "accuracy_json) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
+          "accuracy_json, reading) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
       .Bind(m.label)
       .Bind(m.sha256)
       .Bind(m.path)
@@ -267,8 +349,37 @@ int64_t Store::AddModel(const ModelRow& m) {
       .Bind(m.zero_share)
       .Bind(m.sharpness_json)
       .Bind(m.accuracy_json)
+      .Bind(m.reading)
       .Run();
   const int64_t id = database_.last_insert_id();
+  AddLayersAndEpochs(id, m);
+  transaction.Commit();
+  return id;
+}
+
+// What the file says since it is read by newer rules.
+void Store::ReplaceModel(int64_t id, const ModelRow& m) {
+  database_
+      .Prepare(
+          "UPDATE models SET path = ?, layout = ?, memory_bits = ?, macs = ?, images = ?, correct = ?, margin_sum = ?, "
+          "loss_sum = ?, reading = ? WHERE id = ?")
+      .Bind(m.path)
+      .Bind(m.layout)
+      .Bind(m.memory_bits)
+      .Bind(m.macs)
+      .Bind(m.images)
+      .Bind(m.correct)
+      .Bind(m.margin_sum)
+      .Bind(m.loss_sum)
+      .Bind(m.reading)
+      .Bind(id)
+      .Run();
+  database_.Prepare("DELETE FROM layers WHERE model = ?").Bind(id).Run();
+  database_.Prepare("DELETE FROM training_epochs WHERE model = ?").Bind(id).Run();
+  AddLayersAndEpochs(id, m);
+}
+
+void Store::AddLayersAndEpochs(int64_t id, const ModelRow& m) {
   auto layer = database_.Prepare("INSERT INTO layers VALUES (?,?,?,?,?,?,?,?,?,?,?)");
   for (size_t i = 0; i < m.layers.size(); ++i) {
     const LayerRow& l = m.layers[i];
@@ -295,17 +406,16 @@ int64_t Store::AddModel(const ModelRow& m) {
         .Bind(e.learning_rate)
         .Run();
   }
-  transaction.Commit();
-  return id;
 }
 
 std::vector<ModelRow> Store::Models() const {
   std::vector<ModelRow> models;
-  auto row = database_.Prepare(
+  auto row = database_.Prepare(fmt::format(
       "SELECT id, label, sha256, path, network, recipe, recipe_json, seed, rho, lambda, weight_bits, activation_bits, "
       "layout, "
-      "memory_bits, macs, images, correct, margin_sum, loss_sum, zero_share, sharpness_json, accuracy_json FROM models "
-      "ORDER BY id");
+      "memory_bits, macs, images, correct, margin_sum, loss_sum, zero_share, sharpness_json, accuracy_json, {} FROM "
+      "models ORDER BY id",
+      HasColumn("models", "reading") ? "reading" : "1"));
   while (row.Step()) {
     ModelRow m;
     m.id = row.Int(0);
@@ -330,6 +440,7 @@ std::vector<ModelRow> Store::Models() const {
     m.zero_share = OptionalReal(row, 19);
     m.sharpness_json = row.Text(20);
     m.accuracy_json = row.Text(21);
+    m.reading = row.Int(22);
     models.push_back(std::move(m));
   }
   for (ModelRow& m : models) {
@@ -363,11 +474,7 @@ int64_t Store::BeginRun(const std::string& command, const nlohmann::json& settin
 
 void Store::FinishRun(int64_t run) {
   database_.Prepare("UPDATE runs SET finished = ? WHERE id = ?").Bind(Now()).Bind(run).Run();
-  try {
-    database_.Execute("PRAGMA journal_mode=DELETE");
-  } catch (const IoError&) {
-    // Another program reads the store: the log stays beside it, and nothing is lost.
-  }
+  database_.FoldWriteAheadLog();
 }
 
 bool Store::HasTrials() const {
@@ -378,7 +485,8 @@ void Store::AddTrials(int64_t run, const std::vector<TrialRow>& trials) {
   if (trials.empty()) return;
   Transaction transaction(database_);
   auto insert = database_.Prepare(
-      fmt::format("INSERT OR IGNORE INTO trials (run, {}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", kTrialColumns));
+      fmt::format("INSERT OR IGNORE INTO trials (run, {}, condition) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                  kTrialColumns));
   for (const TrialRow& t : trials) {
     insert.Bind(run)
         .Bind(t.id)
@@ -396,21 +504,49 @@ void Store::AddTrials(int64_t run, const std::vector<TrialRow>& trials) {
         .Bind(t.repaired)
         .Bind(t.margin_sum)
         .Bind(t.loss_sum)
+        .BindReference(t.condition)
         .Run();
   }
   transaction.Commit();
 }
 
-std::vector<TrialRow> Store::Trials() const {
+std::string Store::TrialColumns() const {
+  return fmt::format("{}, {}", kTrialColumns, HasColumn("trials", "condition") ? "condition" : "NULL");
+}
+
+std::vector<TrialRow> Store::AllTrials() const {
   std::vector<TrialRow> trials;
   auto row = database_.Prepare(
-      fmt::format("SELECT {} FROM trials ORDER BY model, fault, encoding, rate, trial", kTrialColumns));
+      fmt::format("SELECT {} FROM trials ORDER BY model, fault, encoding, rate, trial", TrialColumns()));
   while (row.Step()) trials.push_back(ReadTrial(row));
   return trials;
 }
 
+std::function<bool(const TrialRow&)> Store::IsStale() const {
+  std::map<int64_t, int64_t> reading_of_model, reading_of_condition;
+  for (const ModelRow& model : Models()) reading_of_model[model.id] = model.reading;
+  for (const auto& [id, condition] : Conditions()) reading_of_condition[id] = ReadingOf(condition);
+  return [=](const TrialRow& trial) {
+    const auto model = reading_of_model.find(trial.model);
+    const auto condition = reading_of_condition.find(trial.condition);
+    const int64_t reading = condition == reading_of_condition.end() ? 1 : condition->second;
+    return model != reading_of_model.end() && reading < model->second;
+  };
+}
+
+std::vector<TrialRow> Store::Trials() const {
+  std::vector<TrialRow> trials = AllTrials();
+  std::erase_if(trials, IsStale());
+  return trials;
+}
+
+int64_t Store::StaleTrials() const {
+  const std::vector<TrialRow> trials = AllTrials();
+  return std::count_if(trials.begin(), trials.end(), IsStale());
+}
+
 std::optional<TrialRow> Store::Trial(const std::string& id) const {
-  auto row = database_.Prepare(fmt::format("SELECT {} FROM trials WHERE id = ?", kTrialColumns));
+  auto row = database_.Prepare(fmt::format("SELECT {} FROM trials WHERE id = ?", TrialColumns()));
   row.Bind(id);
   if (!row.Step()) return std::nullopt;
   return ReadTrial(row);
@@ -429,7 +565,7 @@ std::optional<std::string> Store::FaultList(const std::string& name) const {
 
 int64_t Store::AddSweep(const SweepRow& s) {
   Transaction transaction(database_);
-  for (const SweepRow& other : Sweeps()) {
+  for (const SweepRow& other : AllSweeps()) {
     SweepRow same = s;
     same.id = other.id;
     same.dataset = other.dataset;  // the hash tells
@@ -455,6 +591,14 @@ int64_t Store::AddSweep(const SweepRow& s) {
 }
 
 std::vector<SweepRow> Store::Sweeps() const {
+  std::map<int64_t, std::string> arithmetic_of_model;
+  for (const ModelRow& model : Models()) arithmetic_of_model[model.id] = ArithmeticOf(model.reading);
+  std::vector<SweepRow> sweeps = AllSweeps();
+  std::erase_if(sweeps, [&](const SweepRow& s) { return s.arithmetic != arithmetic_of_model[s.model]; });
+  return sweeps;
+}
+
+std::vector<SweepRow> Store::AllSweeps() const {
   std::vector<SweepRow> sweeps;
   if (!HasTable("sweeps")) return sweeps;  // schema version 1
   auto row = database_.Prepare(

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -15,7 +17,7 @@
 
 namespace steadfast::store {
 
-inline constexpr int kSchemaVersion = 3;  // 1 lacked sweeps, 2 sharpness and latency
+inline constexpr int kSchemaVersion = 4;  // 1 lacked sweeps, 2 sharpness and latency, 3 the conditions of trials
 
 struct LayerRow {
   std::string name, kind;
@@ -48,6 +50,7 @@ struct ModelRow {
   int64_t margin_sum = 0, loss_sum = 0;  // in units of 2^-20
   std::optional<double> zero_share;
   std::string sharpness_json, accuracy_json;
+  int64_t reading = 1;  // by which rules the file was read; 2: those since it was found to be read wrongly
   std::vector<LayerRow> layers;
   std::vector<EpochRow> epochs;
 
@@ -65,6 +68,7 @@ struct TrialRow {
   int64_t changed_codes = 0;  // codes that really changed
   int64_t images = 0, correct = 0, changed = 0, broken = 0, repaired = 0;
   int64_t margin_sum = 0, loss_sum = 0;  // in units of 2^-20
+  int64_t condition = 0;                 // what decided it beside these columns: key of Store::Conditions; 0: not kept
 
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(images); }
   bool operator==(const TrialRow&) const = default;
@@ -76,8 +80,9 @@ struct ClaimRow {
   std::string detail_json;
 };
 
-// The rules of rounding that results were computed by.
+// The rules of rounding that results were computed by; of a file that is read otherwise than it was, the reading too.
 inline constexpr const char* kArithmetic = "float32, half to even";
+std::string ArithmeticOf(int64_t reading);
 
 // An exhaustive evaluation of the faults of a model's memory.
 struct SweepRow {
@@ -159,12 +164,22 @@ class Store {
 
   // The settings that all trials of this store share, or null.
   nlohmann::json settings() const;
-  void SetSettings(const nlohmann::json& settings);
+  // One transaction: `decide` sees the settings that are there (or null), and gives those that are to be, or throws. Of
+  // programs that start together, one claims the store, and the others see what it claimed.
+  void ClaimSettings(const std::function<nlohmann::json(const nlohmann::json& there)>& decide);
 
   bool HasTrials() const;
 
+  // What decided trials beside their own columns, as JSON: seed, images, data, sampler, arithmetic, and where they are
+  // not as usual the reading of the file, what a real input was made of, and where the faults lie.
+  int64_t AddCondition(const nlohmann::json& condition);
+  std::map<int64_t, nlohmann::json> Conditions() const;
+
+  // Throws InputError where another model has this label.
+  void CheckLabel(const std::string& label, const std::string& sha256) const;
   // Adds a model with its layers and epochs, or gives the id of the one with this label. Throws InputError where that
-  // is another model, or was evaluated on other images.
+  // is another model, or was evaluated on other images. Where it was read by older rules, what the file says now takes
+  // its place; trials of the older reading stay, and are stale.
   int64_t AddModel(const ModelRow& model);
   std::vector<ModelRow> Models() const;  // in the order in which they were added
 
@@ -174,7 +189,8 @@ class Store {
 
   // One transaction. Rows already there are left as they are.
   void AddTrials(int64_t run, const std::vector<TrialRow>& trials);
-  std::vector<TrialRow> Trials() const;
+  std::vector<TrialRow> Trials() const;       // those of the models' newest reading
+  int64_t StaleTrials() const;                // how many others there are
   std::optional<TrialRow> Trial(const std::string& id) const;
 
   void AddFaultList(const std::string& name, const std::string& csv);
@@ -182,7 +198,7 @@ class Store {
 
   // Adds a sweep, or gives the id of the one with these settings.
   int64_t AddSweep(const SweepRow& sweep);
-  std::vector<SweepRow> Sweeps() const;
+  std::vector<SweepRow> Sweeps() const;  // of the models' newest reading
   // One transaction.
   void AddSweepPart(int64_t run, int64_t sweep, const SweepPart& part);
   std::vector<SweepPart> SweepParts(int64_t sweep) const;  // by tensor, then by first fault
@@ -204,7 +220,14 @@ class Store {
   Store(const std::filesystem::path& path, Database::Mode mode);
   void CheckSchema();
   void Upgrade();
+  void ReplaceModel(int64_t id, const ModelRow& model);
+  void AddLayersAndEpochs(int64_t id, const ModelRow& model);
+  std::string TrialColumns() const;
+  std::vector<TrialRow> AllTrials() const;
+  std::function<bool(const TrialRow&)> IsStale() const;
+  std::vector<SweepRow> AllSweeps() const;
   bool HasTable(const char* name) const;
+  bool HasColumn(const char* table, const char* column) const;
 
   std::string path_;
   Database database_;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 
+#include "steadfast/base/text.h"
 #include "steadfast/base/error.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/base/machine.h"
@@ -92,7 +93,7 @@ class Runner {
   // What a store keeps of each model. A model that the store has already needs no run on the test images.
   void DescribeModels() {
     const auto labels = campaign::LabelsOf(settings_.models);
-    const campaign::DataChoice data{settings_.dataset, {settings_.data}, 0};
+    const campaign::DataChoice data{settings_.dataset, {settings_.data}, 0, settings_.input};
     for (size_t m = 0; m < files_.size(); ++m) {
       result_.models.push_back(store_ ? campaign::ModelInStore(*store_, files_[m], labels[m], data, cancellation_)
                                       : campaign::EvaluateAndDescribeModel(files_[m], labels[m], data, cancellation_));
@@ -102,7 +103,11 @@ class Runner {
   // Of all that decides the numbers, beside the model and the lines: the settings and the training images as they are
   // found now.
   std::string Key(size_t m) {
-    return Sha256(fmt::format("{}/{}/{}", kMeasures, recipe::HashOf(settings_.settings), DataHash(m))).substr(0, 16);
+    std::string text = fmt::format("{}/{}/{}", kMeasures, recipe::HashOf(settings_.settings), DataHash(m));
+    const model::QuantizedModel& model = files_[m].model;
+    if (model.reading > 1) text += fmt::format("/reading {}", model.reading);
+    if (model.real_input) text += fmt::format("/input {}", campaign::NameOf(settings_.input, model));
+    return Sha256(text).substr(0, 16);
   }
 
   // A line is to a network, not to whatever goes by its name.
@@ -201,6 +206,14 @@ class Runner {
                                           recipe::ToJson(settings_.settings).dump()};
     if (!settings_.dataset.empty()) arguments.insert(arguments.end(), {"--dataset", settings_.dataset});
     if (!settings_.data.empty()) arguments.insert(arguments.end(), {"--data", settings_.data.string()});
+    const auto numbers = [&](const char* option, const std::vector<double>& values) {
+      std::vector<std::string> texts;
+      for (double value : values) texts.push_back(FormatShortest(value));
+      if (!texts.empty()) arguments.insert(arguments.end(), {option, fmt::format("{}", fmt::join(texts, ","))});
+    };
+    if (settings_.input.scale != 0) numbers("--input-scale", {settings_.input.scale});
+    numbers("--mean", settings_.input.means);
+    numbers("--std", settings_.input.deviations);
     for (size_t other : LinesOf(m)) arguments.insert(arguments.end(), {"--line", files_[other].path.string()});
     return arguments;
   }

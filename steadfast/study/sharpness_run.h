@@ -22,6 +22,7 @@ struct SharpnessRunSettings {
   std::vector<std::filesystem::path> other_stores;  // what they have of the same models and settings is taken over
   std::string dataset;                              // empty: the one that each model names
   std::filesystem::path data;                       // folder of datasets; empty: not given
+  campaign::InputScaling input;                     // of models that take real numbers
   int jobs = 0;                                     // models measured side by side, one thread each; 0: one a core
   std::string command;                              // for the record
 };

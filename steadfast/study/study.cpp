@@ -225,8 +225,9 @@ class Runner {
           const std::lock_guard lock(mutex);
           shares[i] = 1.0;
           running.erase(i);
-          line.Print(fmt::format("  {}: test accuracy {:.2f} %, zero activations {:.1f} %", step.label,
-                                 100 * done.value("test_accuracy", 0.0), 100 * done.value("zero_share", 0.0)));
+          line.Print(fmt::format("  {}: test accuracy {:.2f} %, zero activations {:.1f} %{}", step.label,
+                                 100 * done.value("test_accuracy", 0.0), 100 * done.value("zero_share", 0.0),
+                                 done.value("at_chance", false) ? "; at chance level: it learned nothing" : ""));
           show();
         },
         options_.cancellation);

@@ -1,8 +1,21 @@
 #include "steadfast/train/differentiable_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+
+#include "steadfast/base/error.h"
+#include "steadfast/model/operators/add.h"
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::train {
 
@@ -17,48 +30,54 @@ Tensor RoundedStraightThrough(const Tensor& x) {
 }
 
 bool HasLongSums(const model::QuantizedModel& model, const model::Node& node) {
-  const model::WeightTensor& weight = model.weights[static_cast<size_t>(*model::WeightOf(node))];
-  const model::ActivationCoding& input = *model.values[static_cast<size_t>(node.input())].coding;
+  const model::Parameter& weight = model.parameter(*model::WeightOf(node));
+  const model::ActivationCoding& input = *model.value(node.input()).coding;
   const int64_t largest_level = std::max(input.zero_point, input.highest_code() - input.zero_point);
-  const int64_t per_output = model::ProductsPerOutput(model, node);
   for (int64_t o = 0; o < weight.outputs(); ++o) {
     int64_t sum = 0;
-    for (int64_t i = 0; i < per_output; ++i)
-      sum += std::abs(weight.format.level(weight.codes[static_cast<size_t>(o * per_output + i)]));
+    for (int64_t i = 0; i < weight.products(); ++i) sum += std::abs(weight.level(weight.IndexOf(o, i)));
     if (sum * largest_level >= int64_t{1} << 24) return true;
   }
   return false;
 }
 
-// [out] as it stands beside a tensor of so many dimensions, along dimension `along`.
-Tensor Along(const std::vector<float>& values, int64_t dimensions, int64_t along, torch::Dtype dtype) {
+// One value a channel, [out], as they stand beside a tensor of so many dimensions, of which `channel` is that of the
+// channels.
+Tensor PerChannel(const std::vector<float>& values, int64_t dimensions, int64_t channel, torch::Dtype dtype) {
   std::vector<int64_t> shape(static_cast<size_t>(dimensions), 1);
-  shape[static_cast<size_t>(along)] = static_cast<int64_t>(values.size());
+  shape[static_cast<size_t>(channel)] = static_cast<int64_t>(values.size());
   return torch::tensor(values).to(dtype).reshape(shape);
 }
 
 }  // namespace
 
 DifferentiableModel::DifferentiableModel(const model::QuantizedModel& model, torch::Dtype dtype)
-    : model_(model), dtype_(dtype), by_tensor_(model.weights.size()) {
+    : model_(model), dtype_(dtype) {
   std::vector<Tensor> flat;
   int64_t offset = 0;
-  for (size_t t = 0; t < model.weights.size(); ++t) {
-    const model::WeightTensor& weight = model.weights[t];
-    std::vector<float> levels;
-    for (int16_t code : weight.codes) levels.push_back(static_cast<float>(weight.format.level(code)));
-    const auto count = static_cast<int64_t>(levels.size());
-    const Tensor scales = Along(weight.scale, static_cast<int64_t>(weight.shape.size()), 0, dtype);
-    by_tensor_[t] = {torch::tensor(levels).to(dtype).reshape(weight.shape), 1.0 / scales, false};
-    flat.push_back((by_tensor_[t].levels * scales).reshape(-1));
-    parts_.push_back({weight.name, offset, count, weight.outputs()});
-    offset += count;
+  for (int index : model::WeightsOf(model)) {
+    const model::Parameter& weight = model.parameter(index);
+    const model::Parameter& stored_scales = model.parameter(weight.scale);
+    std::vector<float> levels, of_levels;
+    std::vector<int64_t> shape = weight.shape;  // outputs first, whatever the file's order
+    if (weight.output_axis == 1) std::swap(shape[0], shape[1]);
+    for (int64_t o = 0; o < weight.outputs(); ++o) {
+      for (int64_t i = 0; i < weight.products(); ++i)
+        levels.push_back(static_cast<float>(weight.level(weight.IndexOf(o, i))));
+    }
+    for (int64_t i = 0; i < stored_scales.elements(); ++i)
+      of_levels.push_back(stored_scales.real(i) / static_cast<float>(weight.format.codes.levels.multiplier));
+    const Tensor scales = PerChannel(of_levels, static_cast<int64_t>(shape.size()), 0, dtype);
+    Weight& own = weights_of_[index];
+    own = {torch::tensor(levels).to(dtype).reshape(shape), 1.0 / scales, false, parts_.size()};
+    flat.push_back((own.levels * scales).reshape(-1));
+    parts_.push_back({weight.name, offset, weight.elements(), weight.outputs()});
+    offset += weight.elements();
   }
   weights_ = torch::cat(flat);
   for (const model::Node& node : model.nodes) {
-    if (const auto weight = model::WeightOf(node)) {
-      by_tensor_[static_cast<size_t>(*weight)].long_sums = dtype == torch::kFloat && HasLongSums(model, node);
-    }
+    if (const auto weight = model::WeightOf(node))
+      weights_of_.at(*weight).long_sums |= dtype == torch::kFloat && HasLongSums(model, node);
   }
 }
 
@@ -74,7 +93,7 @@ class DifferentiableRun {
 
   void Run() {
     for (const model::Node& node : model_.nodes) {
-      std::visit([&](const auto& operation) { RunNode(node, operation); }, node.operation);
+      RunNode(node);
     }
   }
 
@@ -88,83 +107,117 @@ class DifferentiableRun {
   }
   Tensor& Output(const model::Node& node) { return codes[static_cast<size_t>(node.output)]; }
 
-  Tensor WeightLevels(int tensor) const {
-    const auto& weight = owner_.by_tensor_[static_cast<size_t>(tensor)];
+  Tensor WeightLevels(int index) const {
+    const auto& weight = owner_.weights_of_.at(index);
     if (!perturbation_.defined()) return weight.levels;
-    const auto& part = owner_.parts_[static_cast<size_t>(tensor)];
+    const auto& part = owner_.parts_[weight.part];
     const Tensor own = perturbation_.narrow(0, part.offset, part.count).reshape(weight.levels.sizes());
     return weight.levels + own * weight.inverse_scales;
   }
 
   // Weighted sums of levels; in double where they would not fit a float's 24 bits.
   template <typename Product>
-  Tensor Sums(const model::Node& node, int tensor, Product product) const {
-    const Tensor input = InputLevels(node), weight = WeightLevels(tensor);
-    if (!owner_.by_tensor_[static_cast<size_t>(tensor)].long_sums) return product(input, weight);
+  Tensor Sums(const model::Node& node, Product product) const {
+    const int index = *model::WeightOf(node);
+    const Tensor input = InputLevels(node), weight = WeightLevels(index);
+    if (!owner_.weights_of_.at(index).long_sums) return product(input, weight);
     return product(input.to(torch::kDouble), weight.to(torch::kDouble)).to(dtype_);
   }
 
-  static Tensor BelowBecomes(const Tensor& values, double zero_below, double lowest) {
+  // FATReLU: codes below the threshold become the lowest.
+  static Tensor WithCodesBelow(const Tensor& values, double zero_below, double lowest) {
     if (zero_below <= lowest) return values;
     return torch::where(values.detach() < zero_below, torch::full_like(values, lowest), values);
   }
 
-  void Requantize(const model::Node& node, const Tensor& sums) {
-    const model::Requantization r = model::RequantizationOf(model_, node);
-    const Tensor product = sums * Along(r.scale, sums.dim(), 1, dtype_);
-    const Tensor real = product + Along(r.offset, sums.dim(), 1, dtype_);
+  void Requantize(const model::Node& node, const model::Requantization& r, const Tensor& sums) {
+    Tensor product = sums * PerChannel(r.scale, sums.dim(), 1, dtype_);
+    if (r.divisor != 1) product = product / r.divisor;
+    const Tensor real = product + PerChannel(r.offset, sums.dim(), 1, dtype_);
     if (r.real) {
       logits = real;
       return;
     }
-    Output(node) =
-        BelowBecomes(RoundedStraightThrough(torch::clamp(real, r.lowest, r.highest)), r.zero_below, r.lowest);
+    Output(node) = WithCodesBelow(RoundedStraightThrough(torch::clamp(real, r.lowest, r.highest)) + r.zero_point,
+                                r.zero_below, r.lowest_code());
   }
 
   Tensor RealLevels(int value) const {
     const model::ActivationCoding& coding = *model_.values[static_cast<size_t>(value)].coding;
     return (codes[static_cast<size_t>(value)] - static_cast<float>(coding.zero_point)) * coding.scale;
   }
-  void Quantize(const model::Node& node, const Tensor& reals, bool relu) {
-    const model::Quantization q = model::QuantizationOf(*model_.values[static_cast<size_t>(node.output)].coding, relu);
+  void Quantize(const model::Node& node, const Tensor& reals) {
+    const model::Quantization q = model::QuantizationOf(*model_.value(node.output).coding, node.activation);
     const Tensor scaled =
         torch::clamp(reals / q.scale, q.lowest - q.zero_point, q.highest - q.zero_point);  // integers: same clipping
-    Output(node) = BelowBecomes(RoundedStraightThrough(scaled) + q.zero_point, q.zero_below, q.lowest);
+    Output(node) = WithCodesBelow(RoundedStraightThrough(scaled) + q.zero_point, q.zero_below, q.lowest);
   }
 
-  void RunNode(const model::Node& node, const model::Convolution& op) {
+  void RunNode(const model::Node& node) {
+    if (const auto* convolution = node.operation.As<model::Convolution>()) return Run(node, *convolution);
+    if (const auto* linear = node.operation.As<model::Linear>()) return Run(node, *linear);
+    if (const auto* pool = node.operation.As<model::MaxPool>()) return Run(node, *pool);
+    if (const auto* pool = node.operation.As<model::AveragePool>()) return Run(node, *pool);
+    if (node.operation.Is<model::Add>())
+      return Quantize(node, RealLevels(node.inputs[0]) + RealLevels(node.inputs[1]));
+    if (node.operation.Is<model::Concatenate>()) return Join(node);
+    if (node.operation.Is<model::Flatten>()) {
+      Output(node) = InputCodes(node).flatten(1);
+      return;
+    }
+    if (const auto* function = node.operation.As<model::Elementwise>()) return Run(node, *function);
+    throw InputError(fmt::format(
+        "{}: the derivative of {} is not known here, so that sharpness cannot be measured; inject and sweep run it",
+        node.name, model::KindOf(node)));
+  }
+  void Run(const model::Node& node, const model::Convolution& op) {
     const model::Window& w = op.window;
-    Requantize(node, Sums(node, op.weight, [&](const Tensor& input, const Tensor& weight) {
+    Requantize(node, model::RequantizationOf(model_, node), Sums(node, [&](const Tensor& input, const Tensor& weight) {
                  return torch::conv2d(input, weight, {}, {w.stride_h, w.stride_w}, {w.pad_h, w.pad_w},
                                       {w.dilation_h, w.dilation_w}, op.groups);
                }));
   }
-  void RunNode(const model::Node& node, const model::Linear& op) {
-    Requantize(node, Sums(node, op.weight,
-                          [](const Tensor& input, const Tensor& weight) { return torch::linear(input, weight); }));
+  void Run(const model::Node& node, const model::Linear&) {
+    Requantize(node, model::RequantizationOf(model_, node),
+               Sums(node, [](const Tensor& input, const Tensor& weight) { return torch::linear(input, weight); }));
   }
-  void RunNode(const model::Node& node, const model::MaxPool& op) {
+  void Run(const model::Node& node, const model::MaxPool& op) {
     const model::Window& w = op.window;
     Output(node) = torch::max_pool2d(InputCodes(node), {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w},
                                      {w.pad_h, w.pad_w}, {w.dilation_h, w.dilation_w});
   }
-  void RunNode(const model::Node& node, const model::AveragePool& op) {
+  void Run(const model::Node& node, const model::AveragePool& op) {
     const model::Window& w = op.window;
-    const double elements = double{static_cast<double>(w.kernel_h)} * w.kernel_w;
     const Tensor means = torch::avg_pool2d(InputLevels(node).to(torch::kDouble), {w.kernel_h, w.kernel_w},
                                            {w.stride_h, w.stride_w}, {w.pad_h, w.pad_w});
-    Requantize(node, RoundedStraightThrough(means * elements).to(dtype_));
+    Requantize(node, model::RequantizationOfMean(model_, node, op.elements()),
+               RoundedStraightThrough(means * static_cast<double>(op.elements())).to(dtype_));
   }
-  // The others are no sums of products: their definition is model::CodeOf, code for code.
-  void RunNode(const model::Node& node, const model::Add& op) {
-    Quantize(node, RealLevels(node.inputs[0]) + RealLevels(node.inputs[1]), op.relu);
+  // The codes of the table, and the derivative of the function where it is not clipped.
+  void Run(const model::Node& node, const model::Elementwise& op) {
+    const auto table = model::TableOf(model_, node);
+    const std::vector<float> levels(table.begin(), table.end());
+    const Tensor values =
+        torch::tensor(levels).to(dtype_).index({torch::round(InputCodes(node).detach()).to(torch::kLong)});
+    const model::Quantization q = model::QuantizationOf(*model_.value(node.output).coding, node.activation);
+    const Tensor smooth = torch::clamp(FunctionOf(op, RealLevels(node.input())) / q.scale, q.lowest - q.zero_point,
+                                       q.highest - q.zero_point);
+    Output(node) = values + (smooth - smooth.detach());
   }
-  void RunNode(const model::Node& node, const model::Concatenate&) {
+  static Tensor FunctionOf(const model::Elementwise& op, const Tensor& x) {
+    if (op.function == "LeakyRelu") return torch::where(x < 0, x * op.alpha, x);
+    if (op.function == "HardSigmoid") return torch::clamp(x * op.alpha + op.beta, 0, 1);
+    if (op.function == "HardSwish") return x * torch::clamp(x / 6.0 + 0.5, 0, 1);
+    if (op.function == "Sigmoid") return torch::sigmoid(x);
+    if (op.function == "Tanh") return torch::tanh(x);
+    if (op.function == "Gelu" || op.function == "GeluTanh") return torch::gelu(x);
+    return x;
+  }
+  void Join(const model::Node& node) {
     std::vector<Tensor> parts;
     for (int input : node.inputs) parts.push_back(RealLevels(input));
-    Quantize(node, torch::cat(parts, 1), false);
+    Quantize(node, torch::cat(parts, 1));
   }
-  void RunNode(const model::Node& node, const model::Flatten&) { Output(node) = InputCodes(node).flatten(1); }
 
   const DifferentiableModel& owner_;
   const model::QuantizedModel& model_;

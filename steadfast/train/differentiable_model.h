@@ -6,6 +6,7 @@
 // 1308.3432) and stop where codes are clipped; second derivatives are those of that surrogate.
 #pragma once
 
+#include <map>
 #include <torch/torch.h>
 
 #include <vector>
@@ -41,15 +42,16 @@ class DifferentiableModel {
  private:
   friend class DifferentiableRun;
   struct Weight {
-    torch::Tensor levels;          // like the stored tensor
+    torch::Tensor levels;          // [out, …]
     torch::Tensor inverse_scales;  // [1] or [out, 1, ...]
     bool long_sums;                // sums can reach 2^24: float32 would round them
+    size_t part;                   // index into parts_
   };
 
   model::QuantizedModel model_;
   torch::Dtype dtype_;
   std::vector<Part> parts_;
-  std::vector<Weight> by_tensor_;
+  std::map<int, Weight> weights_of_;  // by parameter
   torch::Tensor weights_;
 };
 

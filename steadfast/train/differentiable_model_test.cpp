@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/base/error.h"
 #include "steadfast/data/dataset.h"
 #include "steadfast/engine/evaluator.h"
@@ -56,8 +59,8 @@ TEST(DifferentiableModel, AgreesWhereSumsAreTooLongForFloats) {
                   {"logits", {1, 1, 1, true}, std::nullopt}};
   std::vector<int16_t> codes(5001, 127);
   codes.back() = 1;
-  model.weights = {{"fc.weight", {1, 5001}, {.bits = 8}, {1.0f}, codes}};
-  model.nodes = {{"fc", model::Linear{0, {}}, {0}, 1}};
+  const int weight = model::AddWeights(model, "fc.weight", {1, 5001}, {.bits = 8}, {1.0f}, codes);
+  model.nodes = {{"fc", model::Linear{{weight, {}}}, {0}, 1}};
   model.output = 1;
   ASSERT_NO_FATAL_FAILURE(ExpectEqual(model, 5, 1));
 }
@@ -71,11 +74,12 @@ model::QuantizedModel SmallConvolution() {
   std::vector<int16_t> first, second;
   for (int i = 0; i < 8; ++i) first.push_back(static_cast<int16_t>((i * 5) % 15 - 7));
   for (int i = 0; i < 54; ++i) second.push_back(static_cast<int16_t>((i * 11) % 15 - 7));
-  model.weights = {{"conv.weight", {2, 1, 2, 2}, {.bits = 4}, {0.1f, 0.2f}, first},
-                   {"fc.weight", {3, 18}, {.bits = 4}, {0.05f}, second}};
-  model.nodes = {{"conv", model::Convolution{0, {.kernel_h = 2, .kernel_w = 2}, 1, {{}, {}, true}}, {0}, 1},
-                 {"flatten", model::Flatten{}, {1}, 2},
-                 {"fc", model::Linear{1, {}}, {2}, 3}};
+  const int conv = model::AddWeights(model, "conv.weight", {2, 1, 2, 2}, {.bits = 4}, {0.1f, 0.2f}, first);
+  const int fc = model::AddWeights(model, "fc.weight", {3, 18}, {.bits = 4}, {0.05f}, second);
+  model.nodes = {
+      {"conv", model::Convolution{{conv, {}}, {.kernel_h = 2, .kernel_w = 2}}, {0}, 1, {.relu = true}},
+      {"flatten", model::Flatten{}, {1}, 2},
+      {"fc", model::Linear{{fc, {}}}, {2}, 3}};
   model.output = 3;
   model::Validate(model);
   return model;
@@ -85,10 +89,11 @@ TEST(DifferentiableModel, WeightsAreScaleTimesLevelAndAPerturbationIsAdded) {
   const auto model = SmallConvolution();
   const DifferentiableModel network(model, torch::kDouble);
   ASSERT_EQ(network.weight_count(), 62);
-  EXPECT_DOUBLE_EQ(network.weights()[4].item<double>(), double{0.2f} * model.weights[0].codes[4]);
+  EXPECT_DOUBLE_EQ(network.weights()[4].item<double>(), double{0.2f} * model.parameter(0).code(4));
   // A perturbation of one step is the model with that code one higher.
   auto higher = model;
-  higher.weights[0].codes[5] = static_cast<int16_t>(higher.weights[0].codes[5] + 1);
+  model::Parameter& weight = higher.parameters[0];
+  weight.bits[5] = weight.format.codes.pattern(weight.code(5) + 1);
   const auto bytes = model::RandomImages(model, 20, 3);
   const auto images = torch::from_blob(const_cast<uint8_t*>(bytes.data()), {20, 1, 4, 4}, torch::kByte);
   const auto step = torch::zeros({62}, torch::kDouble);

@@ -1,5 +1,10 @@
 #include "steadfast/train/layers.h"
 
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/max_pool.h"
+
 #include <cmath>
 
 namespace steadfast::train {
@@ -23,7 +28,7 @@ int AddValue(model::QuantizedModel& model, const std::string& name, model::Node 
   node.name = name;
   node.output = static_cast<int>(model.values.size());
   model.values.push_back(
-      {coding && model::AffineOf(node) != nullptr ? name + ".codes" : name, model::OutputShape(model, node), coding});
+      {coding && model::WeightOf(node) ? name + ".codes" : name, model::OutputShape(model, node), coding});
   model.nodes.push_back(std::move(node));
   return static_cast<int>(model.values.size()) - 1;
 }
@@ -104,23 +109,15 @@ Tensor WeightedLayer::QuantizeWeight() {
 }
 
 Flow WeightedLayer::Finish(Pass& pass, Tensor sums, int input,
-                           std::variant<model::Convolution, model::Linear> operation) {
+                           const std::function<model::Operation(model::Weighted)>& make) {
   Flow output{has_activation_ ? activation_(pass, sums) : sums, 0};
   if (pass.exporting == nullptr) return output;
   model::QuantizedModel& model = *pass.exporting;
-  WeightQuantizer::Stored stored = quantizer_.store(weight_, step_);
-  model.weights.push_back(
-      {name_ + ".weight", weight_.sizes().vec(), quantizer_.format(), {stored.scale}, std::move(stored.codes)});
-  const int weight = static_cast<int>(model.weights.size()) - 1;
-  const model::Affine affine{{}, ToVector(bias_), has_activation_};
-  model::Node node{"", {}, {input}, 0};
-  std::visit(
-      [&](auto& op) {
-        op.weight = weight;
-        op.affine = affine;
-        node.operation = op;
-      },
-      operation);
+  const WeightQuantizer::Stored stored = quantizer_.store(weight_, step_);
+  const int weight = model::AddWeights(model, name_ + ".weight", weight_.sizes().vec(), quantizer_.format(),
+                                       {stored.scale}, stored.codes);
+  model::Node node{"", make(model::AddAffine(model, name_, weight, {}, ToVector(bias_))), {input}, 0};
+  node.activation.relu = has_activation_;
   std::optional<model::ActivationCoding> coding;
   if (has_activation_) coding = activation_.coding();
   output.value = AddValue(model, name_, std::move(node), coding);
@@ -136,14 +133,17 @@ ConvolutionLayer::ConvolutionLayer(std::string name, const LayerSettings& settin
 Flow ConvolutionLayer::operator()(Pass& pass, const Flow& input) {
   const Tensor sums = torch::conv2d(input.tensor, QuantizeWeight(), bias_, {window_.stride_h, window_.stride_w},
                                     {window_.pad_h, window_.pad_w}, {window_.dilation_h, window_.dilation_w});
-  return Finish(pass, sums, input.value, model::Convolution{0, window_, 1, {}});
+  return Finish(pass, sums, input.value, [this](model::Weighted weighted) {
+    return model::Operation(model::Convolution{std::move(weighted), window_});
+  });
 }
 
 LinearLayer::LinearLayer(std::string name, const LayerSettings& settings, int64_t in, int64_t out, bool last)
     : WeightedLayer(std::move(name), settings, {out, in}, !last, false) {}
 
 Flow LinearLayer::operator()(Pass& pass, const Flow& input) {
-  return Finish(pass, torch::linear(input.tensor, QuantizeWeight(), bias_), input.value, model::Linear{0, {}});
+  return Finish(pass, torch::linear(input.tensor, QuantizeWeight(), bias_), input.value,
+                [](model::Weighted weighted) { return model::Operation(model::Linear{std::move(weighted)}); });
 }
 
 Flow MaxPooled(Pass& pass, const Flow& input, const std::string& name, int size) {

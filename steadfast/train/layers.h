@@ -4,6 +4,7 @@
 // construction that it stands for. A Pass says what is being done.
 #pragma once
 
+#include <functional>
 #include <torch/torch.h>
 
 #include <cstdint>
@@ -86,7 +87,7 @@ class WeightedLayer {
 
   torch::Tensor QuantizeWeight();
   // Activation, and while exporting the node with its output value.
-  Flow Finish(Pass& pass, torch::Tensor sums, int input, std::variant<model::Convolution, model::Linear> operation);
+  Flow Finish(Pass& pass, torch::Tensor sums, int input, const std::function<model::Operation(model::Weighted)>& make);
 
   std::string name_;
   torch::Tensor weight_, bias_, step_;

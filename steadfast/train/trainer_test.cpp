@@ -101,9 +101,9 @@ TEST(Train, TakesWidthsPerLayer) {
   recipe.epochs = 1;
   recipe::ParseLayerBits("conv1=8/6", recipe);
   const auto model = Export(*Train(recipe, data).network, "lenet5", data.images.shape, data.scale);
-  EXPECT_EQ(model.weights[0].format.bits, 8);
+  EXPECT_EQ(model.parameter(model::WeightsOf(model)[0]).format.bits(), 8);
   EXPECT_EQ(model.values[1].coding->bits, 6);
-  EXPECT_EQ(model.weights[1].format.bits, 4);
+  EXPECT_EQ(model.parameter(model::WeightsOf(model)[1]).format.bits(), 4);
   recipe::ParseLayerBits("conv9=8/6", recipe);
   EXPECT_THROW(Train(recipe, data), UsageError);
 }

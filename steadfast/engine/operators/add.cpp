@@ -1,24 +1,16 @@
-// The residual addition of two values at different scales: float(level) * scale of each, rounded; their sum, rounded;
-// then quantization.
+// The residual addition of two values at different scales.
 #include "steadfast/engine/operators/operator.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
 namespace {
 
 class AddOperator final : public ChannelwiseOperator {
  public:
-  AddOperator(bool relu, const OperatorSource& source)
+  explicit AddOperator(const OperatorSource& source)
       : ChannelwiseOperator(source.input(0).shape, source.output().shape),
         codings_{*source.input(0).coding, *source.input(1).coding},
-        quantization_(model::QuantizationOf(*source.output().coding, relu)) {}
-
-  void RunScalar(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
-                 std::span<float>) const override {
-    for (size_t i = 0; i < codes.size(); ++i) {
-      const float a = model::RealOf(inputs[0][i], codings_[0]), b = model::RealOf(inputs[1][i], codings_[1]);
-      codes[i] = model::CodeOf(a + b, quantization_);
-    }
-  }
+        quantization_(model::QuantizationOf(*source.output().coding, source.node.activation)) {}
 
  private:
   void RunChannel(int64_t, std::span<const uint8_t* const> inputs, Workspace& workspace,
@@ -38,8 +30,8 @@ class AddOperator final : public ChannelwiseOperator {
 
 }  // namespace
 
-std::unique_ptr<Operator> Make(const model::Add& operation, const OperatorSource& source) {
-  return std::make_unique<AddOperator>(operation.relu, source);
+std::unique_ptr<Operator> MakeAdd(const OperatorSource& source) {
+  return std::make_unique<AddOperator>(source);
 }
 
 }  // namespace steadfast::engine

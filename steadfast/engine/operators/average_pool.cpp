@@ -1,48 +1,44 @@
-// The mean over a window: an int32 sum of levels (padding has level 0), then the requantization of weighted sums.
+// The mean over a window.
 #include <algorithm>
 
 #include "steadfast/engine/operators/operator.h"
-#include "steadfast/engine/operators/window_loop.h"
-#include "steadfast/engine/reference.h"  // Requantize
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/windows.h"  // ForEachWindow
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
 namespace {
 
 class AveragePoolOperator final : public ChannelwiseOperator {
  public:
-  AveragePoolOperator(const model::Window& window, const OperatorSource& source)
+  AveragePoolOperator(const model::AveragePool& pool, const OperatorSource& source)
       : ChannelwiseOperator(source.input(0).shape, source.output().shape),
-        window_(window),
+        window_(pool.window),
         zero_point_(source.input(0).coding->zero_point),
-        requantization_(model::RequantizationOf(source.model, source.node)) {}
-
-  void RunScalar(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
-                 std::span<float>) const override {
-    size_t at = 0;
-    for (int64_t c = 0; c < out_.channels; ++c) {
-      const auto channel = inputs[0].subspan(static_cast<size_t>(c * in_.height * in_.width));
-      ForEachWindow(in_, out_, window_, [&](const auto& elements) {
-        int32_t sum = 0;
-        elements([&](int64_t element) { sum += channel[static_cast<size_t>(element)] - zero_point_; });
-        codes[at++] = Requantize(sum, requantization_, c);
-      });
-    }
-  }
+        requantization_(model::RequantizationOfMean(source.model, source.node, pool.elements())) {}
 
  private:
+  void Divide(const Kernels& kernels, const int32_t* sums, int32_t correction, int64_t channel, uint8_t* row) const {
+    for (size_t i = 0; i < kBlockImages; ++i)
+      row[i] = model::Requantize(sums[kernels.lane_of_image[i]] + correction, requantization_, channel);
+  }
+
   void RunChannel(int64_t channel, std::span<const uint8_t* const> inputs, Workspace& workspace,
                   uint8_t* output) const override {
     const auto c = static_cast<size_t>(channel);
-    const RequantizeConstants constants{requantization_.scale[c], requantization_.offset[c], requantization_.lowest,
-                                        requantization_.highest, requantization_.zero_below};
-    ForEachWindow(in_, out_, window_, [&](const auto& elements) {
+    const RequantizeConstants constants{requantization_.scale[c], requantization_.offset[c],  requantization_.lowest,
+                                        requantization_.highest,  requantization_.zero_point, requantization_.zero_below};
+    model::ForEachWindow(in_, out_, window_, [&](const auto& elements) {
       int32_t sums[kBlockImages] = {};
       int32_t count = 0;
       elements([&](int64_t element) {
         workspace.kernels->add_scaled_row(inputs[0] + element * kRowBytes, 1, sums, sums);
         ++count;
       });
-      workspace.kernels->requantize(sums, -zero_point_ * count, constants, output);
+      if (requantization_.divisor == 1)
+        workspace.kernels->requantize(sums, -zero_point_ * count, constants, output);
+      else
+        Divide(*workspace.kernels, sums, -zero_point_ * count, channel, output);
       output += kRowBytes;
     });
   }
@@ -54,8 +50,8 @@ class AveragePoolOperator final : public ChannelwiseOperator {
 
 }  // namespace
 
-std::unique_ptr<Operator> Make(const model::AveragePool& operation, const OperatorSource& source) {
-  return std::make_unique<AveragePoolOperator>(operation.window, source);
+std::unique_ptr<Operator> MakeAveragePool(const OperatorSource& source) {
+  return std::make_unique<AveragePoolOperator>(*source.node.operation.As<model::AveragePool>(), source);
 }
 
 }  // namespace steadfast::engine

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "steadfast/engine/operators/operator.h"
+#include "steadfast/model/operators/concatenate.h"
 
 namespace steadfast::engine {
 namespace {
@@ -11,22 +12,9 @@ class ConcatenateOperator final : public Operator {
  public:
   explicit ConcatenateOperator(const OperatorSource& source)
       : channel_rows_(source.output().shape.height * source.output().shape.width) {
-    const model::Quantization quantization = model::QuantizationOf(*source.output().coding, false);
     for (size_t i = 0; i < source.node.inputs.size(); ++i) {
-      Part part{source.input(i).shape.channels, source.input(i).coding == source.output().coding, {}};
-      for (int code = 0; code < 256; ++code) {
-        const uint8_t translated = model::CodeOf(model::RealOf(code, *source.input(i).coding), quantization);
-        part.translation[static_cast<size_t>(code)] = part.same ? static_cast<uint8_t>(code) : translated;
-      }
-      parts_.push_back(part);
-    }
-  }
-
-  void RunScalar(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
-                 std::span<float>) const override {
-    size_t at = 0;
-    for (size_t i = 0; i < parts_.size(); ++i) {
-      for (uint8_t code : inputs[i]) codes[at++] = parts_[i].translation[code];
+      const bool same = source.input(i).coding == source.output().coding && source.node.activation == model::Activation{};
+      parts_.push_back({source.input(i).shape.channels, same, model::TranslationOf(source.model, source.node, i)});
     }
   }
 
@@ -71,7 +59,7 @@ class ConcatenateOperator final : public Operator {
 
 }  // namespace
 
-std::unique_ptr<Operator> Make(const model::Concatenate&, const OperatorSource& source) {
+std::unique_ptr<Operator> MakeConcatenate(const OperatorSource& source) {
   return std::make_unique<ConcatenateOperator>(source);
 }
 

@@ -11,11 +11,6 @@ class FlattenOperator final : public Operator {
  public:
   explicit FlattenOperator(const OperatorSource& source) : elements_(source.output().shape.elements()) {}
 
-  void RunScalar(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
-                 std::span<float>) const override {
-    std::copy(inputs[0].begin(), inputs[0].end(), codes.begin());
-  }
-
   void RunBlock(std::span<const uint8_t* const> inputs, Workspace&, const BlockOutput& output) const override {
     std::memcpy(output.rows, inputs[0], static_cast<size_t>(elements_ * kRowBytes));
   }
@@ -37,7 +32,7 @@ class FlattenOperator final : public Operator {
 
 }  // namespace
 
-std::unique_ptr<Operator> Make(const model::Flatten&, const OperatorSource& source) {
+std::unique_ptr<Operator> MakeFlatten(const OperatorSource& source) {
   return std::make_unique<FlattenOperator>(source);
 }
 

@@ -4,15 +4,6 @@
 
 namespace steadfast::engine {
 
-std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node,
-                                       InstructionSet set) {
-  return std::visit(
-      [&](const auto& operation) {
-        return Make(operation, OperatorSource{model, node, set});
-      },
-      node.operation);
-}
-
 void ChannelwiseOperator::RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
                                    const BlockOutput& output) const {
   const int64_t in_bytes = in_.height * in_.width * kRowBytes, out_bytes = out_.height * out_.width * kRowBytes;

@@ -1,7 +1,8 @@
-// What an operator of the graph is to the engine: one file each gives the definition (one image, plain loops), the path
-// for blocks of images, and the differential rule: what of the output may change when something of the input did.
+// What an operator of the graph is to the engine: one file each gives the path for blocks of images, and the differential
+// rule: what of the output may change when something of the input did. Its definition is in model/operators/.
 //
-// To add one: its file here, its Make below, its kind in model/quantized_model.h.
+// An operator without a file here runs by its scalar rule, image by image (scalar_operator.cpp). To give one a fast path:
+// its file here, and its line in registry.cpp.
 #pragma once
 
 #include <any>
@@ -12,7 +13,8 @@
 
 #include "steadfast/engine/buffer.h"
 #include "steadfast/engine/kernels.h"
-#include "steadfast/model/quantized_model.h"  // QuantizedModel, Node
+#include "steadfast/model/operators/max_pool.h"  // MaxPool, to be fused
+#include "steadfast/model/quantized_model.h"     // QuantizedModel, Node
 
 namespace steadfast::engine {
 
@@ -21,6 +23,13 @@ struct WeightDelta {
   int32_t output;
   int32_t source;
   int32_t level_delta;
+};
+
+// An output of which the constants of requantization changed, those that stored biases, scales and multipliers give.
+struct ChangedConstants {
+  int32_t output;
+  float scale;
+  float offset;
 };
 
 // Codes of a value of one block, of which some channels may have others than in the golden run.
@@ -104,6 +113,7 @@ struct BlockOutput {
 struct BlockChange {
   std::span<ChangedValue* const> inputs;
   std::span<const WeightDelta> deltas;  // of this operator's weights, ascending by output
+  std::span<const ChangedConstants> constants;  // the same
   int64_t block = 0;                    // golden sums and rows of another block have another number
   const int32_t* golden_sums = nullptr;
   uint64_t valid = 0;  // the lanes that hold an image
@@ -113,13 +123,11 @@ struct BlockChange {
   uint64_t* real_lanes = nullptr;
 };
 
+class WeightedOperator;
+
 class Operator {
  public:
   virtual ~Operator() = default;
-
-  // The definition: one image. inputs: the codes of each input; results go to `codes`, or to `reals`.
-  virtual void RunScalar(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
-                         std::span<float> reals) const = 0;
 
   // A block of images. inputs: the rows of each input.
   virtual void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
@@ -134,27 +142,35 @@ class Operator {
     return static_cast<double>(input.channels().size()) / static_cast<double>(input.channel_count());
   }
 
-  // ---- weighted operators ----
+  virtual WeightedOperator* weighted() { return nullptr; }
+  const WeightedOperator* weighted() const { return const_cast<Operator*>(this)->weighted(); }
+};
 
-  // Takes the codes of its weight tensor.
-  virtual void SetWeights(const model::WeightTensor&) {}
+// An operator that sums products of its input's levels with stored weights.
+class WeightedOperator : public Operator {
+ public:
+  WeightedOperator* weighted() final { return this; }
+
+  // Takes the parameters of its node: weights, and what the constants of requantization follow from.
+  virtual void SetParameters(const model::QuantizedModel& model, const model::Node& node) = 0;
   // Takes a max-pool behind it into itself, where that gives the same; false where it does not.
-  virtual bool Fuse(const model::MaxPool&) { return false; }
-  // Another path for blocks of images: image by image, it skips inputs of level 0. False where there is none. To be
-  // prepared before RunBlockSparsely; takes part in SetWeights from then on.
-  virtual bool PrepareSparsePath() { return false; }
-  virtual void DropSparsePath() {}
-  virtual void RunBlockSparsely(std::span<const uint8_t* const>, Workspace&, const BlockOutput&) const {}
+  virtual bool Fuse(const model::MaxPool& pool) = 0;
+  // Another path for blocks of images: image by image, it skips inputs of level 0. To be prepared before
+  // RunBlockSparsely; takes part in SetParameters from then on.
+  virtual void PrepareSparsePath() = 0;
+  virtual void DropSparsePath() = 0;
+  virtual void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
+                                const BlockOutput& output) const = 0;
   // To be called before RunChanged.
-  virtual void PrepareDifferential() {}
+  virtual void PrepareDifferential() = 0;
   // How many rows of sums the golden run keeps for RunChanged.
-  virtual int64_t SumsKept() const { return 0; }
-  // The table look-up of a neuron that sums all rows of its input, and gives codes; false for other operators.
-  virtual bool LookUpOf(int64_t /*output*/, const int32_t* /*golden_sums*/, LookUp&) const { return false; }
-  virtual int32_t ZeroPoint() const { return 0; }  // of its input
+  virtual int64_t SumsKept() const = 0;
+  // The table look-up of a neuron that sums all rows of its input, and gives codes; false where it is none.
+  virtual bool LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const = 0;
+  virtual int32_t ZeroPoint() const = 0;  // of its input
   // Of a fully connected layer with real output: how far the codes of its input may move, added up without signs, so
   // that the largest output provably stays `winner` (0: unknown). golden_sums: as kept; lane: place among 64 sums.
-  virtual int64_t SlackOf(const int32_t* /*golden_sums*/, int64_t /*lane*/, int /*winner*/) const { return 0; }
+  virtual int64_t SlackOf(const int32_t* golden_sums, int64_t lane, int winner) const = 0;
 };
 
 // Operators that compute each channel of their output from one channel of each input.
@@ -179,13 +195,19 @@ struct OperatorSource {
   const model::Value& input(size_t i) const { return model.values[static_cast<size_t>(node.inputs[i])]; }
   const model::Value& output() const { return model.values[static_cast<size_t>(node.output)]; }
 };
-std::unique_ptr<Operator> Make(const model::Convolution& operation, const OperatorSource& source);
-std::unique_ptr<Operator> Make(const model::Linear& operation, const OperatorSource& source);
-std::unique_ptr<Operator> Make(const model::MaxPool& operation, const OperatorSource& source);
-std::unique_ptr<Operator> Make(const model::AveragePool& operation, const OperatorSource& source);
-std::unique_ptr<Operator> Make(const model::Add& operation, const OperatorSource& source);
-std::unique_ptr<Operator> Make(const model::Concatenate& operation, const OperatorSource& source);
-std::unique_ptr<Operator> Make(const model::Flatten& operation, const OperatorSource& source);
+// The fast path of an operator where it has one, else its scalar rule.
 std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node, InstructionSet set);
+// Runs the scalar rule of any operator without weights.
+std::unique_ptr<Operator> MakeScalarOperator(const OperatorSource& source);
+
+// The fast paths, one file each.
+std::unique_ptr<Operator> MakeConvolution(const OperatorSource& source);
+std::unique_ptr<Operator> MakeLinear(const OperatorSource& source);
+std::unique_ptr<Operator> MakeMaxPool(const OperatorSource& source);
+std::unique_ptr<Operator> MakeAveragePool(const OperatorSource& source);
+std::unique_ptr<Operator> MakeAdd(const OperatorSource& source);
+std::unique_ptr<Operator> MakeConcatenate(const OperatorSource& source);
+std::unique_ptr<Operator> MakeFlatten(const OperatorSource& source);
+std::unique_ptr<Operator> MakeElementwise(const OperatorSource& source);
 
 }  // namespace steadfast::engine

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 
-#include "steadfast/engine/reference.h"  // RealOf
 
 namespace steadfast::engine {
 namespace {
@@ -53,8 +52,8 @@ std::array<uint8_t, kRowBytes> RowOf(int code) {
   return row;
 }
 
-const model::WeightTensor& WeightOf(const OperatorSource& source, int weight) {
-  return source.model.weights[static_cast<size_t>(weight)];
+const model::Parameter& WeightOf(const OperatorSource& source) {
+  return source.model.parameter(*model::WeightOf(source.node));
 }
 
 }  // namespace
@@ -72,7 +71,7 @@ struct WeightedSum::State {
   Buffer<int32_t> base;  // [out][position][64]
 };
 
-WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& window, int groups, int weight,
+WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& window, int groups,
                          const OperatorSource& source)
     : in_(in),
       out_(source.output().shape),
@@ -81,10 +80,9 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       set_(source.set),
       outputs_per_call_(KernelsOf(source.set).outputs_per_call),
       zero_point_(source.input(0).coding->zero_point),
-      requantization_(model::RequantizationOf(source.model, source.node)),
       products_(model::ProductsPerOutput(source.model, source.node)),
-      group_inputs_(WeightOf(source, weight).shape[1]),
-      format_(WeightOf(source, weight).format),
+      group_inputs_(in.channels / groups),
+      format_(WeightOf(source).format.codes),
       terms_(TermsOf(format_)),
       padded_h_(in.height + 2 * int64_t{window.pad_h}),
       padded_w_(in.width + 2 * int64_t{window.pad_w}),
@@ -96,7 +94,7 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
                        static_cast<int32_t>(c % group_inputs_ / differential_.quad.channels)});
   }
   PlaceWindows();
-  SetWeights(WeightOf(source, weight));
+  SetParameters(source.model, source.node);
 }
 
 WeightedSum::Arrangement WeightedSum::Arrange(QuadShape quad, bool planes_inside) const {
@@ -180,9 +178,19 @@ void WeightedSum::PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std
   }
 }
 
-void WeightedSum::SetWeights(const model::WeightTensor& weight) {
-  levels_.resize(weight.codes.size());
-  for (size_t i = 0; i < levels_.size(); ++i) levels_[i] = static_cast<int16_t>(format_.level(weight.codes[i]));
+void WeightedSum::SetParameters(const model::QuantizedModel& model, const model::Node& node) {
+  requantization_ = model::RequantizationOf(model, node);
+  const auto& scales = requantization_.scale;
+  any_scale_falls_ = std::any_of(scales.begin(), scales.end(), [](float scale) { return scale < 0; });
+  const model::Parameter& weight = model.parameter(*model::WeightOf(node));
+  levels_.resize(static_cast<size_t>(weight.elements()));
+  if (weight.output_axis == 0) {
+    for (size_t i = 0; i < levels_.size(); ++i) levels_[i] = static_cast<int16_t>(format_.level(format_.code(weight.bits[i])));
+  } else {
+    for (int64_t i = 0; i < weight.elements(); ++i)
+      levels_[static_cast<size_t>(weight.OutputOf(i) * products_ + weight.ProductOf(i))] =
+          static_cast<int16_t>(weight.level(i));
+  }
   corrections_.assign(static_cast<size_t>(out_.channels), 0);
   for (int64_t output = 0; output < out_.channels; ++output) {
     int64_t sum = 0;
@@ -233,8 +241,31 @@ void WeightedSum::PlaceWindows() {
 
 RequantizeConstants WeightedSum::ConstantsOf(int64_t output) const {
   const auto c = static_cast<size_t>(output);
-  return {requantization_.scale[c], requantization_.offset[c], requantization_.lowest, requantization_.highest,
-          requantization_.zero_below};
+  return {requantization_.scale[c], requantization_.offset[c],  requantization_.lowest,
+          requantization_.highest,  requantization_.zero_point, requantization_.zero_below};
+}
+
+RequantizeConstants WeightedSum::ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const {
+  RequantizeConstants constants = ConstantsOf(output);
+  const auto found = std::lower_bound(changed.begin(), changed.end(), output,
+                                      [](const ChangedConstants& c, int64_t o) { return c.output < o; });
+  if (found != changed.end() && found->output == output) {
+    constants.scale = found->scale;
+    constants.offset = found->offset;
+  }
+  return constants;
+}
+
+void WeightedSum::Pool(int64_t channel, int count, const int32_t* sums, std::span<const ChangedConstants> changed,
+                       const Kernels& kernels, int32_t* into) const {
+  if (!any_scale_falls_ && changed.empty())
+    return kernels.maximum(sums, into, count * static_cast<int>(kBlockImages));
+  for (int o = 0; o < count; ++o, sums += kBlockImages, into += kBlockImages) {
+    if (!(ConstantsOf(channel + o, changed).scale < 0))
+      kernels.maximum(sums, into, static_cast<int>(kBlockImages));
+    else
+      for (int64_t i = 0; i < kBlockImages; ++i) into[i] = std::min(into[i], sums[i]);
+  }
 }
 
 bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const {
@@ -351,13 +382,13 @@ const int32_t* WeightedSum::ProductsAt(const Program& program, int64_t channel, 
 }
 
 void WeightedSum::StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction,
-                              const Kernels& kernels, uint8_t* rows, float* reals) const {
-  const auto c = static_cast<size_t>(output);
+                              const RequantizeConstants& constants, const Kernels& kernels, uint8_t* rows,
+                              float* reals) const {
   if (requantization_.real)
-    kernels.reals(sums, correction, requantization_.scale[c], requantization_.offset[c],
+    kernels.reals(sums, correction, constants.scale, constants.offset,
                   reals + (output * positions() + position) * kBlockImages);
   else
-    kernels.requantize(sums, correction, ConstantsOf(output), rows + position * kRowBytes);
+    kernels.requantize(sums, correction, constants, rows + position * kRowBytes);
 }
 
 void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,
@@ -384,12 +415,13 @@ void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& wo
           const int64_t position = window_starts_[static_cast<size_t>(at)] + window_steps_[p];
           ProductsAt(program, channel, count, position, kernels, into);
           if (output.sums != nullptr) keep(channel, count, position, into);
-          if (p > 0) kernels.maximum(into, workspace.pooled.data(), count * static_cast<int>(kBlockImages));
+          if (p > 0) Pool(channel, count, into, {}, kernels, workspace.pooled.data());
         }
         for (int o = 0; o < count; ++o) {
           uint8_t* rows = output.rows + (requantization_.real ? 0 : (channel + o) * pooled_positions * kRowBytes);
           StoreOutput(channel + o, at, workspace.pooled.data() + o * kBlockImages,
-                      corrections_[static_cast<size_t>(channel + o)], kernels, rows, output.reals);
+                      corrections_[static_cast<size_t>(channel + o)], ConstantsOf(channel + o), kernels, rows,
+                      output.reals);
         }
       }
       const int64_t covered_h = out_.height / pool_h_ * pool_h_, covered_w = out_.width / pool_w_ * pool_w_;
@@ -406,9 +438,8 @@ void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& wo
 
 // ---- sparse ----
 
-bool WeightedSum::PrepareSparsePath() {
+void WeightedSum::PrepareSparsePath() {
   if (columns_.empty()) PackColumns();
-  return true;
 }
 
 void WeightedSum::PackColumns() {
@@ -485,9 +516,9 @@ void WeightedSum::RunBlockSparsely(std::span<const uint8_t* const> inputs, Works
       const int32_t* first = all + (channel * positions() + window_starts_[static_cast<size_t>(at)]) * kBlockImages;
       std::memcpy(workspace.pooled.data(), first, kBlockImages * sizeof(int32_t));
       for (size_t p = 1; p < window_steps_.size(); ++p)
-        kernels.maximum(first + window_steps_[p] * kBlockImages, workspace.pooled.data(), kBlockImages);
+        Pool(channel, 1, first + window_steps_[p] * kBlockImages, {}, kernels, workspace.pooled.data());
       // These sums are of levels, not of codes: nothing is to be corrected.
-      StoreOutput(channel, at, workspace.pooled.data(), 0, kernels, rows, output.reals);
+      StoreOutput(channel, at, workspace.pooled.data(), 0, ConstantsOf(channel), kernels, rows, output.reals);
     }
   }
 }
@@ -671,7 +702,9 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
   std::array<std::span<const WeightDelta>, kMostOutputsPerCall> deltas_of = {};
   std::array<int32_t, kMostOutputsPerCall> corrections = {};
   std::array<uint64_t, kMostOutputsPerCall> lanes = {};
+  std::array<RequantizeConstants, kMostOutputsPerCall> constants;
   for (int o = 0; o < count; ++o) {
+    constants[static_cast<size_t>(o)] = ConstantsOf(channel + o, change.constants);
     const auto [first, last] =
         std::equal_range(deltas.begin(), deltas.end(), WeightDelta{static_cast<int32_t>(channel + o), 0, 0},
                          [](const WeightDelta& a, const WeightDelta& b) { return a.output < b.output; });
@@ -695,18 +728,22 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
         AddDeltas(change, own, position, kernels, sums + o * kBlockImages, into + o * kBlockImages);
         sums = into;  // sums that no tap came to are those of one output
       }
-      if (p == 0)
+      if (p == 0) {
         pooled = sums;
-      else
-        kernels.maximum(sums, workspace.pooled.data(), count * static_cast<int>(kBlockImages));
+        if (sums == into || window_steps_.size() == 1) continue;
+        std::memcpy(into, sums, kBlockImages * sizeof(int32_t));  // golden sums, of one output
+        pooled = into;
+      } else {
+        Pool(channel, count, sums, change.constants, kernels, workspace.pooled.data());
+      }
     }
     for (int o = 0; o < count; ++o) {
       const int32_t* sums = pooled + o * kBlockImages;
       const auto out = static_cast<size_t>(o);
       if (requantization_.real)
-        StoreOutput(channel + o, at, sums, corrections[out], kernels, nullptr, change.reals);
+        StoreOutput(channel + o, at, sums, corrections[out], constants[out], kernels, nullptr, change.reals);
       else
-        lanes[out] |= kernels.requantize_and_compare(sums, corrections[out], ConstantsOf(channel + o),
+        lanes[out] |= kernels.requantize_and_compare(sums, corrections[out], constants[out],
                                                      change.output->golden(channel + o) + at * kRowBytes,
                                                      change.output->Begin(channel + o) + at * kRowBytes);
     }
@@ -742,25 +779,33 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
       program = {&dense_, workspace.quads.data(), dense_.offsets, dense_.weights.data(), dense_.starts};
     }
   }
-  size_t next = 0;
+  size_t next = 0, next_constants = 0;
   for (int64_t group = 0; group < groups_; ++group) {
-    const size_t begin = next;
-    while (next < change.deltas.size() && change.deltas[next].output < (group + 1) * per_group) ++next;
+    const int64_t last = (group + 1) * per_group;
+    const size_t begin = next, begin_constants = next_constants;
+    while (next < change.deltas.size() && change.deltas[next].output < last) ++next;
+    while (next_constants < change.constants.size() && change.constants[next_constants].output < last) ++next_constants;
     const auto deltas = change.deltas.subspan(begin, next - begin);
+    const auto constants = change.constants.subspan(begin_constants, next_constants - begin_constants);
     if (group_changed[static_cast<size_t>(group)] != 0) {
       ForEachOutputBlock(
           group, [&](int64_t channel, int count) { RunOutputs(change, program, channel, count, deltas, workspace); });
       continue;
     }
-    // Only outputs whose own weights changed: from the golden sums, or all products where the changes are many.
-    for (size_t i = 0; i < deltas.size();) {
-      const int64_t channel = deltas[i].output;
+    // Only outputs whose own weights or constants changed: from the golden sums, or all products where changed weights
+    // are many.
+    for (size_t i = 0, k = 0; i < deltas.size() || k < constants.size();) {
+      const int64_t channel = std::min<int64_t>(i < deltas.size() ? deltas[i].output : last,
+                                                k < constants.size() ? constants[k].output : last);
       size_t end = i;
       while (end < deltas.size() && deltas[end].output == channel) ++end;
+      const bool other_constants = k < constants.size() && constants[k].output == channel;
       const auto own = deltas.subspan(i, end - i);
-      if (own.size() == 1 && !requantization_.real) {
+      i = end;
+      if (other_constants) ++k;
+      const bool grows = !(requantization_.scale[static_cast<size_t>(channel)] < 0);
+      if (own.size() == 1 && !other_constants && grows && !requantization_.real) {
         RunOutputOfOneDelta(change, own[0], workspace);
-        i = end;
         continue;
       }
       Program of_output{.initial = change.golden_sums};
@@ -770,12 +815,11 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
         of_output = ProgramOfOutput(channel, own, workspace);
       }
       RunOutputs(change, of_output, channel, 1, own, workspace);
-      i = end;
     }
   }
   if (!requantization_.real || change.real_lanes == nullptr) return;
   *change.real_lanes |= input.lanes();
-  if (!change.deltas.empty()) *change.real_lanes |= change.valid;
+  if (!change.deltas.empty() || !change.constants.empty()) *change.real_lanes |= change.valid;
 }
 
 }  // namespace steadfast::engine

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "steadfast/engine/operators/operator.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
 
@@ -17,14 +18,17 @@ struct QuadShape {
 };
 
 // A linear layer is a convolution of 1 x 1 windows on an input of one pixel.
-class WeightedSum : public Operator {
+class WeightedSum final : public WeightedOperator {
  public:
+  // in: [channels, h, w] as the window sees it.
+  WeightedSum(const model::ValueShape& in, const model::Window& window, int groups, const OperatorSource& source);
+
   void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace, const BlockOutput& output) const override;
   void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
-  void SetWeights(const model::WeightTensor& weight) override;
+  void SetParameters(const model::QuantizedModel& model, const model::Node& node) override;
   bool Fuse(const model::MaxPool& pool) override;
   void PrepareDifferential() override;
-  bool PrepareSparsePath() override;
+  void PrepareSparsePath() override;
   void DropSparsePath() override { columns_.clear(); }
   void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
                         const BlockOutput& output) const override;
@@ -34,11 +38,7 @@ class WeightedSum : public Operator {
   double ChangedShare(const ChangedValue& input, const KernelCosts& costs) const override;
   bool LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const override;
 
- protected:
-  // in: [channels, h, w] as the window sees it.
-  WeightedSum(const model::ValueShape& in, const model::Window& window, int groups, int weight,
-              const OperatorSource& source);
-
+ private:
   int LevelAt(int64_t output, int64_t source) const {
     return levels_[static_cast<size_t>(output * products_ + source)];
   }
@@ -48,9 +48,9 @@ class WeightedSum : public Operator {
   const InstructionSet set_;
   const int outputs_per_call_;
   const int zero_point_;
-  const model::Requantization requantization_;
+  model::Requantization requantization_;
+  bool any_scale_falls_ = false;  // a fault can make a scale negative: codes then fall where sums grow
 
- private:
   // One way to arrange the products of an output as 4-way taps, with the weights packed for it.
   struct Arrangement {
     QuadShape quad{4, 1};
@@ -115,9 +115,15 @@ class WeightedSum : public Operator {
   void RunOutputOfOneDelta(const BlockChange& change, const WeightDelta& delta, Workspace& workspace) const;
   void RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
                   std::span<const WeightDelta> deltas, Workspace& workspace) const;
-  void StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction, const Kernels& kernels,
-                   uint8_t* rows, float* reals) const;
+  void StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction,
+                   const RequantizeConstants& constants, const Kernels& kernels, uint8_t* rows, float* reals) const;
   RequantizeConstants ConstantsOf(int64_t output) const;
+  // The same under a change.
+  RequantizeConstants ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const;
+  // Takes the sums of `count` outputs from `channel` on into those that are pooled: of each, the one that gives the
+  // larger code.
+  void Pool(int64_t channel, int count, const int32_t* sums, std::span<const ChangedConstants> changed,
+            const Kernels& kernels, int32_t* into) const;
 
   const int64_t products_;  // per output
   const int64_t group_inputs_;

@@ -1,17 +1,21 @@
-// The elements of a channel that lie under each position of a window. Internal to the operators.
+// Windows that slide over rows and columns: convolutions and pooling. Internal to the operators.
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "steadfast/model/quantized_model.h"  // ValueShape, Window
 
-namespace steadfast::engine {
+namespace steadfast::model {
+
+// What a window makes of an input. Throw InputError where it does not fit.
+ValueShape WindowShape(std::string_view where, const ValueShape& input, const Window& window, int64_t channels);
+ValueShape PooledShape(std::string_view where, const ValueShape& input, const Window& window);
 
 // Calls position(elements) for each position of the window, row by row; elements(visit) calls visit(index into the
 // channel) for each element under it that is no padding.
 template <typename Position>
-void ForEachWindow(const model::ValueShape& in, const model::ValueShape& out, const model::Window& window,
-                   const Position& position) {
+void ForEachWindow(const ValueShape& in, const ValueShape& out, const Window& window, const Position& position) {
   for (int64_t oy = 0; oy < out.height; ++oy) {
     for (int64_t ox = 0; ox < out.width; ++ox) {
       position([&](const auto& visit) {
@@ -28,4 +32,4 @@ void ForEachWindow(const model::ValueShape& in, const model::ValueShape& out, co
   }
 }
 
-}  // namespace steadfast::engine
+}  // namespace steadfast::model

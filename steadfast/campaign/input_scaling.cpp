@@ -1,0 +1,86 @@
+#include "steadfast/campaign/input_scaling.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/text.h"  // FormatShortest
+#include "steadfast/model/requantization.h"
+
+namespace steadfast::campaign {
+namespace {
+
+std::string ListText(const std::vector<double>& values) {
+  std::vector<std::string> texts;
+  for (double value : values) texts.push_back(FormatShortest(value));
+  return values.size() == 1 ? texts[0] : fmt::format("[{}]", fmt::join(texts, ","));
+}
+
+double ValueOf(const std::vector<double>& values, int64_t channel, double otherwise) {
+  if (values.empty()) return otherwise;
+  return values[values.size() == 1 ? 0 : static_cast<size_t>(channel)];
+}
+
+}  // namespace
+
+std::string NameOf(const InputScaling& input, const model::QuantizedModel& model) {
+  if (!model.real_input) return "";
+  std::string text = input.scale == 0 ? "pixel/255" : fmt::format("pixel*{}", FormatShortest(input.scale));
+  if (!input.means.empty()) text = fmt::format("({}-{})", text, ListText(input.means));
+  if (!input.deviations.empty()) text = fmt::format("{}/{}", text, ListText(input.deviations));
+  return text;
+}
+
+void CheckFits(const InputScaling& input, const model::QuantizedModel& model, const std::string& name) {
+  if (!model.real_input) {
+    if (input.is_default()) return;
+    throw UsageError(fmt::format(
+        "{} takes raw bytes, which its file says what to make of: --input-scale, --mean and --std do not apply", name));
+  }
+  const int64_t channels = model.value(0).shape.channels;
+  const auto check = [&](const std::vector<double>& values, const char* option) {
+    if (values.size() > 1 && static_cast<int64_t>(values.size()) != channels) {
+      throw UsageError(fmt::format("{}: {} values, and {} takes images of {} channels: give one, or one a channel",
+                                   option, values.size(), name, channels));
+    }
+    for (double value : values) {
+      if (!std::isfinite(value)) throw UsageError(fmt::format("{}: {} is not a number", option, value));
+    }
+  };
+  check(input.means, "--mean");
+  check(input.deviations, "--std");
+  for (double value : input.deviations) {
+    if (!(value > 0)) throw UsageError(fmt::format("--std: {}, expected a positive number", value));
+  }
+  if (input.scale != 0 && !(input.scale > 0 && std::isfinite(input.scale)))
+    throw UsageError(fmt::format("--input-scale: {}, expected a positive number", input.scale));
+}
+
+std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, std::span<const uint8_t> images,
+                                   const InputScaling& input) {
+  std::vector<uint8_t> codes(images.begin(), images.end());
+  if (!model.real_input) return codes;
+  const model::Value& value = model.value(0);
+  const model::Quantization quantization = model::QuantizationOf(*value.coding, {});
+  const int64_t channels = value.shape.channels, pixels = value.shape.height * value.shape.width;
+  std::vector<std::array<uint8_t, 256>> tables(static_cast<size_t>(channels));
+  for (int64_t c = 0; c < channels; ++c) {
+    const auto mean = static_cast<float>(ValueOf(input.means, c, 0.0));
+    const auto deviation = static_cast<float>(ValueOf(input.deviations, c, 1.0));
+    for (int byte = 0; byte < 256; ++byte) {
+      const auto pixel = static_cast<float>(byte);
+      const float scaled = input.scale == 0 ? pixel / 255.0f : pixel * static_cast<float>(input.scale);
+      const float centred = scaled - mean;
+      tables[static_cast<size_t>(c)][static_cast<size_t>(byte)] = model::CodeOf(centred / deviation, quantization);
+    }
+  }
+  for (size_t i = 0; i < codes.size(); ++i) {
+    const auto channel = static_cast<size_t>(static_cast<int64_t>(i) / pixels % channels);
+    codes[i] = tables[channel][codes[i]];
+  }
+  return codes;
+}
+
+}  // namespace steadfast::campaign

@@ -1,0 +1,35 @@
+// Which operators have a fast path.
+#include "steadfast/engine/operators/operator.h"
+#include "steadfast/model/operators/add.h"
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/max_pool.h"
+
+namespace steadfast::engine {
+
+std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const model::Node& node,
+                                       InstructionSet set) {
+  struct FastPath {
+    const model::OperatorDefinition* of;
+    std::unique_ptr<Operator> (*make)(const OperatorSource& source);
+  };
+  static const FastPath paths[] = {{&model::Definition<model::Convolution>(), MakeConvolution},
+                                   {&model::Definition<model::Linear>(), MakeLinear},
+                                   {&model::Definition<model::MaxPool>(), MakeMaxPool},
+                                   {&model::Definition<model::AveragePool>(), MakeAveragePool},
+                                   {&model::Definition<model::Add>(), MakeAdd},
+                                   {&model::Definition<model::Concatenate>(), MakeConcatenate},
+                                   {&model::Definition<model::Flatten>(), MakeFlatten},
+                                   {&model::Definition<model::Elementwise>(), MakeElementwise}};
+  const OperatorSource source{model, node, set};
+  for (const FastPath& path : paths) {
+    if (path.of == &node.operation.definition()) return path.make(source);
+  }
+  return MakeScalarOperator(source);
+}
+
+}  // namespace steadfast::engine

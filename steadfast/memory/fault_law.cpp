@@ -1,0 +1,68 @@
+#include "steadfast/memory/fault_law.h"
+
+#include <fmt/format.h>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/text.h"  // ParseDouble
+
+namespace steadfast::memory {
+namespace {
+
+using Parameters = std::array<double, 2>;
+using Kind = std::optional<FaultKind>;
+
+// A cell that holds 0 becomes 1 with probability `up` of the rate, one that holds 1 becomes 0 with `down`: one number
+// decides for both, so that what a cell would do is drawn before it is known what it holds.
+Kind Asymmetric(const Parameters& factors, double draw) {
+  const bool up = draw < factors[0], down = draw < factors[1];
+  if (up && down) return FaultKind::kFlip;
+  if (up) return FaultKind::kStuckAt1;
+  if (down) return FaultKind::kStuckAt0;
+  return std::nullopt;
+}
+
+}  // namespace
+
+const std::vector<FaultLaw>& FaultLaws() {
+  static const std::vector<FaultLaw> laws = {
+      {"flip", "flip", 0, false, [](const Parameters&, double) -> Kind { return FaultKind::kFlip; }},
+      {"sa0", "sa0", 0, false, [](const Parameters&, double) -> Kind { return FaultKind::kStuckAt0; }},
+      {"sa1", "sa1", 0, false, [](const Parameters&, double) -> Kind { return FaultKind::kStuckAt1; }},
+      {"mixed", "mixed:P1", 1, true,
+       [](const Parameters& p, double draw) -> Kind {
+         return draw < p[0] ? FaultKind::kStuckAt1 : FaultKind::kStuckAt0;
+       }},
+      {"asymmetric", "asymmetric:UP:DOWN", 2, true, Asymmetric}};
+  return laws;
+}
+
+std::string FaultLawSyntax() {
+  std::vector<std::string_view> all;
+  for (const FaultLaw& law : FaultLaws()) all.push_back(law.syntax);
+  return fmt::format("{}", fmt::join(all, ", "));
+}
+
+std::string NameOf(const FaultModel& model) {
+  std::string name(model.law->name);
+  for (int i = 0; i < model.law->parameters; ++i) {
+    name += ':';
+    name += FormatShortest(model.parameters[static_cast<size_t>(i)]);
+  }
+  return name;
+}
+
+FaultModel ParseFaultModel(std::string_view text) {
+  const auto pieces = Split(text, ':');
+  for (const FaultLaw& law : FaultLaws()) {
+    if (law.name != pieces[0] || static_cast<int>(pieces.size()) != law.parameters + 1) continue;
+    FaultModel model{&law};
+    for (int i = 0; i < law.parameters; ++i) {
+      const auto at = static_cast<size_t>(i);
+      model.parameters[at] = ParseDouble(pieces[at + 1], fmt::format("fault {}", law.syntax), 0.0, 1.0);
+    }
+    return model;
+  }
+  throw UsageError(fmt::format("fault: '{}' is not one of {}", text, FaultLawSyntax()));
+}
+
+}  // namespace steadfast::memory

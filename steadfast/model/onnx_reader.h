@@ -1,0 +1,153 @@
+// Recognizes a quantized network in the graph of an ONNX file. Internal to the room: operators/ reads its own forms.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "steadfast/model/onnx_proto.h"
+#include "steadfast/model/quantized_model.h"
+
+namespace steadfast::model {
+
+class OnnxReader {
+ public:
+  OnnxReader(const onnx::ModelProto& proto, const std::string& file);
+  ~OnnxReader();
+
+  QuantizedModel Read();
+
+  // ---- for the forms of operators ----
+
+  const Value& value(int index) const { return model_.value(index); }
+  const Parameter& parameter(int index) const { return model_.parameter(index); }
+  // The value behind an input that must be dequantized codes, or weights behind one that must be dequantized weights.
+  int RealValue(const OnnxNode& node, int input) const;
+  int RealWeights(const OnnxNode& node, int input) const;
+  bool IsRealValue(const OnnxNode& node, int input) const;
+  // The outputs of a weight matrix lie along its second dimension. Throws InputError where that contradicts another use.
+  void PutOutputsLast(const OnnxNode& node, int weight);
+
+  // An operator on dequantized values whose result is yet to be quantized. The node's output without `suffix` names it.
+  void Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix);
+  // The same with weights: `make` gives the operation when all that follows the sum is known. Input 2 may be a bias.
+  void StartWeighted(const OnnxNode& node, std::function<Operation(Weighted)> make, int input, int weight);
+  // An operator that moves codes about, on a dequantized value or on codes: it keeps their coding.
+  void MoveCodes(const OnnxNode& node, Operation operation);
+
+ private:
+  // What a name in the graph stands for.
+  struct Constant {
+    const onnx::TensorProto* tensor;
+  };
+  struct RealInput {};  // the graph's input, before it is quantized
+  struct Codes {
+    int value;
+  };
+  struct Real {
+    int value;
+  };
+  struct WeightLevels {
+    int weight;
+  };
+  struct RealConstant {  // a dequantized bias
+    int parameter;
+    std::vector<int64_t> dims;
+  };
+  struct Consumed {};  // a pending operator that another node has taken up
+  // An operator and what follows it, until it is quantized.
+  struct Pending {
+    std::string name;
+    std::function<Operation(Weighted)> make;
+    std::vector<int> inputs;
+    ValueShape shape;
+    std::optional<Weighted> weighted;
+    bool may_be_real = false;
+    bool relu = false;
+    std::optional<double> threshold;  // of ThresholdedRelu
+    bool clipped = false;
+    std::optional<double> low, high;  // of Clip
+  };
+  using Meaning = std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Consumed>;
+  struct Handler {
+    std::vector<OnnxAttribute> attributes;
+    void (OnnxReader::*read)(const OnnxNode&);
+  };
+  struct FileZeroPoint {
+    int value = 0;
+    bool is_signed = false;
+  };
+
+  static const std::unordered_map<std::string, Handler>& Handlers();
+
+  void ReadTensorMetadata(const std::string& text);
+  int TensorInt(const std::string& tensor, const char* key, int otherwise) const;
+  int LevelMultiplier(const std::string& tensor) const;
+
+  void Define(const std::string& name, Meaning meaning, const std::string& where);
+  void Define(const OnnxNode& node, Meaning meaning) { Define(node.output(), std::move(meaning), node.name()); }
+  const Meaning& Lookup(const OnnxNode& node, int input) const;
+  template <typename T>
+  const T& Expect(const OnnxNode& node, int input, const char* what) const;
+  float Scalar(const OnnxNode& node, int input, const char* what) const;
+
+  void ReadInput();
+  void ReadOutput();
+  void ReadNode(const OnnxNode& node);
+  void ReadConstant(const OnnxNode& node);
+  void ReadIdentity(const OnnxNode& node);
+  void ReadQuantize(const OnnxNode& node);
+  void ReadDequantize(const OnnxNode& node);
+  void ReadMul(const OnnxNode& node);
+  void ReadAdd(const OnnxNode& node);
+  void ReadBatchNormalization(const OnnxNode& node);
+  void ReadRelu(const OnnxNode& node);
+  void ReadThresholdedRelu(const OnnxNode& node);
+  void ReadClip(const OnnxNode& node);
+
+  void CheckQuantizer(const OnnxNode& node) const;
+  FileZeroPoint ZeroPoint(const OnnxNode& node) const;
+  ActivationCoding CodingOf(const OnnxNode& node) const;
+  void QuantizeInput(const OnnxNode& node);
+  void QuantizeAgain(const OnnxNode& node, int value);
+  void DequantizeValue(const OnnxNode& node, int index);
+  void DequantizeBias(const OnnxNode& node, const onnx::TensorProto& tensor);
+  void DequantizeWeights(const OnnxNode& node, const onnx::TensorProto& tensor);
+  void ShiftWeights(const OnnxNode& node, int weight);
+  ActivationCoding WithClip(const OnnxNode& node, const Pending& pending, ActivationCoding coding,
+                            Activation& activation) const;
+
+  // The parameter that a constant is, made when it is first met.
+  int FloatParameterOf(const onnx::TensorProto& tensor, Role role);
+  // A constant of one value a channel, or one for all. `trailing` dimensions of size 1 follow the channel.
+  int PerChannel(const OnnxNode& node, int input, int64_t channels, int trailing, Role role);
+  Pending Take(const OnnxNode& node, int input);
+  // The same, where it must be a weighted sum that no activation function has followed yet.
+  Pending TakeSum(const OnnxNode& node, int input);
+  int Finish(const Pending& pending, const std::string& value_name, std::optional<ActivationCoding> coding,
+             const Activation& activation);
+  ValueShape ShapeOf(const OnnxNode& node, const Operation& operation, const std::vector<int>& inputs) const;
+
+  const onnx::ModelProto& proto_;
+  OnnxSource source_;
+  QuantizedModel model_;
+  std::unique_ptr<nlohmann::json> tensors_;  // the metadata of tensors
+  std::unordered_map<std::string, Meaning> meanings_;
+  std::vector<std::unique_ptr<onnx::TensorProto>> own_tensors_;  // of Constant nodes
+  struct Dequantized {
+    int parameter;
+    std::string scale, zero_point;  // names: a second use must have the same
+  };
+  std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
+  std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
+  std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken
+  bool read_otherwise_before_ = false;
+};
+
+}  // namespace steadfast::model

@@ -1,0 +1,109 @@
+#include "steadfast/model/operators/average_pool.h"
+
+#include <fmt/format.h>
+
+#include "steadfast/base/error.h"
+#include "steadfast/model/onnx_reader.h"
+#include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/operators/windows.h"
+#include "steadfast/model/random_graph.h"
+#include "steadfast/model/requantization.h"
+
+namespace steadfast::model {
+namespace {
+
+ValueShape Shape(const QuantizedModel& model, const Node& node) {
+  const Window& window = node.operation.As<AveragePool>()->window;
+  if (window.dilation_h != 1 || window.dilation_w != 1)
+    throw InputError(fmt::format("{}: average pooling has no dilation", node.name));
+  return PooledShape(node.name, model.value(node.input()).shape, window);
+}
+
+ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  const auto& op = *node.operation.As<AveragePool>();
+  return [in = model.value(node.input()).shape, out = model.value(node.output).shape, window = op.window,
+          zero_point = model.value(node.input()).coding->zero_point,
+          requantization = RequantizationOfMean(model, node, op.elements())](auto inputs, auto codes, auto) {
+    size_t at = 0;
+    for (int64_t c = 0; c < out.channels; ++c) {
+      const auto channel = inputs[0].subspan(static_cast<size_t>(c * in.height * in.width));
+      ForEachWindow(in, out, window, [&](const auto& elements) {
+        int32_t sum = 0;
+        elements([&](int64_t element) { sum += channel[static_cast<size_t>(element)] - zero_point; });
+        codes[at++] = Requantize(sum, requantization, c);
+      });
+    }
+  };
+}
+
+void Write(OnnxWriter& writer, const Node& node) {
+  const Window& window = node.operation.As<AveragePool>()->window;
+  auto* pool = writer.AddNode("AveragePool", {writer.RealName(node.input())}, node.name + ".mean");
+  OnnxWriter::SetInts(pool, "kernel_shape", {window.kernel_h, window.kernel_w});
+  OnnxWriter::SetInts(pool, "strides", {window.stride_h, window.stride_w});
+  OnnxWriter::SetInts(pool, "pads", {window.pad_h, window.pad_w, window.pad_h, window.pad_w});
+  OnnxWriter::SetInt(pool, "count_include_pad", 1);
+  writer.WriteQuantize(node, node.name + ".mean");
+}
+
+void Read(OnnxReader& reader, const OnnxNode& node) {
+  if (!node.Has("kernel_shape")) node.Fail("has no kernel_shape");
+  const Window window = node.WindowOf(1, 1);
+  if ((window.pad_h > 0 || window.pad_w > 0) && node.Int("count_include_pad", 0) != 1)
+    node.Fail("padding must count (count_include_pad = 1)");
+  reader.Start(node, AveragePool{window}, {reader.RealValue(node, 0)}, ".mean");
+}
+
+Window Whole(const ValueShape& shape) {
+  Window window;
+  window.kernel_h = static_cast<int>(shape.height);
+  window.kernel_w = static_cast<int>(shape.width);
+  return window;
+}
+
+void ReadGlobal(OnnxReader& reader, const OnnxNode& node) {
+  const int input = reader.RealValue(node, 0);
+  const ValueShape& shape = reader.value(input).shape;
+  node.SmallInt("height", shape.height);
+  node.SmallInt("width", shape.width);
+  reader.Start(node, AveragePool{Whole(shape)}, {input}, ".mean");
+}
+
+int Sample(RandomGraph& graph, int input) {
+  const Value from = graph.value(input);
+  if (from.shape.flat) return -1;
+  Window window = graph.RandomWindow(from.shape, true);
+  if (graph.Chance(30)) window = Whole(from.shape);
+  window.dilation_h = window.dilation_w = 1;
+  ActivationCoding coding = graph.CodingOfAbout(*from.coding, graph.Real(0.3f, 1.5f), true);
+  if (graph.Chance(30)) coding.scale = from.coding->scale;  // means that lie midway between codes
+  return graph.AddNode(graph.NextName(), {"", AveragePool{window}, {input}, 0, graph.RandomActivation(20)}, coding);
+}
+
+}  // namespace
+
+template <>
+const OperatorDefinition& Definition<AveragePool>() {
+  static const OperatorDefinition definition = {
+      .name = "AveragePool",
+      .is_requantization = true,
+      .output_shape = Shape,
+      .scalar_rule = Rule,
+      .write_onnx = Write,
+      .onnx_forms = {{"AveragePool",
+                      {{"auto_pad"},
+                       {"ceil_mode", 10},
+                       {"count_include_pad", 7},
+                       {"dilations", 19},
+                       {"kernel_shape"},
+                       {"pads"},
+                       {"strides"}},
+                      Read},
+                     {"GlobalAveragePool", {}, ReadGlobal}},
+      .sample = Sample,
+      .sample_weight = 2,
+      .equal = EqualAttributes<AveragePool>};
+  return definition;
+}
+
+}  // namespace steadfast::model

@@ -1,0 +1,23 @@
+// The operators, in the order in which random graphs draw them.
+#include <array>
+
+#include "steadfast/model/operators/add.h"
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/max_pool.h"
+
+namespace steadfast::model {
+
+std::span<const OperatorDefinition* const> AllOperators() {
+  static const std::array operators = {
+      &Definition<Convolution>(), &Definition<MaxPool>(), &Definition<AveragePool>(), &Definition<Add>(),
+      &Definition<Concatenate>(), &Definition<Flatten>(), &Definition<Linear>(),      &Definition<Elementwise>(),
+  };
+  return operators;
+}
+
+}  // namespace steadfast::model

@@ -1,0 +1,152 @@
+#include "steadfast/model/requantization.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace steadfast::model {
+namespace {
+
+const Parameter& Find(const QuantizedModel& model, const ChangedParameters* changed, int index) {
+  if (changed != nullptr) {
+    const auto found = changed->find(index);
+    if (found != changed->end()) return found->second;
+  }
+  return model.parameter(index);
+}
+
+// The values of a constant, floats or int32 with a scale: one an output, or one for all.
+class Constants {
+ public:
+  Constants(const QuantizedModel& model, const ChangedParameters* changed, int index)
+      : parameter_(Find(model, changed, index)),
+        scale_(parameter_.scale < 0 ? nullptr : &Find(model, changed, parameter_.scale)) {}
+  double operator[](int64_t output) const {
+    const int64_t i = parameter_.elements() == 1 ? 0 : output;
+    if (scale_ == nullptr) return double{parameter_.real(i)};
+    const float scale = scale_->real(scale_->elements() == 1 ? 0 : output);
+    return double{static_cast<float>(parameter_.integer(i)) * scale};
+  }
+
+ private:
+  const Parameter& parameter_;
+  const Parameter* scale_;
+};
+
+bool IsPowerOfTwo(double value) {
+  int exponent = 0;
+  return std::frexp(value, &exponent) == 0.5;
+}
+
+void SetCodes(const Node& node, const ActivationCoding& coding, Requantization& requantization) {
+  const Quantization codes = QuantizationOf(coding, node.activation);
+  requantization.lowest = static_cast<float>(codes.lowest - coding.zero_point);
+  requantization.highest = static_cast<float>(codes.highest - coding.zero_point);
+  requantization.zero_point = coding.zero_point;
+  requantization.zero_below = coding.zero_below;
+}
+
+}  // namespace
+
+Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+  const Weighted& weighted = *node.operation.weighted();
+  const int64_t outputs = model.parameter(weighted.weight).outputs();
+  std::vector<double> multiplier(static_cast<size_t>(outputs), 1.0), bias(static_cast<size_t>(outputs), 0.0);
+  for (const AffineStep& step : weighted.steps) {
+    const Constants first(model, changed, step.parameter);
+    if (step.kind == AffineStep::Kind::kNormalize) {
+      const Constants beta(model, changed, step.beta), mean(model, changed, step.mean),
+          variance(model, changed, step.variance);
+      for (int64_t c = 0; c < outputs; ++c) {
+        const auto i = static_cast<size_t>(c);
+        const double factor = first[c] / std::sqrt(variance[c] + step.epsilon);
+        multiplier[i] *= factor;
+        bias[i] = (bias[i] - mean[c]) * factor + beta[c];
+      }
+      continue;
+    }
+    for (int64_t c = 0; c < outputs; ++c) {
+      const auto i = static_cast<size_t>(c);
+      if (step.kind == AffineStep::Kind::kAdd) {
+        bias[i] += first[c];
+      } else {
+        multiplier[i] *= first[c];
+        bias[i] *= first[c];
+      }
+    }
+  }
+  Affine affine;
+  for (double value : multiplier) affine.multiplier.push_back(static_cast<float>(value));
+  for (double value : bias) affine.bias.push_back(static_cast<float>(value));
+  return affine;
+}
+
+Requantization RequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+  const Affine affine = AffineOf(model, node, changed);
+  const Parameter& weight = model.parameter(node.operation.weighted()->weight);
+  const Parameter& scales = Find(model, changed, weight.scale);
+  const Value& input = model.value(node.input());
+  const Value& output = model.value(node.output);
+  const double output_scale = output.coding ? output.coding->scale : 1.0;
+  const auto level_multiplier = static_cast<float>(weight.format.codes.levels.multiplier);
+  Requantization result;
+  for (int64_t c = 0; c < weight.outputs(); ++c) {
+    const auto channel = static_cast<size_t>(c);
+    const double weight_scale = scales.real(scales.elements() == 1 ? 0 : c) / level_multiplier;
+    const double multiplier = affine.multiplier[channel], bias = affine.bias[channel];
+    result.scale.push_back(static_cast<float>(double{input.coding->scale} * weight_scale * multiplier / output_scale));
+    result.offset.push_back(static_cast<float>(bias / output_scale));
+  }
+  result.real = !output.coding.has_value();
+  if (output.coding) SetCodes(node, *output.coding, result);
+  return result;
+}
+
+Requantization RequantizationOfMean(const QuantizedModel& model, const Node& node, int64_t elements) {
+  const ActivationCoding& from = *model.value(node.input()).coding;
+  const Value& output = model.value(node.output);
+  const auto count = static_cast<double>(elements);
+  const auto channels = static_cast<size_t>(output.shape.channels);
+  const double ratio = double{from.scale} / output.coding->scale;
+  const bool meets_ties = IsPowerOfTwo(ratio) && !IsPowerOfTwo(count);
+  Requantization result;
+  result.scale.assign(channels,
+                      static_cast<float>(meets_ties ? ratio : double{from.scale} / count / output.coding->scale));
+  result.offset.assign(channels, 0.0f);
+  if (meets_ties) result.divisor = static_cast<float>(elements);
+  SetCodes(node, *output.coding, result);
+  return result;
+}
+
+float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel) {
+  const float product = static_cast<float>(accumulator) * requantization.scale[static_cast<size_t>(channel)];
+  return product / requantization.divisor + requantization.offset[static_cast<size_t>(channel)];
+}
+
+uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel) {
+  const float rounded = std::rint(RealOf(accumulator, requantization, channel));
+  const float raised = rounded > requantization.lowest ? rounded : requantization.lowest;  // NaN becomes the lowest
+  const float clipped = raised < requantization.highest ? raised : requantization.highest;
+  const int code = static_cast<int>(clipped) + requantization.zero_point;
+  return static_cast<uint8_t>(code < requantization.zero_below ? requantization.lowest_code() : code);
+}
+
+Quantization QuantizationOf(const ActivationCoding& coding, const Activation& activation) {
+  const int lowest = std::max(activation.lowest, activation.relu ? coding.zero_point : 0);
+  return {coding.scale, coding.zero_point, lowest,
+          std::max(lowest, std::min(coding.highest_code(), activation.highest)), coding.zero_below};
+}
+
+uint8_t CodeOf(float real, const Quantization& q) {
+  // Clipping before the conversion keeps it defined for every float.
+  const float rounded = std::rint(real / q.scale);
+  const float raised = rounded > -1024.0f ? rounded : -1024.0f;  // NaN becomes the lowest
+  const float clipped = raised < 1024.0f ? raised : 1024.0f;
+  const int code = std::clamp(static_cast<int>(clipped) + q.zero_point, q.lowest, q.highest);
+  return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
+}
+
+float RealOf(int code, const ActivationCoding& coding) {
+  return static_cast<float>(code - coding.zero_point) * coding.scale;
+}
+
+}  // namespace steadfast::model

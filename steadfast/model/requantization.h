@@ -1,0 +1,63 @@
+// How sums and real values become codes: the rounding rules, and the constants that they take from parameters.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "steadfast/model/quantized_model.h"
+
+namespace steadfast::model {
+
+// Parameters that stand in for those of a model, by index: what changed of it.
+using ChangedParameters = std::map<int, Parameter>;
+
+// What follows a weighted sum, as one multiplication and one addition for each output: the steps of its node worked out
+// in double and rounded to float once. An int32 bias counts as its DequantizeLinear says: float(code) * scale.
+struct Affine {
+  std::vector<float> multiplier;  // [out]
+  std::vector<float> bias;        // [out]
+};
+Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed = nullptr);
+
+// One step of requantization, in the order of ONNX's QuantizeLinear: code = clip(rint(float(acc) * scale[c] +
+// offset[c]), lowest, highest) + zero_point, in IEEE float32, product and sum each rounded, rint to nearest even, the
+// zero point added as an integer; then codes below zero_below become the lowest code. Where the output is real, the
+// value is float(acc) * scale[c] + offset[c]. What is no number (NaN) becomes the lowest code.
+struct Requantization {
+  std::vector<float> scale;   // [out]
+  std::vector<float> offset;  // [out]
+  float divisor = 1;          // of float(acc) * scale[c]; other than 1 of means alone
+  bool real = false;
+  float lowest = 0, highest = 0;  // whole numbers, in steps from the zero point
+  int zero_point = 0;
+  int zero_below = 0;
+  int lowest_code() const { return static_cast<int>(lowest) + zero_point; }
+};
+
+// Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed in
+// double from left to right and rounded to float once (s_out = 1 for real outputs).
+Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
+                                const ChangedParameters* changed = nullptr);
+// Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; where s_in / s_out is a
+// power of two, means can lie midway between two codes, and `elements` stays a divisor, so that they do here too.
+Requantization RequantizationOfMean(const QuantizedModel& model, const Node& node, int64_t elements);
+
+// The code that an accumulator becomes, and its value where the output is real.
+uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
+float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
+
+// What becomes of real values that are no sums of products (Add, Concatenate): code = clip(rint(x / s_out) + zero_point,
+// lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters as
+// float(level) * s_in, rounded; the two of an Add are added in float32, in the order of the inputs.
+struct Quantization {
+  float scale = 1;
+  int zero_point = 0;
+  int lowest = 0, highest = 0;
+  int zero_below = 0;
+};
+Quantization QuantizationOf(const ActivationCoding& coding, const Activation& activation);
+uint8_t CodeOf(float real, const Quantization& quantization);
+float RealOf(int code, const ActivationCoding& coding);
+
+}  // namespace steadfast::model
