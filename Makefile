@@ -8,14 +8,15 @@ BUILD = $(BUILD_DIR_$(PRESET))
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
-.PHONY: help deps configure build test nightly test-aarch64 study bench format format-check lint docs install clean
+.PHONY: help deps configure build programs test nightly test-aarch64 study bench format format-check lint docs install clean
 
 help:
 	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints verdicts, writes a report"
 	@echo "make test     build and run all tests"
 	@echo "make nightly  the engine on 10,000 random graphs, and a larger sample of a sweep, against the reference"
 	@echo "make test-aarch64  the engine's tests, built for 64-bit ARM, under an emulator"
-	@echo "make build    build both programs into build/bin"
+	@echo "make programs build both programs into build/bin"
+	@echo "make build    the same, and the tests"
 	@echo "make deps     install what the build needs from Debian's packages (done by the above where missing)"
 	@echo "make bench    build and run the benchmarks"
 	@echo "make format   format the sources; make format-check only looks"
@@ -43,7 +44,11 @@ nightly: build
 test-aarch64:
 	@tools/test-aarch64
 
-study: build
+# The two programs, without the tests.
+programs: configure
+	@cmake --build --preset $(PRESET) --parallel $(JOBS) --target steadfast steadfast-train
+
+study: programs
 	@build/bin/steadfast study studies/quick.yaml
 
 bench: PRESET = bench

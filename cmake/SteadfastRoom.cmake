@@ -3,13 +3,14 @@
 #   steadfast_room(memory
 #     HEADERS fault_map.h            public headers, installed and verified to compile on their own
 #     SOURCES fault_map.cpp
+#     LIBTORCH                       its sources include LibTorch's headers
 #     USES base model                rooms it may include (docs/architecture.md has the table)
 #     LIBRARIES / PRIVATE_LIBRARIES  libraries from outside
 #     TESTS fault_map_test.cpp       one executable a room: steadfast_memory_test
 #     TEST_USES engine               further rooms the tests need
 #     BENCHMARKS fault_map_bench.cpp)
 function(steadfast_room name)
-  cmake_parse_arguments(room "" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
+  cmake_parse_arguments(room "LIBTORCH" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
   set(target steadfast_${name})
   add_library(${target} STATIC)
   add_library(Steadfast::${name} ALIAS ${target})
@@ -21,12 +22,22 @@ function(steadfast_room name)
   list(TRANSFORM room_USES PREPEND steadfast_)
   target_link_libraries(${target} PUBLIC ${room_USES} ${room_LIBRARIES} PRIVATE ${room_PRIVATE_LIBRARIES} steadfast_flags)
   install(TARGETS ${target} EXPORT SteadfastTargets FILE_SET HEADERS)
+  if(room_LIBTORCH)  # its headers cost more than our sources: few large translation units
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+  else()
+    steadfast_reuse_headers(${target} steadfast_precompiled)
+  endif()
 
   list(TRANSFORM room_TEST_USES PREPEND steadfast_)
   if(STEADFAST_TESTS AND room_TESTS)
     add_executable(${target}_test ${room_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target} ${room_TEST_USES} steadfast_flags
       GTest::gtest_main rapidcheck)
+    if(room_LIBTORCH)
+      set_target_properties(${target}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 3)
+    else()
+      steadfast_reuse_headers(${target}_test steadfast_precompiled_tests)
+    endif()
     gtest_discover_tests(${target}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT ${STEADFAST_TEST_TIMEOUT})
   endif()
   if(STEADFAST_BENCHMARKS AND room_BENCHMARKS)

@@ -8,11 +8,11 @@ namespace {
 
 using torch::Tensor;
 
-constexpr int64_t kBatch = 500;
+constexpr int64_t kImagesAtOnce = 500;
 
-class Meter {
+class OneStepMeter {
  public:
-  Meter(train::Network& network, const train::TrainingData& data, int64_t images) : network_(network), data_(data) {
+  OneStepMeter(train::Network& network, const train::TrainingData& data, int64_t images) : network_(network), data_(data) {
     const auto& training = data.split.training;
     indices_.assign(training.begin(),
                     training.begin() + std::min<int64_t>(images, static_cast<int64_t>(training.size())));
@@ -23,8 +23,8 @@ class Meter {
     const c10::AutoGradMode mode(gradients != nullptr);
     const auto total = static_cast<double>(indices_.size());
     double loss = 0.0;
-    for (size_t first = 0; first < indices_.size(); first += kBatch) {
-      const auto piece = std::span(indices_).subspan(first, std::min<size_t>(kBatch, indices_.size() - first));
+    for (size_t first = 0; first < indices_.size(); first += kImagesAtOnce) {
+      const auto piece = std::span(indices_).subspan(first, std::min<size_t>(kImagesAtOnce, indices_.size() - first));
       const train::Batch batch = train::MakeBatch(data_.images, piece, data_.scale);
       train::Pass pass;
       const Tensor logits = network_.Forward(pass, {batch.images, 0}).tensor;
@@ -70,7 +70,7 @@ double NormOf(const std::vector<Tensor>& tensors) {
 
 OneStepSharpness MeasureOneStepSharpness(train::Network& network, const train::TrainingData& data, int64_t images,
                                          std::span<const double> relative_radii, std::span<const double> radii) {
-  Meter meter(network, data, images);
+  OneStepMeter meter(network, data, images);
   OneStepSharpness result;
   result.images = meter.images();
   std::vector<Tensor> gradients;

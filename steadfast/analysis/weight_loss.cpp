@@ -8,7 +8,7 @@ using torch::Tensor;
 
 namespace {
 
-constexpr int64_t kBatch = 250;
+constexpr int64_t kBatchImages = 250;
 
 Tensor SumOfLosses(const Tensor& logits, const Tensor& labels) {
   namespace F = torch::nn::functional;
@@ -25,10 +25,10 @@ WeightLoss::Value WeightLoss::At(const Tensor& perturbation) const {
   const torch::NoGradGuard no_gradients;
   double loss = 0;
   int64_t correct = 0;
-  for (int64_t first = 0; first < images(); first += kBatch) {
+  for (int64_t first = 0; first < images(); first += kBatchImages) {
     if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
-    const Tensor labels = labels_.slice(0, first, first + kBatch);
-    const Tensor logits = network_.Logits(images_.slice(0, first, first + kBatch), perturbation);
+    const Tensor labels = labels_.slice(0, first, first + kBatchImages);
+    const Tensor logits = network_.Logits(images_.slice(0, first, first + kBatchImages), perturbation);
     loss += SumOfLosses(logits.to(torch::kDouble), labels).item<double>();
     correct += logits.argmax(1).eq(labels).sum().item<int64_t>();
   }
@@ -39,21 +39,21 @@ WeightLoss::Value WeightLoss::At(const Tensor& perturbation) const {
 Tensor WeightLoss::Logits() const {
   const torch::NoGradGuard no_gradients;
   std::vector<Tensor> batches;
-  for (int64_t first = 0; first < images(); first += kBatch) {
+  for (int64_t first = 0; first < images(); first += kBatchImages) {
     if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
-    batches.push_back(network_.Logits(images_.slice(0, first, first + kBatch)));
+    batches.push_back(network_.Logits(images_.slice(0, first, first + kBatchImages)));
   }
   return torch::cat(batches);
 }
 
 WeightLoss::Slope WeightLoss::SlopeAt(const Tensor& perturbation) const {
   Slope slope{0, torch::zeros_like(weights())};
-  for (int64_t first = 0; first < images(); first += kBatch) {
+  for (int64_t first = 0; first < images(); first += kBatchImages) {
     if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
     const Tensor at =
         (perturbation.defined() ? perturbation.detach().clone() : torch::zeros_like(weights())).set_requires_grad(true);
-    const Tensor loss = SumOfLosses(network_.Logits(images_.slice(0, first, first + kBatch), at),
-                                    labels_.slice(0, first, first + kBatch));
+    const Tensor loss = SumOfLosses(network_.Logits(images_.slice(0, first, first + kBatchImages), at),
+                                    labels_.slice(0, first, first + kBatchImages));
     slope.gradient += torch::autograd::grad({loss}, {at})[0];
     slope.loss += loss.item<double>();
   }
@@ -66,11 +66,11 @@ WeightLoss::Slope WeightLoss::SlopeAt(const Tensor& perturbation) const {
 Tensor WeightLoss::HessianTimes(const Tensor& v) const {
   Tensor product = torch::zeros_like(weights());
   const Tensor direction = v.to(network_.dtype());
-  for (int64_t first = 0; first < images(); first += kBatch) {
+  for (int64_t first = 0; first < images(); first += kBatchImages) {
     if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
     const Tensor at = torch::zeros_like(weights()).set_requires_grad(true);
-    const Tensor loss = SumOfLosses(network_.Logits(images_.slice(0, first, first + kBatch), at),
-                                    labels_.slice(0, first, first + kBatch));
+    const Tensor loss = SumOfLosses(network_.Logits(images_.slice(0, first, first + kBatchImages), at),
+                                    labels_.slice(0, first, first + kBatchImages));
     const Tensor gradient = torch::autograd::grad({loss}, {at}, {}, /*retain_graph=*/true, /*create_graph=*/true)[0];
     product += torch::autograd::grad({gradient.dot(direction)}, {at})[0];
   }

@@ -10,7 +10,7 @@
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
-namespace {
+namespace data_command {
 
 struct Options {
   data::DataLocation location;
@@ -65,9 +65,10 @@ void Run(const Options& options) {
         table.Text());
 }
 
-}  // namespace
+}  // namespace data_command
 
 void AddDataCommand(CLI::App& app, Chosen& chosen) {
+  using namespace data_command;
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("data", "Which datasets are here, and how to get the others");
   command

@@ -6,7 +6,7 @@
 #include "steadfast/cli/commands.h"
 
 namespace steadfast::cli {
-namespace {
+namespace help_command {
 
 std::string HelpOf(const CLI::App& command) {
   return command.help("steadfast");
@@ -32,9 +32,10 @@ void PrintMarkdown(const CLI::App& app) {
   }
 }
 
-}  // namespace
+}  // namespace help_command
 
 void AddHelpCommand(CLI::App& app, Chosen& chosen) {
+  using namespace help_command;
   struct Options {
     std::string command;
     bool markdown = false;

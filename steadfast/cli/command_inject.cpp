@@ -12,7 +12,7 @@
 #include "steadfast/report/campaign_report.h"
 
 namespace steadfast::cli {
-namespace {
+namespace inject_command {
 
 struct Options {
   campaign::CampaignSettings settings;
@@ -93,9 +93,10 @@ void Run(Options& options, const Cancellation& cancellation) {
   if (!IsStandardOutput(options.json)) fmt::print("{}", report::ToText(report));
 }
 
-}  // namespace
+}  // namespace inject_command
 
 void AddInjectCommand(CLI::App& app, Chosen& chosen) {
+  using namespace inject_command;
   auto options = std::make_shared<Options>();
   campaign::CampaignSettings& settings = options->settings;
   CLI::App* command =

@@ -10,7 +10,7 @@
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
-namespace {
+namespace inspect_command {
 
 using nlohmann::json;
 
@@ -82,9 +82,10 @@ void Print(const model::ModelFile& file) {
   }
 }
 
-}  // namespace
+}  // namespace inspect_command
 
 void AddInspectCommand(CLI::App& app, Chosen& chosen) {
+  using namespace inspect_command;
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("inspect", "What a model file holds: layers, widths, scales, memory, metadata");

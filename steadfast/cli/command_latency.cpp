@@ -14,7 +14,7 @@
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
-namespace {
+namespace latency_command {
 
 using nlohmann::json;
 
@@ -162,9 +162,10 @@ void Run(const Options& options, const Cancellation& cancellation) {
   store.FinishRun(run);
 }
 
-}  // namespace
+}  // namespace latency_command
 
 void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
+  using namespace latency_command;
   auto options = std::make_shared<Options>();
   options->data.images = 1000;
   CLI::App* command = app.add_subcommand("latency", "Measure what skipping zero activations saves, layer by layer");

@@ -9,7 +9,7 @@
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
-namespace {
+namespace replay_command {
 
 struct Options {
   std::filesystem::path store, model;
@@ -39,9 +39,10 @@ void Run(const Options& options) {
   fmt::print("The trial agrees with the store.\n");
 }
 
-}  // namespace
+}  // namespace replay_command
 
 void AddReplayCommand(CLI::App& app, Chosen& chosen) {
+  using namespace replay_command;
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("replay", "Run one trial of a store again and say whether it agrees");
   command->add_option("store", options->store, "The store")->required()->type_name("STORE");

@@ -13,7 +13,7 @@
 #include "steadfast/report/story.h"
 
 namespace steadfast::cli {
-namespace {
+namespace report_command {
 
 namespace fs = std::filesystem;
 
@@ -62,9 +62,10 @@ void Run(const Options& options, const Cancellation& cancellation) {
   if (!IsStandardOutput(options.json)) fmt::print("{}\n", options.page.string());
 }
 
-}  // namespace
+}  // namespace report_command
 
 void AddReportCommand(CLI::App& app, Chosen& chosen) {
+  using namespace report_command;
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("report", "What stores found: as tables here, or as a page to send to a colleague");

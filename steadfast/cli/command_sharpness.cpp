@@ -10,7 +10,7 @@
 #include "steadfast/study/sharpness_run.h"
 
 namespace steadfast::cli {
-namespace {
+namespace sharpness_command {
 
 namespace fs = std::filesystem;
 
@@ -46,9 +46,10 @@ void Run(Options& options, const Cancellation& cancellation) {
              report::SharpnessTable(result.models, result.rows));
 }
 
-}  // namespace
+}  // namespace sharpness_command
 
 void AddSharpnessCommand(CLI::App& app, Chosen& chosen) {
+  using namespace sharpness_command;
   auto options = std::make_shared<Options>();
   recipe::SharpnessSettings& s = options->run.settings;
   CLI::App* command = app.add_subcommand(

@@ -12,7 +12,7 @@
 #include "steadfast/report/sweep_report.h"
 
 namespace steadfast::cli {
-namespace {
+namespace sweep_command {
 
 struct Options {
   campaign::SweepSettings settings;
@@ -64,9 +64,10 @@ void Run(Options& options, const Cancellation& cancellation) {
   if (!IsStandardOutput(options.json)) fmt::print("{}", report::ToText(report));
 }
 
-}  // namespace
+}  // namespace sweep_command
 
 void AddSweepCommand(CLI::App& app, Chosen& chosen) {
+  using namespace sweep_command;
   auto options = std::make_shared<Options>();
   campaign::SweepSettings& settings = options->settings;
   CLI::App* command =

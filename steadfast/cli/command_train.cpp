@@ -12,7 +12,7 @@
 #include "steadfast/study/train_program.h"
 
 namespace steadfast::cli {
-namespace {
+namespace train_command {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -122,9 +122,10 @@ void Run(Options& options, const Cancellation& cancellation) {
   }
 }
 
-}  // namespace
+}  // namespace train_command
 
 void AddTrainCommand(CLI::App& app, Chosen& chosen) {
+  using namespace train_command;
   auto options = std::make_shared<Options>();
   recipe::Recipe& recipe = options->request.recipe;
   CLI::App* command = app.add_subcommand("train", "Train a quantized network and write it as ONNX");

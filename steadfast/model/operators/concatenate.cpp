@@ -62,7 +62,7 @@ int Sample(RandomGraph& graph, int input) {
   if (graph.Chance(40)) parts.push_back(input);
   const ActivationCoding first = *graph.value(parts[0]).coding;
   const bool same = count == 1 && parts.size() == 1;
-  return graph.AddNode(name, {"", Concatenate{}, parts, 0, same ? Activation{} : graph.RandomActivation(15)},
+  return graph.AddNode(name, {"", Concatenate{}, parts, 0, same ? Activation{.relu = first.zero_below > 0} : graph.RandomActivation(15)},
                        same ? first : graph.CodingOfAbout(first, graph.Real(0.5f, 2.0f), true));
 }
 

@@ -1,0 +1,1 @@
+// Carries the precompiled headers that rooms without LibTorch share (cmake/SteadfastPrecompiled.cmake).
