@@ -234,8 +234,9 @@ class Campaign {
 
   void ClaimSettings(const std::filesystem::path& path) {
     store_->ClaimSettings([&](const json& there) {
+      json agreed = Agreed(path.string(), there);
       for (size_t m = 0; m < files_.size(); ++m) store_->CheckLabel(labels_[m], files_[m].sha256);
-      return Agreed(path.string(), there);
+      return agreed;
     });
   }
 

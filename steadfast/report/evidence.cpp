@@ -21,7 +21,8 @@ class Gatherer {
   void Add(const std::filesystem::path& path) {
     const store::Store store = store::Store::OpenForReading(path);
     Source source{
-        UniqueName(path.stem().string()), path.string(), store.settings(), {}, {}, store.Claims(), store.Runs()};
+        UniqueName(path.stem().string()), path.string(), store.settings(), {}, {}, store.Claims(), store.Runs(),
+        store.StaleTrials()};
     std::map<int64_t, int64_t> ids;  // the store's to ours
     for (ModelRow& model : store.Models()) {
       const int64_t own = model.id;
@@ -160,6 +161,13 @@ std::string KindOf(const store::RunRow& run) {
   if (settings.is_object() && settings.contains("sharpness")) return "sharpness";
   if (settings.is_object() && settings.contains("kind")) return "sweep";
   return run.command.starts_with("latency") ? "latency" : "trials";
+}
+
+std::string Source::StaleRemark() const {
+  if (stale_trials == 0) return "";
+  return fmt::format(
+      "{} trials of an older reading of their model's file are stale and left out: the file was read wrongly then.",
+      stale_trials);
 }
 
 bool Source::Interrupted() const {

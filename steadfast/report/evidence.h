@@ -21,7 +21,10 @@ struct Source {
   std::vector<size_t> trials;   // indices into Evidence::trials
   std::vector<store::ClaimRow> claims;
   std::vector<store::RunRow> runs;
+  int64_t stale_trials = 0;  // of models whose files were read by older rules then: kept, and left out here
 
+  // What is left out, as a sentence, or empty.
+  std::string StaleRemark() const;
   // Whether the last run that injects faults was killed or cancelled, or is still under way.
   bool Interrupted() const;
 };

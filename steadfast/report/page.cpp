@@ -119,6 +119,7 @@ class Page {
       if (source.Interrupted()) {
         body += "<p class=\"note\">The last run on this store has not finished: this is not the whole campaign.</p>\n";
       }
+      if (source.stale_trials > 0) body += "<p class=\"note\">" + Escape(source.StaleRemark()) + "</p>\n";
       body += Draw(AccuracyFigure(evidence_, source)) + FoldedTable(AccuracyTable(evidence_, source), 20) +
               Draw(DifferencesFigure(evidence_, source));
     }

@@ -461,6 +461,7 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
       text += fmt::format("== {}: {}\n\n", Printable(source.name), ExtentOf(evidence, source));
     if (source.Interrupted())
       text += "The last run on this store has not finished: what follows is not the whole campaign.\n\n";
+    if (source.stale_trials > 0) text += source.StaleRemark() + "\n\n";
     for (const Verdict& v : VerdictsOf(source))
       text += fmt::format("Claim {}: {}\n  {}: {}\n", Printable(v.id), Printable(v.statement), Printable(v.verdict),
                           Printable(v.effect));
