@@ -17,8 +17,7 @@ class OneDnnConvolutions {
   OneDnnConvolutions(const model::QuantizedModel& model, int64_t images)
       : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     for (const auto& node : model.nodes) {
-      if (const auto* operation = node.operation.As<model::Convolution>())
-        Add(model, node, *operation, images);
+      if (const auto* operation = node.operation.As<model::Convolution>()) Add(model, node, *operation, images);
     }
   }
 

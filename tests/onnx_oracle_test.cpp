@@ -12,6 +12,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/process.h"
+#include "steadfast/base/text.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/engine/scores.h"
 #include "steadfast/model/onnx_file.h"
@@ -50,8 +51,8 @@ std::string WithCodesAsOutputs(const Case& c) {
       if (value.name != name || !value.coding) continue;  // a pair that changes nothing is no value of ours
       auto* output = proto.mutable_graph()->add_output();
       output->set_name(name);
-      output->mutable_type()->mutable_tensor_type()->set_elem_type(
-          value.coding->is_signed ? onnx::TensorProto::INT8 : onnx::TensorProto::UINT8);
+      output->mutable_type()->mutable_tensor_type()->set_elem_type(value.coding->is_signed ? onnx::TensorProto::INT8
+                                                                                           : onnx::TensorProto::UINT8);
     }
   }
   return proto.SerializeAsString();
@@ -91,10 +92,10 @@ class Oracle {
                       {"out", folder.string()}});
     }
     WriteFileWhole(folder_ / "jobs.json", jobs.dump());
-    const auto result = RunProcess(
-        "/usr/bin/env",
-        {"node", std::string(STEADFAST_SOURCE_DIR) + "/tests/onnxruntime_run.cjs", modules_, (folder_ / "jobs.json").string()},
-        [](std::string_view) {});
+    const auto result = RunProcess("/usr/bin/env",
+                                   {"node", std::string(STEADFAST_SOURCE_DIR) + "/tests/onnxruntime_run.cjs", modules_,
+                                    (folder_ / "jobs.json").string()},
+                                   [](std::string_view) {});
     ASSERT_EQ(result.exit_code, 0) << result.errors;
   }
   fs::path FolderOf(size_t i) const { return folder_ / std::to_string(i); }
@@ -164,7 +165,8 @@ void Compare(const Case& c, const fs::path& folder, Comparison& comparison) {
       ++comparison.differing;
       if (c.exact) {
         ++comparison.exact_differing;
-        EXPECT_LT(comparison.exact_differing, 5) << c.name << " " << node.name << ": " << int{own[i]} << " " << int{other[i]};
+        EXPECT_LT(comparison.exact_differing, 5)
+            << c.name << " " << node.name << ": " << int{own[i]} << " " << int{other[i]};
       }
       if (beside.empty()) {
         for (double step : {1e-4, -1e-4}) {
@@ -197,10 +199,11 @@ void Compare(const Case& c, const fs::path& folder, Comparison& comparison) {
 }
 
 void Print(const char* what, const Comparison& c) {
-  std::printf("%s: %lld files, %lld of %lld codes differ from ONNX Runtime's (%lld far from a tie), %lld of %lld predictions\n",
-              what, static_cast<long long>(c.files), static_cast<long long>(c.differing), static_cast<long long>(c.codes),
-              static_cast<long long>(c.far_from_ties), static_cast<long long>(c.differing_predictions),
-              static_cast<long long>(c.predictions));
+  std::printf(
+      "%s: %lld files, %lld of %lld codes differ from ONNX Runtime's (%lld far from a tie), %lld of %lld predictions\n",
+      what, static_cast<long long>(c.files), static_cast<long long>(c.differing), static_cast<long long>(c.codes),
+      static_cast<long long>(c.far_from_ties), static_cast<long long>(c.differing_predictions),
+      static_cast<long long>(c.predictions));
 }
 
 std::string Modules() {
@@ -212,13 +215,14 @@ bool HasOracle() {
   return fs::exists(fs::path(Modules()) / "onnxruntime-node");
 }
 
-#define SKIP_WITHOUT_ORACLE() \
-  if (!HasOracle())           \
-  GTEST_SKIP() << "no ONNX Runtime in " << Modules() << ": STEADFAST_ORACLE=ON tools/install-dependencies gets it from npm"
+#define SKIP_WITHOUT_ORACLE()                        \
+  if (!HasOracle())                                  \
+  GTEST_SKIP() << "no ONNX Runtime in " << Modules() \
+               << ": STEADFAST_ORACLE=ON tools/install-dependencies gets it from npm"
 
 int64_t CountFrom(const char* variable, int64_t otherwise) {
   const char* text = std::getenv(variable);
-  return text == nullptr ? otherwise : std::max<int64_t>(1, std::atoll(text));
+  return text == nullptr ? otherwise : ParseInt(text, variable, 1, 1'000'000);
 }
 
 // Files that must be refused are, by name; all others are read, whatever their style.

@@ -99,7 +99,8 @@ class Builder {
       if (found != shared_.end()) return found->second;
     }
     const std::string name =
-        AddConstant<float>(Name(what), onnx::TensorProto::FLOAT, one_d_scales_ ? std::vector<int64_t>{1} : std::vector<int64_t>{}, {value});
+        AddConstant<float>(Name(what), onnx::TensorProto::FLOAT,
+                           one_d_scales_ ? std::vector<int64_t>{1} : std::vector<int64_t>{}, {value});
     if (may_share) shared_[value] = name;
     return name;
   }
@@ -151,10 +152,10 @@ class Builder {
     if (coding.zero == 0 && !coding.is_signed && Chance(40)) return coding;  // without one: 0, uint8
     const std::vector<int64_t> dims = one_d_scales_ ? std::vector<int64_t>{1} : std::vector<int64_t>{};
     const std::string name = Name("zero_point");
-    coding.zero_point = coding.is_signed
-                            ? AddConstant<int8_t>(name, onnx::TensorProto::INT8, dims, {static_cast<int8_t>(coding.zero)})
-                            : AddConstant<uint8_t>(name, onnx::TensorProto::UINT8, dims,
-                                                   {static_cast<uint8_t>(coding.zero)});
+    coding.zero_point =
+        coding.is_signed
+            ? AddConstant<int8_t>(name, onnx::TensorProto::INT8, dims, {static_cast<int8_t>(coding.zero)})
+            : AddConstant<uint8_t>(name, onnx::TensorProto::UINT8, dims, {static_cast<uint8_t>(coding.zero)});
     return coding;
   }
   std::vector<std::string> With(const std::string& first, const Coding& coding) {
@@ -217,9 +218,9 @@ class Builder {
     for (int64_t i = 0; i < (per_channel ? outputs : 1); ++i) steps.push_back(ScaleNear(four_bits ? 0.05 : 0.004));
     const std::string weight =
         AddConstant<int8_t>(Name("weight"), four_bits ? kInt4 : onnx::TensorProto::INT8, dims, codes);
-    const std::string scale =
-        per_channel ? AddConstant<float>(Name("weight_scale"), onnx::TensorProto::FLOAT, {outputs}, steps)
-                    : AddFloat("weight_scale", steps[0], true);
+    const std::string scale = per_channel
+                                  ? AddConstant<float>(Name("weight_scale"), onnx::TensorProto::FLOAT, {outputs}, steps)
+                                  : AddFloat("weight_scale", steps[0], true);
     std::vector<std::string> inputs = {weight, scale};
     if (Chance(50)) {
       const std::vector<int64_t> shape = per_channel     ? std::vector<int64_t>{outputs}
@@ -230,8 +231,7 @@ class Builder {
     }
     const std::string real = Name("weight_real");
     auto* node = Add("DequantizeLinear", inputs, real);
-    if (per_channel)
-      SetInt(node, "axis", Chance(30) ? output_axis - static_cast<int64_t>(dims.size()) : output_axis);
+    if (per_channel) SetInt(node, "axis", Chance(30) ? output_axis - static_cast<int64_t>(dims.size()) : output_axis);
     weight_step_ = steps[0];
     spread = std::sqrt(static_cast<double>(elements / outputs)) * largest * 0.6 * steps[0] * 100 * coding_.step;
     return real;
@@ -273,8 +273,9 @@ class Builder {
         SetFloat(node, "min", 0.0f);
         SetFloat(node, "max", high);
       } else {
-        Add("Clip", {current, AddConstant<float>(Name("low"), onnx::TensorProto::FLOAT, {}, {0.0f}),
-                     AddConstant<float>(Name("high"), onnx::TensorProto::FLOAT, {}, {high})},
+        Add("Clip",
+            {current, AddConstant<float>(Name("low"), onnx::TensorProto::FLOAT, {}, {0.0f}),
+             AddConstant<float>(Name("high"), onnx::TensorProto::FLOAT, {}, {high})},
             next);
       }
       current = next;
@@ -404,9 +405,9 @@ class Builder {
   }
 
   void AddFunction() {
-    static constexpr std::pair<const char*, int> kFunctions[] = {{"Relu", 1},      {"LeakyRelu", 1}, {"Sigmoid", 1},
-                                                                 {"Tanh", 1},      {"HardSigmoid", 1},
-                                                                 {"HardSwish", 14}, {"Gelu", 20}};
+    static constexpr std::pair<const char*, int> kFunctions[] = {{"Relu", 1}, {"LeakyRelu", 1},   {"Sigmoid", 1},
+                                                                 {"Tanh", 1}, {"HardSigmoid", 1}, {"HardSwish", 14},
+                                                                 {"Gelu", 20}};
     const auto [type, first_opset] = kFunctions[Between(0, std::size(kFunctions) - 1)];
     if (styled_.opset < first_opset) return;
     const std::string_view name = type;
@@ -423,9 +424,9 @@ class Builder {
     double spread = 0;
     const int64_t kind = Between(1, 3);
     const bool outputs_first = kind == 1;
-    const std::string weights = AddWeights(
-        outputs_first ? std::vector{outputs, channels_} : std::vector{channels_, outputs}, outputs, outputs_first ? 0 : 1,
-        spread);
+    const std::string weights =
+        AddWeights(outputs_first ? std::vector{outputs, channels_} : std::vector{channels_, outputs}, outputs,
+                   outputs_first ? 0 : 1, spread);
     std::vector<std::string> inputs = {real_, weights};
     const bool bias = Chance(60) || (kind < 3 && styled_.opset < 11);  // Gemm had to have one
     if (kind < 3) {

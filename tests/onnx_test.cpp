@@ -3,7 +3,6 @@
 #include <onnx/checker.h>
 #include <onnx/onnx_pb.h>
 
-
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/model/random_model.h"
 

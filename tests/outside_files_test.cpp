@@ -1,5 +1,5 @@
-// Other people's kinds of files, made after public reports (tests/outside/README.md names them), and files and stores of
-// earlier versions: the right values are ONNX Runtime's with optimizations off, or by hand.
+// Other people's kinds of files, made after public reports (tests/outside/README.md names them), and files and stores
+// of earlier versions: the right values are ONNX Runtime's with optimizations off, or by hand.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -69,8 +69,7 @@ TEST_F(OutsideFiles, TiesWithAnOddZeroPoint) {
 
 TEST_F(OutsideFiles, AFaultsIndexIsTheFilesOwn) {
   WriteFileWhole(Path("l.csv"), "trial,tensor,index,bit,kind\n0,fc.weight,5,7,flip\n");
-  const Answer answer =
-      InjectOnce(Model("fault-index-transposed"), {"--images", "500", "--fault-list", Path("l.csv")});
+  const Answer answer = InjectOnce(Model("fault-index-transposed"), {"--images", "500", "--fault-list", Path("l.csv")});
   EXPECT_EQ(answer.correct, 405);
   EXPECT_NEAR(answer.margin, 2.6879, 1e-4);
 }
@@ -95,8 +94,9 @@ TEST_F(OutsideFiles, FloatInput) {
 
 TEST_F(OutsideFiles, WhatBytesBecomeIsKept) {
   const auto inject = [&](Arguments more) {
-    Arguments arguments = {"inject",  Model("float-input"), "--dataset", "fashion-mnist", "--images", "64",
-                           "--rate",  "1e-3",               "--trials",  "2",             "--store",  Path("s.sqlite")};
+    Arguments arguments = {
+        "inject", Model("float-input"), "--dataset", "fashion-mnist", "--images",      "64", "--rate",
+        "1e-3",   "--trials",           "2",         "--store",       Path("s.sqlite")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return RunSteadfast(arguments);
   };
@@ -242,8 +242,8 @@ TEST_F(OutsideFiles, NamesWithCommas) {
   const std::string list = ReadTextFile(Path("f.csv"));
   EXPECT_NE(list.find("\"" + layer), std::string::npos) << "quoted";
   const auto by_list = [&](const std::string& file) {
-    return RunSteadfast({"inject", model, "--dataset", "fashion-mnist", "--images", "64", "--fault-list", file, "--store",
-                         file + ".sqlite"});
+    return RunSteadfast({"inject", model, "--dataset", "fashion-mnist", "--images", "64", "--fault-list", file,
+                         "--store", file + ".sqlite"});
   };
   EXPECT_EQ(by_list(Path("f.csv")).exit_code, 0);
   // As other tools, and we before, wrote it.
@@ -263,8 +263,7 @@ TEST_F(OutsideFiles, ImagesOfAnotherShapeAreRefused) {
     model.values = {{"input", shape, bytes}};
     if (!shape.flat) model.values.push_back({"flat", {784, 1, 1, true}, bytes});
     model.values.push_back({"logits", {10, 1, 1, true}, std::nullopt});
-    const int weight =
-        model::AddWeights(model, "w", {10, 784}, {.bits = 4}, {0.1f}, std::vector<int16_t>(7840, 1));
+    const int weight = model::AddWeights(model, "w", {10, 784}, {.bits = 4}, {0.1f}, std::vector<int16_t>(7840, 1));
     if (!shape.flat) model.nodes.push_back({"flatten", model::Flatten{}, {0}, 1});
     model.output = shape.flat ? 1 : 2;
     model.nodes.push_back({"fc", model::Linear{{weight, {}}}, {model.output - 1}, model.output});
@@ -294,9 +293,10 @@ TEST_F(OutsideFiles, ADecimalCommaIsRemarkedOn) {
 TEST_F(OutsideFiles, AStoreOfSchemaThreeIsResumedWithTheSameIds) {
   fs::copy(kEarlier / "schema3.sqlite", folder_ / "s.sqlite");
   fs::copy(kEarlier / "lenet5.onnx", folder_ / "lenet5.onnx");
-  const Arguments inject = {"inject",  Path("lenet5.onnx"),   "--images", "64", "--trials", "3",
-                            "--rate",  "1e-3,1e-2",           "--fault",  "flip,mixed:0.5",
-                            "--seed",  "3",                   "--store",  Path("s.sqlite"), "--csv", Path("t.csv")};
+  const Arguments inject = {
+      "inject",    Path("lenet5.onnx"), "--images",       "64",     "--trials", "3",       "--rate",
+      "1e-3,1e-2", "--fault",           "flip,mixed:0.5", "--seed", "3",        "--store", Path("s.sqlite"),
+      "--csv",     Path("t.csv")};
   const Outcome resumed = RunSteadfast(inject);
   ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
   EXPECT_NE(resumed.errors.find("12 of 12 trials were already in"), std::string::npos) << resumed.errors;
@@ -311,8 +311,8 @@ TEST_F(OutsideFiles, AStoreOfSchemaThreeIsResumedWithTheSameIds) {
   EXPECT_EQ(ReadTextFile(Path("new.csv")), ReadTextFile(kEarlier / "schema3.csv"));
   const store::Store store = store::Store::OpenForReading(Path("s.sqlite"));
   EXPECT_EQ(store.Conditions().at(store.Trials().at(0).condition).at("seed"), 3);
-  EXPECT_EQ(RunSteadfast({"replay", Path("s.sqlite"), store.Trials().at(5).id, "--model", Path("lenet5.onnx")}).exit_code,
-            0);
+  EXPECT_EQ(
+      RunSteadfast({"replay", Path("s.sqlite"), store.Trials().at(5).id, "--model", Path("lenet5.onnx")}).exit_code, 0);
   // Its sweep is complete.
   const Outcome sweep = RunSteadfast(
       {"sweep", Path("lenet5.onnx"), "--images", "64", "--layer", "conv1,fc3", "--store", Path("s.sqlite")});
@@ -345,8 +345,7 @@ TEST_F(OutsideFiles, TrialsOfAModelThatWasReadWronglyAreStale) {
   for (const auto& trial : store.Trials()) {
     for (const auto& stale : old) EXPECT_NE(trial.id, stale.id);
   }
-  const Outcome replay =
-      RunSteadfast({"replay", Path("s.sqlite"), old[0].id, "--model", Path("clip-attributes.onnx")});
+  const Outcome replay = RunSteadfast({"replay", Path("s.sqlite"), old[0].id, "--model", Path("clip-attributes.onnx")});
   EXPECT_EQ(replay.exit_code, 1);
   EXPECT_NE(replay.errors.find("is stale: it was computed by reading 1"), std::string::npos) << replay.errors;
   EXPECT_NE(RunSteadfast({"report", Path("s.sqlite")}).output.find("3 trials of an older reading"), std::string::npos);
@@ -368,7 +367,8 @@ TEST_F(OutsideFiles, BiasesFail) {
               0);
     std::vector<std::string> faults;
     for (const auto& row : ParseCsv(ReadTextFile(csv), csv)) {
-      if (row.fields.at(1).ends_with(".weight")) faults.push_back(row.fields.at(1) + row.fields.at(2) + row.fields.at(3));
+      if (row.fields.at(1).ends_with(".weight"))
+        faults.push_back(row.fields.at(1) + row.fields.at(2) + row.fields.at(3));
     }
     return faults;
   };
@@ -378,8 +378,11 @@ TEST_F(OutsideFiles, BiasesFail) {
 
 TEST_F(OutsideFiles, AsymmetricFaults) {
   const std::string model = MakeModel("m.onnx", 3);
-  const auto correct = [&](const char* fault) { return InjectOnce(model, {"--images", "64", "--trials", "1", "--rate", "1e-2", "--fault", fault}); };
-  const Answer both = correct("asymmetric:1:1"), flip = correct("flip"), up = correct("asymmetric:1:0"), sa1 = correct("sa1");
+  const auto correct = [&](const char* fault) {
+    return InjectOnce(model, {"--images", "64", "--trials", "1", "--rate", "1e-2", "--fault", fault});
+  };
+  const Answer both = correct("asymmetric:1:1"), flip = correct("flip"), up = correct("asymmetric:1:0"),
+               sa1 = correct("sa1");
   EXPECT_EQ(both.margin, flip.margin);
   EXPECT_EQ(up.margin, sa1.margin);
   EXPECT_EQ(RunSteadfast({"inject", model, "--fault", "asymmetric:2:0", "--store", Path("x.sqlite")}).exit_code, 2);

@@ -130,10 +130,10 @@ TEST_F(TrainProgram, SharpnessResumesModelByModelAndChangesNothing) {
   std::vector<std::string> models;
   for (const char* seed : {"0", "1", "2"}) {
     models.push_back((folder_ / (std::string("m") + seed + ".onnx")).string());
-    ASSERT_EQ(
-        RunSteadfast({"train", "lenet5", "--train-images", "1000", "--epochs", "2", "--seed", seed, "-o", models.back()})
-            .exit_code,
-        0);
+    ASSERT_EQ(RunSteadfast(
+                  {"train", "lenet5", "--train-images", "1000", "--epochs", "2", "--seed", seed, "-o", models.back()})
+                  .exit_code,
+              0);
   }
   // All at once, two side by side.
   const std::string whole = (folder_ / "whole.sqlite").string(), parts = (folder_ / "parts.sqlite").string();

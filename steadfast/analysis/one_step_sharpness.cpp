@@ -12,7 +12,8 @@ constexpr int64_t kImagesAtOnce = 500;
 
 class OneStepMeter {
  public:
-  OneStepMeter(train::Network& network, const train::TrainingData& data, int64_t images) : network_(network), data_(data) {
+  OneStepMeter(train::Network& network, const train::TrainingData& data, int64_t images)
+      : network_(network), data_(data) {
     const auto& training = data.split.training;
     indices_.assign(training.begin(),
                     training.begin() + std::min<int64_t>(images, static_cast<int64_t>(training.size())));

@@ -83,7 +83,8 @@ void HoldToEngine(const std::string& name, const WeightLoss& loss, const Tensor&
     }
     const auto place = static_cast<size_t>(i);
     const int64_t prediction = std::max_element(own, own + classes) - own;
-    const double margin = own[label] - best_other, engines = static_cast<double>(view.golden.margins[place]) * kScoreUnit;
+    const double margin = own[label] - best_other,
+                 engines = static_cast<double>(view.golden.margins[place]) * kScoreUnit;
     if (prediction == view.golden.predictions[place] && std::abs(margin - engines) <= kSameMargin * largest) continue;
     throw Error(fmt::format(
         "{}: LibTorch and the engine disagree on training image {} (class {} and margin {:.6f} there, {} and {:.6f} "
@@ -103,8 +104,7 @@ Estimate FaultSharpness(const model::QuantizedModel& model, const EngineView& vi
   for (int64_t trial = 0; trial < settings.fault_trials; ++trial) {
     const auto faults =
         memory::SampleFaults(key, static_cast<uint64_t>(trial), image.sampled_arrays(), rate, memory::FaultModel{});
-    const engine::Scores scores =
-        campaign::Evaluate(faults, image, evaluator, view.golden, cancellation).scores;
+    const engine::Scores scores = campaign::Evaluate(faults, image, evaluator, view.golden, cancellation).scores;
     increases.push_back(static_cast<double>(scores.loss_sum - view.golden.scores.loss_sum) * kScoreUnit /
                         static_cast<double>(scores.images));
   }

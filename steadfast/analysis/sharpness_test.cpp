@@ -7,8 +7,8 @@
 #include <map>
 #include <numeric>
 
-#include "steadfast/model/operators/linear.h"
 #include "steadfast/base/error.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::analysis {

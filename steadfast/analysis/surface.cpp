@@ -1,7 +1,7 @@
 #include "steadfast/analysis/surface.h"
 
-#include <bit>
 #include <fmt/format.h>
+#include <bit>
 
 #include "steadfast/analysis/spectrum.h"  // NormalVector
 #include "steadfast/base/error.h"

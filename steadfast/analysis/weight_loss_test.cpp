@@ -4,11 +4,11 @@
 
 #include <Eigen/Eigenvalues>
 
-#include "steadfast/model/operators/linear.h"
-#include "steadfast/model/requantization.h"
 #include "steadfast/analysis/spectrum.h"
 #include "steadfast/engine/evaluator.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/model/random_model.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::analysis {
 namespace {
@@ -31,8 +31,8 @@ model::QuantizedModel TinyNetwork() {
     for (int i = 0; i < n; ++i) result.push_back(static_cast<int16_t>((i * step + 3) % 15 - 7));
     return result;
   };
-  const int a = model::AddWeights(model, "a.weight", {kHidden, kInputs}, {.bits = 4}, {0.08f},
-                                  codes(kHidden * kInputs, 11));
+  const int a =
+      model::AddWeights(model, "a.weight", {kHidden, kInputs}, {.bits = 4}, {0.08f}, codes(kHidden * kInputs, 11));
   const int b = model::AddWeights(model, "b.weight", {kClasses, kHidden}, {.bits = 4}, {0.1f, 0.2f, 0.15f},
                                   codes(kClasses * kHidden, 4));
   const model::Linear first{model::AddAffine(model, "a", a, {}, {0.1f, 0.2f, 0.0f, 0.3f, 0.1f})};

@@ -119,7 +119,8 @@ std::vector<std::string> SplitNames(std::string_view text, const std::vector<std
     size_t last = pieces.size();
     std::string name;
     for (; last > first; --last) {
-      name = fmt::format("{}", fmt::join(pieces.begin() + static_cast<long>(first), pieces.begin() + static_cast<long>(last), ","));
+      name = fmt::format(
+          "{}", fmt::join(pieces.begin() + static_cast<long>(first), pieces.begin() + static_cast<long>(last), ","));
       if (std::find(known.begin(), known.end(), name) != known.end()) break;
     }
     if (last == first) name = pieces[last++];

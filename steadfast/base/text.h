@@ -15,9 +15,9 @@ int64_t ParseInt(std::string_view text, std::string_view what, int64_t low, int6
 // The pieces between separators; "" gives one empty piece.
 std::vector<std::string> Split(std::string_view text, char separator);
 
-// A field of a CSV row by RFC 4180: quoted where it must be. And the rows of such a file: `line` is that on which the row
-// starts; fields that were not quoted are as they stand. Throws InputError, naming file and line, for a quote that is not
-// closed, or text behind one.
+// A field of a CSV row by RFC 4180: quoted where it must be. And the rows of such a file: `line` is that on which the
+// row starts; fields that were not quoted are as they stand. Throws InputError, naming file and line, for a quote that
+// is not closed, or text behind one.
 std::string CsvField(const std::string& text);
 struct CsvRow {
   int line;
@@ -25,8 +25,8 @@ struct CsvRow {
 };
 std::vector<CsvRow> ParseCsv(std::string_view text, const std::string& name);
 
-// `text` split at commas into names of `known`: an exact name, unquoted, always wins over any splitting. Pieces that are
-// none of them stay as they are.
+// `text` split at commas into names of `known`: an exact name, unquoted, always wins over any splitting. Pieces that
+// are none of them stay as they are.
 std::vector<std::string> SplitNames(std::string_view text, const std::vector<std::string>& known);
 
 // Shortest decimal text that reads back as the same double: 0.001, 1e-05.

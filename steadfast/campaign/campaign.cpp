@@ -131,8 +131,8 @@ class Campaign {
     if (settings_.fault_list.empty()) return;
     list_csv_ = ReadTextFile(settings_.fault_list);
     list_name_ = "list:" + Sha256(list_csv_).substr(0, 12);
-    list_ = memory::FaultListsFromCsv(list_csv_, ImageOf(files_[0], settings_.encodings[0]),
-                                      settings_.fault_list.string());
+    list_ =
+        memory::FaultListsFromCsv(list_csv_, ImageOf(files_[0], settings_.encodings[0]), settings_.fault_list.string());
     if (list_->empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
     for (size_t m = 1; m < files_.size(); ++m) {  // the list must mean the same for every model
       memory::FaultListsFromCsv(list_csv_, ImageOf(files_[m], settings_.encodings[0]), settings_.fault_list.string());
@@ -152,16 +152,16 @@ class Campaign {
       trials = list_->size();
     }
     json settings = {{"models", models},
-            {"faults", AsObject(faults)},
-            {"rates", AsObject(rates)},
-            {"encodings", AsObject(NamesOf(settings_.encodings))},
-            {"trials", trials},
-            {"seed", settings_.seed},
-            {"word_bits", settings_.word_bits},
-            {"images", data_.images.size()},
-            {"dataset", {{"name", data_.dataset}, {"test_sha256", data_.sha256}}},
-            {"sampler_version", memory::kSamplerVersion},
-            {"arithmetic", store::kArithmetic}};
+                     {"faults", AsObject(faults)},
+                     {"rates", AsObject(rates)},
+                     {"encodings", AsObject(NamesOf(settings_.encodings))},
+                     {"trials", trials},
+                     {"seed", settings_.seed},
+                     {"word_bits", settings_.word_bits},
+                     {"images", data_.images.size()},
+                     {"dataset", {{"name", data_.dataset}, {"test_sha256", data_.sha256}}},
+                     {"sampler_version", memory::kSamplerVersion},
+                     {"arithmetic", store::kArithmetic}};
     // What is as it always was stays unsaid, so that earlier stores are of the same settings.
     for (size_t m = 0; m < files_.size(); ++m) {
       if (files_[m].model.reading > 1) settings["readings"][labels_[m]] = files_[m].model.reading;
@@ -222,12 +222,14 @@ class Campaign {
     const bool grows = OnlyGrows(there, here);
     if (grows && Merged(there, here) == there) return there;  // it holds all that is asked for, and more
     if (grows && (settings_.extend || OnlyReadingsGrow(there, here))) return Merged(there, here);
-    std::string advice = grows ? "Add --extend to add to it, or name another store."
-                               : "Name another store, or move this one aside. (Two files of one name are told apart only "
-                                 "where they are given in one command.)";
+    std::string advice = grows
+                             ? "Add --extend to add to it, or name another store."
+                             : "Name another store, or move this one aside. (Two files of one name are told apart only "
+                               "where they are given in one command.)";
     if (!store_->HasTrials())
-      advice += " It holds no trials yet: another program has just begun it, or was stopped at once; in that case it "
-                "may be deleted.";
+      advice +=
+          " It holds no trials yet: another program has just begun it, or was stopped at once; in that case it "
+          "may be deleted.";
     throw InputError(fmt::format("{}: this store belongs to other settings:\n  {}\n{}", path,
                                  fmt::join(differences, "\n  "), advice));
   }
@@ -423,8 +425,8 @@ TrialContext ContextOfStored(const store::Store& store, const TrialRow& trial, c
   const auto found = conditions.find(trial.condition);
   const json settings = store.settings();
   const json condition = found != conditions.end() ? found->second : settings;
-  const json data = condition.contains("data_sha256") ? condition.at("data_sha256")
-                                                      : settings.at("dataset").at("test_sha256");
+  const json data =
+      condition.contains("data_sha256") ? condition.at("data_sha256") : settings.at("dataset").at("test_sha256");
   return {.model_sha256 = model_sha256,
           .data_sha256 = data.get<std::string>(),
           .seed = condition.at("seed").get<uint64_t>(),
@@ -454,15 +456,17 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
   TrialContext context = ContextOfStored(store, *stored, file.sha256);
   if (context.reading != file.model.reading) {
     throw InputError(fmt::format(
-        "{}: trial {} is stale: it was computed by reading {} of {}, and this version reads the file by rules of reading "
+        "{}: trial {} is stale: it was computed by reading {} of {}, and this version reads the file by rules of "
+        "reading "
         "{}, which mend what was read wrongly (docs/formats.md); run the campaign again to have its trials anew",
         store_path.string(), id, context.reading, file.path.string(), file.model.reading));
   }
   const std::string input = NameOf(choice.input, file.model);
   if (input != context.input) {
-    throw UsageError(fmt::format("trial {} was computed on images that enter as {}, and these would enter as {}; give the "
-                                 "same --input-scale, --mean and --std",
-                                 id, context.input, input));
+    throw UsageError(
+        fmt::format("trial {} was computed on images that enter as {}, and these would enter as {}; give the "
+                    "same --input-scale, --mean and --std",
+                    id, context.input, input));
   }
   DataChoice data_choice = choice;
   data_choice.images = context.images;

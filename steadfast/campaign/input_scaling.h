@@ -13,8 +13,8 @@ namespace steadfast::campaign {
 // A byte becomes byte / 255, or byte * scale where that is given; then (x - mean) / deviation, by channel, where those
 // are. All in float32, each operation rounded.
 struct InputScaling {
-  double scale = 0;                           // 0: 1 / 255, by division
-  std::vector<double> means, deviations;      // one a channel, or one for all; empty: 0 and 1
+  double scale = 0;                       // 0: 1 / 255, by division
+  std::vector<double> means, deviations;  // one a channel, or one for all; empty: 0 and 1
   bool is_default() const { return scale == 0 && means.empty() && deviations.empty(); }
   bool operator==(const InputScaling&) const = default;
 };

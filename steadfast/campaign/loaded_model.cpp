@@ -80,8 +80,9 @@ std::vector<store::EpochRow> EpochsOf(const model::QuantizedModel& model) {
 void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
   const model::ValueShape& takes = file.model.value(0).shape;
   const data::ImageShape& has = data.images.shape;
-  const bool fits = takes.flat ? takes.elements() == has.pixels()
-                               : takes.channels == has.channels && takes.height == has.height && takes.width == has.width;
+  const bool fits = takes.flat
+                        ? takes.elements() == has.pixels()
+                        : takes.channels == has.channels && takes.height == has.height && takes.width == has.width;
   if (fits) return;
   throw InputError(fmt::format(
       "{}: takes images of {}, and those of {} are {} (channels x rows x columns); choose others with --dataset",
@@ -116,9 +117,9 @@ TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
   CheckImagesFit(file, data);
   CheckFits(choice.input, file.model, file.path.string());
   if (file.model.real_input && choice.input.is_default() && choice.on_note) {
-    choice.on_note(fmt::format(
-        "{} takes real numbers: bytes enter as pixel/255; --input-scale, --mean and --std say otherwise",
-        file.path.string()));
+    choice.on_note(
+        fmt::format("{} takes real numbers: bytes enter as pixel/255; --input-scale, --mean and --std say otherwise",
+                    file.path.string()));
   }
   if (choice.images > 0 && choice.images < data.images.size()) {
     data.images.labels.resize(static_cast<size_t>(choice.images));

@@ -19,8 +19,8 @@ namespace steadfast::campaign {
 struct DataChoice {
   std::string dataset;
   data::DataLocation location;
-  int64_t images = 0;  // the first so many; 0: all
-  InputScaling input;  // of models that take real numbers
+  int64_t images = 0;                                    // the first so many; 0: all
+  InputScaling input;                                    // of models that take real numbers
   std::function<void(const std::string&)> on_note = {};  // gets what was assumed, in words
 };
 

@@ -58,7 +58,7 @@ int64_t PairsOf(int64_t cells) {
 
 // Faults of an array that are evaluated together: those of some of its outputs, or of some of its words.
 struct Part {
-  int array;      // place in the memory image
+  int array;             // place in the memory image
   int64_t first, count;  // faults
   bool by_look_up;
 };

@@ -9,10 +9,11 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/base/text.h"  // ParseInt
 #include "steadfast/engine/reference.h"
 #include "steadfast/memory/fault_map.h"
-#include "steadfast/model/onnx_file.h"
 #include "steadfast/model/inspect.h"  // MemoryBits
+#include "steadfast/model/onnx_file.h"
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::campaign {
@@ -163,7 +164,9 @@ TEST_F(SweepTest, EqualsTheReferenceOnEveryPairInAWord) {
 TEST_F(SweepTest, EqualsTheReferenceOnASampleOfLeNet5) {
   // 6 images, or $STEADFAST_SWEEP_IMAGES (make nightly).
   const char* images = std::getenv("STEADFAST_SWEEP_IMAGES");
-  SweepSettings settings = Prepare(model::RandomLeNet5(4, 4, 21), images == nullptr ? 6 : std::atoi(images));
+  SweepSettings settings =
+      Prepare(model::RandomLeNet5(4, 4, 21),
+              images == nullptr ? 6 : static_cast<int>(ParseInt(images, "STEADFAST_SWEEP_IMAGES", 1, 10000)));
   const SweepResult result = RunSweep(settings, {});
   std::mt19937_64 random(5);
   std::map<std::string, std::vector<const store::SweepPart*>> by_tensor;

@@ -30,8 +30,8 @@ struct TrialContext {
   uint64_t seed = 0;
   int word_bits = 32;
   int64_t images = 0;
-  int64_t reading = 1;           // of the model file
-  std::string input;             // what bytes become, of a model that takes real numbers; else empty
+  int64_t reading = 1;            // of the model file
+  std::string input;              // what bytes become, of a model that takes real numbers; else empty
   std::string where = "weights";  // which parameters can fail
 };
 

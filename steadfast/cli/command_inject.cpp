@@ -27,8 +27,8 @@ void WarnOfDecimalComma(const std::string& rates) {
   for (size_t i = 0; i + 1 < items.size(); ++i) {
     const std::string& next = items[i + 1];
     if (items[i] != "0" || next.empty() || next.find_first_not_of("0123456789") != std::string::npos) continue;
-    fmt::print(stderr, "--rate {}: these are two rates, 0 and {}; if 0.{} is meant, write it with a point\n", rates, next,
-               next);
+    fmt::print(stderr, "--rate {}: these are two rates, 0 and {}; if 0.{} is meant, write it with a point\n", rates,
+               next, next);
   }
 }
 
@@ -52,10 +52,10 @@ void ExportFaults(const Options& options) {
         "--export-faults: give one --fault and one --rate; a list holds the faults of one cell of the grid");
   const auto lists = campaign::FaultListsOf(options.settings, options.settings.faults[0], options.settings.rates[0]);
   const model::ModelFile file = model::ReadModelFile(options.settings.models[0]);
-  WriteFileWhole(options.export_faults,
-                 memory::ToCsv(lists, memory::MemoryImage(
-                                          file.model, {options.settings.encodings[0], options.settings.word_bits},
-                                          options.settings.where)));
+  WriteFileWhole(
+      options.export_faults,
+      memory::ToCsv(lists, memory::MemoryImage(file.model, {options.settings.encodings[0], options.settings.word_bits},
+                                               options.settings.where)));
   fmt::print(stderr, "Fault list of {} trials: {}\n", lists.size(), options.export_faults.string());
 }
 
@@ -107,10 +107,11 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--store", options->store, "SQLite file that keeps every trial; the same command resumes from it")
       ->required()
       ->type_name("FILE");
-  CLI::Option* fault =
-      command->add_option("--fault", options->faults, "Fault kinds, comma-separated: " + memory::FaultLawSyntax() +
-                                                           " (asymmetric: factors on the rate for cells that hold 0 and 1)")
-          ->capture_default_str();
+  CLI::Option* fault = command
+                           ->add_option("--fault", options->faults,
+                                        "Fault kinds, comma-separated: " + memory::FaultLawSyntax() +
+                                            " (asymmetric: factors on the rate for cells that hold 0 and 1)")
+                           ->capture_default_str();
   CLI::Option* rate = command->add_option("--rate", options->rates, "Faults per bit, comma-separated, each from 0 to 1")
                           ->capture_default_str();
   CLI::Option* trials = command->add_option("--trials", settings.trials, "Trials at each fault kind, encoding and rate")

@@ -133,12 +133,12 @@ void Run(const Options& options, const Cancellation& cancellation) {
     rows.push_back(ToJson(layer, images));
   }
   if (!IsStandardOutput(options.json)) {
-  fmt::print("{}: {} images, one thread, {}; per image\n", report::Printable(file.path.stem().string()), images,
-             engine::NameOf(instruction_set));
-  fmt::print("accelerator: {} lanes, {} filters side by side, bricks of {}\n\n{}\n", options.machine.lanes,
-             options.machine.filters, options.machine.brick, table.Text());
-  fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
-             total.dense_ns + others_ns);
+    fmt::print("{}: {} images, one thread, {}; per image\n", report::Printable(file.path.stem().string()), images,
+               engine::NameOf(instruction_set));
+    fmt::print("accelerator: {} lanes, {} filters side by side, bricks of {}\n\n{}\n", options.machine.lanes,
+               options.machine.filters, options.machine.brick, table.Text());
+    fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
+               total.dense_ns + others_ns);
   }
   const json document = {
       {"schema", 1},

@@ -45,7 +45,8 @@ int Run(int argc, char** argv) {
   sharpness->add_option("--settings", settings_text, "The settings as a JSON object")->required();
   sharpness->add_option("--dataset", measure.dataset, "Dataset by name");
   sharpness->add_option("--data", measure.data, "Folder of the dataset");
-  sharpness->add_option("--input-scale", measure.input.scale, "Of a model that takes real numbers: see steadfast --help");
+  sharpness->add_option("--input-scale", measure.input.scale,
+                        "Of a model that takes real numbers: see steadfast --help");
   sharpness->add_option("--mean", measure.input.means)->delimiter(',');
   sharpness->add_option("--std", measure.input.deviations)->delimiter(',');
   sharpness->add_option("--line", measure.lines, "A model to draw a straight line to");

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <numeric>
@@ -185,9 +185,9 @@ class Run {
         analysis::MeasureOneStepSharpness(*trained_.network, data_, kSharpnessImages, kRelativeRadii, kRadii);
 
     json accuracy = {{"test", golden.scores.accuracy()},
-                           {"validation", trained_.validation_accuracy},
-                           {"training_graph_test", graph.accuracy},
-                           {"differing_predictions", differing}};
+                     {"validation", trained_.validation_accuracy},
+                     {"training_graph_test", graph.accuracy},
+                     {"differing_predictions", differing}};
     if (AtChance(golden.scores.correct)) accuracy["at_chance"] = true;
     auto& metadata = model.metadata;
     metadata["steadfast.format"] = "1";

@@ -52,7 +52,7 @@ struct DenseEngine::Plan {
     for (int round = 0; round < 5; ++round) {
       const auto start = std::chrono::steady_clock::now();
       step.weighted()->RunBlockSparsely({&input, 1}, workspace,
-                                       {rows[static_cast<size_t>(step.output)].data(), logits, nullptr});
+                                        {rows[static_cast<size_t>(step.output)].data(), logits, nullptr});
       const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
       least = std::min(least, elapsed.count());
     }
@@ -71,8 +71,7 @@ DenseEngine& DenseEngine::operator=(DenseEngine&&) noexcept = default;
 
 void DenseEngine::SetParameters(const QuantizedModel& model) {
   for (const Step& step : plan_->steps) {
-    if (step.weighted() != nullptr)
-      step.weighted()->SetParameters(model, model.nodes[static_cast<size_t>(step.node)]);
+    if (step.weighted() != nullptr) step.weighted()->SetParameters(model, model.nodes[static_cast<size_t>(step.node)]);
   }
 }
 

@@ -1,4 +1,5 @@
 #include "steadfast/engine/dense.h"
+#include "steadfast/base/text.h"  // ParseInt
 
 #include <gtest/gtest.h>
 
@@ -20,7 +21,7 @@ std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
 // 400, or $STEADFAST_GRAPHS (make nightly).
 uint64_t GraphsToTry() {
   const char* graphs = std::getenv("STEADFAST_GRAPHS");
-  return graphs == nullptr ? 400 : std::strtoull(graphs, nullptr, 10);
+  return graphs == nullptr ? 400 : static_cast<uint64_t>(ParseInt(graphs, "STEADFAST_GRAPHS", 1, 1 << 30));
 }
 
 class Dense : public testing::TestWithParam<InstructionSet> {

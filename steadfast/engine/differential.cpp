@@ -33,10 +33,10 @@ struct ValueInfo {
 struct DifferentialPlan::Steps {
   std::vector<Step> steps;
   std::vector<ValueInfo> values;
-  std::vector<std::vector<int>> uses;  // [value]: steps that read it
-  std::vector<uint8_t> is_cut;         // [step]: behind it, only its output is still needed
-  std::vector<double> nanoseconds;     // [step]: of a whole block, measured
-  std::vector<double> suffix;          // [step]: of this and all later ones
+  std::vector<std::vector<int>> uses;                  // [value]: steps that read it
+  std::vector<uint8_t> is_cut;                         // [step]: behind it, only its output is still needed
+  std::vector<double> nanoseconds;                     // [step]: of a whole block, measured
+  std::vector<double> suffix;                          // [step]: of this and all later ones
   std::vector<model::Requantization> requantizations;  // [step]; empty of those without weights
   InstructionSet set;
   int64_t classes;
@@ -121,9 +121,9 @@ DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet s
     plan.is_cut.push_back(s + 1 < plan.steps.size() && IsCut(plan, s) ? 1 : 0);
   for (const Step& step : plan.steps) {
     if (step.weighted() != nullptr) step.weighted()->PrepareDifferential();
-    plan.requantizations.push_back(
-        step.weighted() == nullptr ? model::Requantization{}
-                                   : model::RequantizationOf(model, model.nodes[static_cast<size_t>(step.node)]));
+    plan.requantizations.push_back(step.weighted() == nullptr
+                                       ? model::Requantization{}
+                                       : model::RequantizationOf(model, model.nodes[static_cast<size_t>(step.node)]));
   }
   MeasureSteps(plan);
 }
@@ -198,9 +198,9 @@ std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const Eva
 }
 
 struct StepDeltas::Lists {
-  std::vector<std::vector<WeightDelta>> of_step;             // ascending by output
+  std::vector<std::vector<WeightDelta>> of_step;                 // ascending by output
   std::vector<std::vector<ChangedConstants>> constants_of_step;  // the same
-  int first = 0, last = -1;                                  // steps with any
+  int first = 0, last = -1;                                      // steps with any
 
   bool Has(size_t step) const { return !of_step[step].empty() || !constants_of_step[step].empty(); }
 };
@@ -280,12 +280,10 @@ double StepDeltas::expected_share(const DifferentialPlan& plan) const {
     for (size_t i = 0; i < deltas.size(); ++i) outputs += i == 0 || deltas[i].output != deltas[i - 1].output;
     const ValueInfo& value = steps.values[static_cast<size_t>(steps.steps[s].output)];
     const double share = static_cast<double>(outputs) / static_cast<double>(value.channels);
-    const auto positions =
-        static_cast<double>(steps.steps[s].sums_kept()) / static_cast<double>(value.channels);
-    const double rows =
-        (static_cast<double>(deltas.size()) * costs.row +
-         static_cast<double>(lists_->constants_of_step[s].size()) * costs.code_row) *
-        positions;
+    const auto positions = static_cast<double>(steps.steps[s].sums_kept()) / static_cast<double>(value.channels);
+    const double rows = (static_cast<double>(deltas.size()) * costs.row +
+                         static_cast<double>(lists_->constants_of_step[s].size()) * costs.code_row) *
+                        positions;
     // The first changed step computes some outputs; all later ones may have to compute everything.
     expected += static_cast<int>(s) == lists_->first ? std::min(rows, share * steps.nanoseconds[s])
                                                      : steps.nanoseconds[s] + rows;

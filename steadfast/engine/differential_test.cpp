@@ -1,4 +1,5 @@
 #include "steadfast/engine/differential.h"
+#include "steadfast/base/text.h"  // ParseInt
 
 #include <gtest/gtest.h>
 
@@ -46,7 +47,8 @@ ModelChange RandomChange(const QuantizedModel& model, int count, std::mt19937_64
   std::map<std::pair<int, int64_t>, uint32_t> changes;
   for (int i = 0; i < count; ++i) {
     const bool weight = weights_alone || random() % 2 == 0;
-    const int index = weight ? weights[random() % weights.size()] : static_cast<int>(random() % model.parameters.size());
+    const int index =
+        weight ? weights[random() % weights.size()] : static_cast<int>(random() % model.parameters.size());
     const model::Parameter& parameter = model.parameter(index);
     const auto element = static_cast<int64_t>(random() % parameter.bits.size());
     const uint32_t stored = parameter.bits[static_cast<size_t>(element)];
@@ -71,7 +73,7 @@ Scores ReferenceScores(const Case& c, const ModelChange& change, const Golden& g
 // 60, or $STEADFAST_GRAPHS (make nightly).
 uint64_t GraphsToTry() {
   const char* graphs = std::getenv("STEADFAST_GRAPHS");
-  return graphs == nullptr ? 60 : std::strtoull(graphs, nullptr, 10);
+  return graphs == nullptr ? 60 : static_cast<uint64_t>(ParseInt(graphs, "STEADFAST_GRAPHS", 1, 1 << 30));
 }
 
 class Differential : public testing::TestWithParam<InstructionSet> {

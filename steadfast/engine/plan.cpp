@@ -17,8 +17,8 @@ std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse, Instr
   std::vector<Step> steps;
   for (size_t n = 0; n < model.nodes.size(); ++n) {
     const model::Node& node = model.nodes[n];
-    Step step{MakeOperator(model, node, set), node.inputs, node.output, model::WeightOf(node).value_or(-1), static_cast<int>(n),
-              node.name};
+    Step step{MakeOperator(model, node, set),     node.inputs,         node.output,
+              model::WeightOf(node).value_or(-1), static_cast<int>(n), node.name};
     if (fuse && n + 1 < model.nodes.size()) {
       const model::Node& next = model.nodes[n + 1];
       const auto* pool = next.operation.As<model::MaxPool>();

@@ -8,8 +8,7 @@ std::vector<float> RunReference(const model::QuantizedModel& model, std::span<co
   const auto input_elements = static_cast<size_t>(model.values[0].shape.elements());
   const size_t count = images.size() / input_elements;
   std::vector<model::ScalarRule> rules;
-  for (const model::Node& node : model.nodes)
-    rules.push_back(node.operation.definition().scalar_rule(model, node));
+  for (const model::Node& node : model.nodes) rules.push_back(node.operation.definition().scalar_rule(model, node));
   std::vector<std::vector<uint8_t>> codes(model.values.size());
   for (size_t v = 0; v < codes.size(); ++v) codes[v].resize(static_cast<size_t>(model.values[v].shape.elements()));
   std::vector<float> logits(count * static_cast<size_t>(model.classes()));

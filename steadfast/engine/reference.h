@@ -1,7 +1,7 @@
 // The definition of the arithmetic: a scalar execution of a QuantizedModel, plain to read and slow.
 //
-// Levels are integers, sums are int32, requantization is model::Requantization's formula in IEEE float32 (the library is
-// compiled without floating-point contraction). Each operator's scalar rule is in its file in model/operators/.
+// Levels are integers, sums are int32, requantization is model::Requantization's formula in IEEE float32 (the library
+// is compiled without floating-point contraction). Each operator's scalar rule is in its file in model/operators/.
 // Every other path of the engine equals this one bit for bit.
 #pragma once
 

@@ -90,8 +90,7 @@ FaultLists FaultListsFromCsv(std::string_view csv, const MemoryImage& image, con
     if (twice != map.faults.end()) {
       const MemoryArray& array = image.arrays()[static_cast<size_t>(twice->bit.array)];
       throw InputError(fmt::format("{}: trial {} has two faults on bit {} of {}[{}]; a cell has at most one", name,
-                                   trial, twice->bit.cell % array.bits(), array.name,
-                                   twice->bit.cell / array.bits()));
+                                   trial, twice->bit.cell % array.bits(), array.name, twice->bit.cell / array.bits()));
     }
   }
   return lists;

@@ -1,8 +1,8 @@
 // Fault lists as CSV, for exchange with other tools: which cells of which trial misbehave, and how.
 //
-// Columns: trial,tensor,index,bit,kind (docs/formats.md). index: of the element, in the order of the model file; bit 0 is
-// the least significant. Names are quoted as RFC 4180 says; a name with commas that is not is recognized where the model
-// has a parameter of exactly that name.
+// Columns: trial,tensor,index,bit,kind (docs/formats.md). index: of the element, in the order of the model file; bit 0
+// is the least significant. Names are quoted as RFC 4180 says; a name with commas that is not is recognized where the
+// model has a parameter of exactly that name.
 #pragma once
 
 #include <cstdint>

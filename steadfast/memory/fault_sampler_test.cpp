@@ -11,7 +11,8 @@
 namespace steadfast::memory {
 namespace {
 
-const std::vector<SampledArray> kCells = {{0, 600}, {1, 9600}, {2, 192000}, {3, 40320}, {4, 3360}};  // LeNet-5 at four bits
+const std::vector<SampledArray> kCells = {
+    {0, 600}, {1, 9600}, {2, 192000}, {3, 40320}, {4, 3360}};  // LeNet-5 at four bits
 
 std::set<BitAddress> Bits(const FaultMap& map) {
   std::set<BitAddress> bits;
@@ -95,7 +96,8 @@ TEST(SampleFaults, ResolvesTinyRates) {
   const std::vector<SampledArray> cells = {{0, int64_t{1} << 33}};
   double faults = 0;
   for (uint64_t trial = 0; trial < 40; ++trial) {
-    faults += static_cast<double>(SampleFaults(KeyOfSeed(17), trial, cells, 1e-11, ParseFaultModel("flip")).faults.size());
+    faults +=
+        static_cast<double>(SampleFaults(KeyOfSeed(17), trial, cells, 1e-11, ParseFaultModel("flip")).faults.size());
   }
   const double expected = 40 * 1e-11 * static_cast<double>(cells[0].cells);  // 3.4
   EXPECT_NEAR(faults, expected, 5 * std::sqrt(expected));

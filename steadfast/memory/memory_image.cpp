@@ -55,8 +55,7 @@ Where ParseWhere(std::string_view text) {
       where.*field = found = true;
     }
     if (!found)
-      throw UsageError(
-          fmt::format("--where: '{}' is not one of weights, biases, scales, normalization, all", piece));
+      throw UsageError(fmt::format("--where: '{}' is not one of weights, biases, scales, normalization, all", piece));
   }
   return where;
 }
@@ -81,8 +80,7 @@ MemoryImage::MemoryImage(const model::QuantizedModel& model, MemoryLayout layout
       if (parameter.format.kind == model::StorageFormat::Kind::kCodes) {
         CheckEncodable(parameter, layout.encoding);
         for (int64_t i = 0; i < parameter.elements(); ++i) {
-          array.patterns[static_cast<size_t>(i)] =
-              Encode(parameter.format.codes, layout.encoding, parameter.code(i));
+          array.patterns[static_cast<size_t>(i)] = Encode(parameter.format.codes, layout.encoding, parameter.code(i));
         }
       }
       arrays_.push_back(std::move(array));

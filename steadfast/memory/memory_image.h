@@ -51,9 +51,9 @@ struct WordPosition {
 };
 
 struct MemoryArray {
-  std::string name;      // of the parameter
-  int parameter;         // index into QuantizedModel::parameters
-  uint32_t number;       // decides its random faults: weights count from 0, all other parameters from there on
+  std::string name;  // of the parameter
+  int parameter;     // index into QuantizedModel::parameters
+  uint32_t number;   // decides its random faults: weights count from 0, all other parameters from there on
   model::StorageFormat format;
   std::vector<uint32_t> patterns;  // [elements], each in the low bits
 

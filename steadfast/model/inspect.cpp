@@ -55,7 +55,8 @@ std::vector<LayerSummary> Summarize(const QuantizedModel& model) {
 
 int64_t MemoryBits(const QuantizedModel& model) {
   int64_t bits = 0;
-  for (int weight : WeightsOf(model)) bits += model.parameter(weight).elements() * model.parameter(weight).format.bits();
+  for (int weight : WeightsOf(model))
+    bits += model.parameter(weight).elements() * model.parameter(weight).format.bits();
   return bits;
 }
 

@@ -54,8 +54,10 @@ TEST(Onnx, SurvivesTheFile) {
     const QuantizedModel read = FromOnnx(BytesOf(bytes), "m.onnx");
     ASSERT_NO_FATAL_FAILURE(ExpectSame(model, read)) << seed;
     const std::string again = ToOnnx(read);
-    const size_t same = static_cast<size_t>(std::mismatch(bytes.begin(), bytes.end(), again.begin(), again.end()).first - bytes.begin());
-    ASSERT_TRUE(again == bytes) << seed << " from byte " << same << " on: " << bytes.substr(same > 80 ? same - 80 : 0, 160);
+    const size_t same = static_cast<size_t>(
+        std::mismatch(bytes.begin(), bytes.end(), again.begin(), again.end()).first - bytes.begin());
+    ASSERT_TRUE(again == bytes) << seed << " from byte " << same
+                                << " on: " << bytes.substr(same > 80 ? same - 80 : 0, 160);
   }
 }
 

@@ -42,8 +42,7 @@ std::vector<T> RawOf(const onnx::TensorProto& tensor, const OnnxSource& source) 
     return values;
   }
   const auto expect = [&](int size) {
-    if (size != elements)
-      source.Fail(WhereOf(tensor), fmt::format("has {} values, expected {}", size, elements));
+    if (size != elements) source.Fail(WhereOf(tensor), fmt::format("has {} values, expected {}", size, elements));
   };
   if constexpr (std::is_same_v<T, float>) {
     expect(tensor.float_data_size());
@@ -128,8 +127,7 @@ const std::string& OnnxNode::output() const {
 }
 
 void OnnxNode::Check(std::span<const OnnxAttribute> known) const {
-  if (!IsStandardDomain(proto_.domain()))
-    Fail(fmt::format("operators of the domain {} are not read", proto_.domain()));
+  if (!IsStandardDomain(proto_.domain())) Fail(fmt::format("operators of the domain {} are not read", proto_.domain()));
   for (int i = 1; i < proto_.output_size(); ++i) {
     if (!proto_.output(i).empty()) Fail(fmt::format("its output '{}' is not read", proto_.output(i)));
   }

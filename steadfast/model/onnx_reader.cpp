@@ -40,9 +40,7 @@ int TrailingDims(const ValueShape& shape) {
 }  // namespace
 
 OnnxReader::OnnxReader(const onnx::ModelProto& proto, const std::string& file)
-    : proto_(proto),
-      source_{file, OpsetOf(proto, file)},
-      tensors_(std::make_unique<nlohmann::json>()) {}
+    : proto_(proto), source_{file, OpsetOf(proto, file)}, tensors_(std::make_unique<nlohmann::json>()) {}
 OnnxReader::~OnnxReader() = default;
 
 QuantizedModel OnnxReader::Read() {
@@ -155,7 +153,8 @@ void OnnxReader::ReadInput() {
   const std::string where = fmt::format("input '{}'", input->name());
   model_.real_input = type.elem_type() == onnx::TensorProto::FLOAT;
   if (type.elem_type() != onnx::TensorProto::UINT8 && !model_.real_input)
-    source_.Fail(where, "expected raw bytes (uint8), to be dequantized in the graph, or float32, to be quantized in it");
+    source_.Fail(where,
+                 "expected raw bytes (uint8), to be dequantized in the graph, or float32, to be quantized in it");
   const auto& dims = type.shape().dim();
   if (dims.size() != 2 && dims.size() != 4)
     source_.Fail(where, fmt::format("has {} dimensions, expected [N, C, H, W] or [N, C]", dims.size()));
@@ -199,8 +198,7 @@ const std::unordered_map<std::string, OnnxReader::Handler>& OnnxReader::Handlers
       {"DequantizeLinear", {dequantizer, &OnnxReader::ReadDequantize}},
       {"Mul", {{}, &OnnxReader::ReadMul}},
       {"Add", {{}, &OnnxReader::ReadAdd}},
-      {"BatchNormalization",
-       {{{"epsilon"}, {"momentum"}, {"training_mode", 14}}, &OnnxReader::ReadBatchNormalization}},
+      {"BatchNormalization", {{{"epsilon"}, {"momentum"}, {"training_mode", 14}}, &OnnxReader::ReadBatchNormalization}},
       {"Relu", {{}, &OnnxReader::ReadRelu}},
       {"ThresholdedRelu", {{{"alpha"}}, &OnnxReader::ReadThresholdedRelu}},
       {"Clip", {{{"min", 1, 10}, {"max", 1, 10}}, &OnnxReader::ReadClip}},
@@ -413,8 +411,8 @@ void OnnxReader::DequantizeValue(const OnnxNode& node, int index) {
 int OnnxReader::FloatParameterOf(const onnx::TensorProto& tensor, Role role) {
   const auto found = parameter_of_.find(&tensor);
   if (found != parameter_of_.end()) return found->second;
-  const int index = AddFloats(model_, tensor.name(), role, {tensor.dims().begin(), tensor.dims().end()},
-                              FloatsOf(tensor, source_));
+  const int index =
+      AddFloats(model_, tensor.name(), role, {tensor.dims().begin(), tensor.dims().end()}, FloatsOf(tensor, source_));
   parameter_of_[&tensor] = index;
   return index;
 }
@@ -423,8 +421,7 @@ void OnnxReader::DequantizeBias(const OnnxNode& node, const onnx::TensorProto& t
   const auto codes = IntegersOf(tensor, source_);
   const int scale = FloatParameterOf(*Expect<Constant>(node, 1, "a constant").tensor, Role::kScale);
   const auto scales = static_cast<size_t>(parameter(scale).elements());
-  if (scales != 1 && scales != codes.size())
-    node.Fail(fmt::format("{} scales for {} values", scales, codes.size()));
+  if (scales != 1 && scales != codes.size()) node.Fail(fmt::format("{} scales for {} values", scales, codes.size()));
   const int64_t axis = node.Int("axis", 1);
   if (scales > 1 && node.Has("axis") && (axis < 0 ? axis + tensor.dims_size() : axis) != 0)
     node.Fail("its scales must be along axis 0");
@@ -477,8 +474,7 @@ void OnnxReader::DequantizeWeights(const OnnxNode& node, const onnx::TensorProto
   }
   if (node.HasInput(2)) {
     const auto& zero_tensor = *Expect<Constant>(node, 2, "a constant").tensor;
-    if (static_cast<int>(zero_tensor.data_type()) != type)
-      node.Fail("its zero point has another type than its codes");
+    if (static_cast<int>(zero_tensor.data_type()) != type) node.Fail("its zero point has another type than its codes");
     const auto zeros = IntegersOf(zero_tensor, source_);
     for (int zero : zeros) {
       if (zero != zeros[0]) node.Fail("zero points that differ between channels are not supported");

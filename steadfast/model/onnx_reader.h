@@ -31,7 +31,8 @@ class OnnxReader {
   int RealValue(const OnnxNode& node, int input) const;
   int RealWeights(const OnnxNode& node, int input) const;
   bool IsRealValue(const OnnxNode& node, int input) const;
-  // The outputs of a weight matrix lie along its second dimension. Throws InputError where that contradicts another use.
+  // The outputs of a weight matrix lie along its second dimension. Throws InputError where that contradicts another
+  // use.
   void PutOutputsLast(const OnnxNode& node, int weight);
 
   // An operator on dequantized values whose result is yet to be quantized. The node's output without `suffix` names it.

@@ -52,8 +52,7 @@ std::vector<uint8_t> BytesOf(const Parameter& parameter) {
   const bool codes = parameter.format.kind == StorageFormat::Kind::kCodes;
   const int size = codes ? 1 : parameter.format.bits() / 8;
   for (int64_t i = 0; i < parameter.elements(); ++i) {
-    const uint32_t value =
-        codes ? static_cast<uint32_t>(parameter.code(i)) : parameter.bits[static_cast<size_t>(i)];
+    const uint32_t value = codes ? static_cast<uint32_t>(parameter.code(i)) : parameter.bits[static_cast<size_t>(i)];
     for (int byte = 0; byte < size; ++byte) bytes.push_back(static_cast<uint8_t>(value >> (8 * byte)));
   }
   return bytes;

@@ -24,8 +24,8 @@ class OnnxNode;
 class RandomGraph;
 
 // The scalar rule on one image: the codes of each input give the codes of the output, or its real values.
-using ScalarRule =
-    std::function<void(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes, std::span<float> reals)>;
+using ScalarRule = std::function<void(std::span<const std::span<const uint8_t>> inputs, std::span<uint8_t> codes,
+                                      std::span<float> reals)>;
 
 // Which attributes an operator of an ONNX file may have, from which opset to which.
 struct OnnxAttribute {
@@ -44,12 +44,14 @@ struct OnnxForm {
 struct OperatorDefinition {
   std::string_view name;  // "Convolution"
   size_t least_inputs = 1, most_inputs = 1;
-  bool keeps_coding = false;     // its output has the coding of its input
-  bool may_be_real = false;      // its output may be real numbers
-  bool is_requantization = false;  // it rounds a sum to codes: its zero point is added behind the rounding since reading 2
+  bool keeps_coding = false;  // its output has the coding of its input
+  bool may_be_real = false;   // its output may be real numbers
+  bool is_requantization =
+      false;  // it rounds a sum to codes: its zero point is added behind the rounding since reading 2
   ValueShape (*output_shape)(const QuantizedModel& model, const Node& node);  // throws InputError
-  void (*validate)(const QuantizedModel& model, const Node& node) = nullptr;  // beside shape and codings; throws InputError
-  ScalarRule (*scalar_rule)(const QuantizedModel& model, const Node& node);   // the definition of its arithmetic
+  void (*validate)(const QuantizedModel& model,
+                   const Node& node) = nullptr;  // beside shape and codings; throws InputError
+  ScalarRule (*scalar_rule)(const QuantizedModel& model, const Node& node);  // the definition of its arithmetic
   void (*write_onnx)(OnnxWriter& writer, const Node& node);
   std::vector<OnnxForm> onnx_forms;
   // Adds one to a random graph behind value `input`, and gives the value of the result, or -1 where it does not fit.

@@ -1,9 +1,10 @@
 // Everything of a network that is stored: weights, and what stands beside them.
 //
-// A parameter is an array of elements as the model file keeps it, in the file's own order: index i is the file's element
-// i, whatever the engine does inside. An element is its stored bits; what they mean follows from the format: codes of 1
-// to 8 bits with a level map (level = multiplier * code + offset), int32, or a float of 16 or 32 bits. Any pattern of
-// bits is allowed in memory that fails, so what a parameter means is defined for every pattern (docs/formats.md).
+// A parameter is an array of elements as the model file keeps it, in the file's own order: index i is the file's
+// element i, whatever the engine does inside. An element is its stored bits; what they mean follows from the format:
+// codes of 1 to 8 bits with a level map (level = multiplier * code + offset), int32, or a float of 16 or 32 bits. Any
+// pattern of bits is allowed in memory that fails, so what a parameter means is defined for every pattern
+// (docs/formats.md).
 #pragma once
 
 #include <cstdint>
@@ -81,10 +82,10 @@ struct Parameter {
   int64_t OutputOf(int64_t index) const { return output_axis == 0 ? index / products() : index % outputs(); }
   int64_t ProductOf(int64_t index) const { return output_axis == 0 ? index % products() : index / outputs(); }
 
-  int code(int64_t index) const { return format.codes.code(bits[static_cast<size_t>(index)]); }    // of kCodes
-  int level(int64_t index) const { return format.codes.level(code(index)); }                       // of kCodes
+  int code(int64_t index) const { return format.codes.code(bits[static_cast<size_t>(index)]); }            // of kCodes
+  int level(int64_t index) const { return format.codes.level(code(index)); }                               // of kCodes
   int32_t integer(int64_t index) const { return static_cast<int32_t>(bits[static_cast<size_t>(index)]); }  // of kInt32
-  float real(int64_t index) const { return RealOfBits(bits[static_cast<size_t>(index)]); }         // of floats
+  float real(int64_t index) const { return RealOfBits(bits[static_cast<size_t>(index)]); }                 // of floats
   // What a pattern means as a float; the 16-bit formats are exact in 32 bits.
   float RealOfBits(uint32_t pattern) const;
   bool operator==(const Parameter&) const = default;

@@ -131,8 +131,8 @@ void ValidateWeighted(const QuantizedModel& model, const Node& node, const Weigh
     }
   }
   const int64_t products = weight.products();
-  const int64_t bound = products * LargestActivationLevel(*model.value(node.input()).coding) *
-                        LargestStoredLevel(weight.format.codes);
+  const int64_t bound =
+      products * LargestActivationLevel(*model.value(node.input()).coding) * LargestStoredLevel(weight.format.codes);
   if (bound >= int64_t{1} << 31) {
     Fail(node.name,
          fmt::format("sums of {} products can reach {} with the codes a faulty memory can hold, and do not fit "
@@ -169,8 +169,7 @@ void ValidateNode(const QuantizedModel& model, const Node& node, std::vector<boo
   }
   if (defined[static_cast<size_t>(node.output)]) Fail(node.name, "computes a value a second time");
   defined[static_cast<size_t>(node.output)] = true;
-  if (node.activation.lowest < 0 || node.activation.highest > 255 ||
-      node.activation.lowest > node.activation.highest)
+  if (node.activation.lowest < 0 || node.activation.highest > 255 || node.activation.lowest > node.activation.highest)
     Fail(node.name, "clips to codes that do not exist");
   const Value& to = model.value(node.output);
   if (!(OutputShape(model, node) == to.shape)) Fail(node.name, "its output has another shape than the operator gives");

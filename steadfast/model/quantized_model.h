@@ -2,8 +2,8 @@
 //
 // Memory holds parameters (parameter.h): codes of b bits (1 to 8), and the constants beside them. The arithmetic is on
 // integer levels, level = multiplier * code + offset: two's complement codes have (1, 0); a quantizer without zero has
-// (2, 1 - 2^b), so its one-bit levels are {-1, +1}; an activation with zero point z has (1, -z). A real value is scale *
-// level.
+// (2, 1 - 2^b), so its one-bit levels are {-1, +1}; an activation with zero point z has (1, -z). A real value is scale
+// * level.
 #pragma once
 
 #include <cstdint>
@@ -75,7 +75,7 @@ struct Weighted {
 
 // What clips a result to codes.
 struct Activation {
-  bool relu = false;  // no code below the zero point
+  bool relu = false;              // no code below the zero point
   int lowest = 0, highest = 255;  // codes, as a Clip leaves them
   bool operator==(const Activation&) const = default;
 };
@@ -106,7 +106,8 @@ struct QuantizedModel {
 };
 
 // Adds a float parameter; gives its index.
-int AddFloats(QuantizedModel& model, std::string name, Role role, std::vector<int64_t> shape, std::vector<float> values);
+int AddFloats(QuantizedModel& model, std::string name, Role role, std::vector<int64_t> shape,
+              std::vector<float> values);
 // Adds weights and, as NAME_scale, their scales: 1 or one an output, of a level.
 int AddWeights(QuantizedModel& model, const std::string& name, std::vector<int64_t> shape, const CodeFormat& format,
                const std::vector<float>& scales, const std::vector<int16_t>& codes);

@@ -5,9 +5,9 @@
 #include <bit>
 #include <limits>
 
-#include "steadfast/model/operators/linear.h"
 #include "steadfast/base/error.h"
 #include "steadfast/model/inspect.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::model {

@@ -51,8 +51,7 @@ Weighted RandomGraph::AddRandomSteps(const std::string& name, int weight) {
     weighted.steps.push_back({AffineStep::Kind::kAdd, static_cast<int>(model.parameters.size()) - 1});
   }
   if (Chance(30))
-    weighted.steps.push_back(
-        {AffineStep::Kind::kMultiply, floats(".multiplier", Role::kMultiplier, -1.5f, 1.5f)});
+    weighted.steps.push_back({AffineStep::Kind::kMultiply, floats(".multiplier", Role::kMultiplier, -1.5f, 1.5f)});
   if (Chance(20)) {
     AffineStep step{AffineStep::Kind::kNormalize, floats(".gamma", Role::kMultiplier, 0.5f, 1.5f)};
     step.beta = floats(".beta", Role::kBias, -1.0f, 1.0f);

@@ -95,22 +95,21 @@ QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed)
   };
   convolution("conv1", 6, 2);
   convolution("conv2", 16, 0);
-  current = generator.AddNode("flatten", {"", Flatten{}, {current}, 0},
-                              model.values[static_cast<size_t>(current)].coding);
+  current =
+      generator.AddNode("flatten", {"", Flatten{}, {current}, 0}, model.values[static_cast<size_t>(current)].coding);
   for (const auto& [name, outputs] : {std::pair{"fc1", 120}, {"fc2", 84}, {"fc3", 10}}) {
     const bool last = outputs == 10;
     const int64_t inputs = model.values[static_cast<size_t>(current)].shape.elements();
     const int weight = generator.AddRandomWeights(std::string(name) + ".weight", {outputs, inputs}, format);
     std::optional<ActivationCoding> coding;
     if (!last) coding = coded(weight);
-    current = generator.AddNode(
-        name,
-        {"",
-         Linear{AddAffine(model, name, weight, {}, constants(outputs, 0.1f))},
-         {current},
-         0,
-         last ? Activation{} : kRelu},
-        coding);
+    current = generator.AddNode(name,
+                                {"",
+                                 Linear{AddAffine(model, name, weight, {}, constants(outputs, 0.1f))},
+                                 {current},
+                                 0,
+                                 last ? Activation{} : kRelu},
+                                coding);
   }
   model.output = current;
   return std::move(generator.model);
@@ -135,7 +134,8 @@ QuantizedModel RandomResNet18(int weight_bits, int activation_bits, uint64_t see
     const int pad = kernel / 2;
     const Window window{
         .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad};
-    return generator.AddNode(name, {"", Convolution{weighted, window}, {input}, 0, relu ? kRelu : Activation{}}, coding);
+    return generator.AddNode(name, {"", Convolution{weighted, window}, {input}, 0, relu ? kRelu : Activation{}},
+                             coding);
   };
   int current = convolution(0, "conv1", 64, 3, 1, true);
   for (int stage = 0; stage < 4; ++stage) {

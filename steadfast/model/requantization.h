@@ -35,8 +35,8 @@ struct Requantization {
   int lowest_code() const { return static_cast<int>(lowest) + zero_point; }
 };
 
-// Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed in
-// double from left to right and rounded to float once (s_out = 1 for real outputs).
+// Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed
+// in double from left to right and rounded to float once (s_out = 1 for real outputs).
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
                                 const ChangedParameters* changed = nullptr);
 // Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; where s_in / s_out is a
@@ -47,9 +47,9 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
 
-// What becomes of real values that are no sums of products (Add, Concatenate): code = clip(rint(x / s_out) + zero_point,
-// lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters as
-// float(level) * s_in, rounded; the two of an Add are added in float32, in the order of the inputs.
+// What becomes of real values that are no sums of products (Add, Concatenate): code = clip(rint(x / s_out) +
+// zero_point, lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters
+// as float(level) * s_in, rounded; the two of an Add are added in float32, in the order of the inputs.
 struct Quantization {
   float scale = 1;
   int zero_point = 0;

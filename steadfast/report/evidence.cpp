@@ -20,9 +20,14 @@ class Gatherer {
  public:
   void Add(const std::filesystem::path& path) {
     const store::Store store = store::Store::OpenForReading(path);
-    Source source{
-        UniqueName(path.stem().string()), path.string(), store.settings(), {}, {}, store.Claims(), store.Runs(),
-        store.StaleTrials()};
+    Source source{UniqueName(path.stem().string()),
+                  path.string(),
+                  store.settings(),
+                  {},
+                  {},
+                  store.Claims(),
+                  store.Runs(),
+                  store.StaleTrials()};
     std::map<int64_t, int64_t> ids;  // the store's to ours
     for (ModelRow& model : store.Models()) {
       const int64_t own = model.id;

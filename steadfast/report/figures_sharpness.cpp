@@ -12,7 +12,7 @@
 #include "steadfast/report/figure.h"
 #include "steadfast/report/figure_parts.h"
 #include "steadfast/report/sharpness_report.h"
-#include "steadfast/report/text_table.h"  
+#include "steadfast/report/text_table.h"
 #include "steadfast/statistics/summary.h"
 
 namespace steadfast::report {

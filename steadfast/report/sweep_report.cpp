@@ -1,6 +1,6 @@
-#include "steadfast/base/score_unit.h"
-#include "steadfast/base/text.h"  
 #include "steadfast/report/sweep_report.h"
+#include "steadfast/base/score_unit.h"
+#include "steadfast/base/text.h"
 
 #include <fmt/format.h>
 
@@ -14,7 +14,6 @@ namespace steadfast::report {
 namespace {
 
 using store::SweepPart;
-
 
 // The pairs of a tensor's cells from number `first` on, `count` of them, in the order of a sweep of pairs.
 template <typename Visit>

@@ -14,7 +14,7 @@
 #include "steadfast/base/text.h"
 #include "steadfast/report/curves.h"  // FaultTitle
 #include "steadfast/report/sharpness_report.h"
-#include "steadfast/report/text_table.h"  
+#include "steadfast/report/text_table.h"
 #include "steadfast/statistics/correlation.h"
 
 namespace steadfast::report {

@@ -43,8 +43,8 @@ double Quantile(std::span<const double> sorted, double q);
 
 Summary Summarize(std::span<const double> values, double confidence = 0.95);  // values not empty
 
-// Whether `count` of `total` independent events are more than those of probability `share` would give, one-sided, at the
-// given confidence: by the normal approximation to the binomial law.
+// Whether `count` of `total` independent events are more than those of probability `share` would give, one-sided, at
+// the given confidence: by the normal approximation to the binomial law.
 bool IsAbove(int64_t count, int64_t total, double share, double confidence = 0.999);
 
 // Intervals of several means that all hold together with `confidence`: Student's t with Bonferroni's correction.

@@ -22,7 +22,8 @@ constexpr int kBusyMilliseconds = 30000;
 std::string UriOf(const std::string& path) {
   std::string uri = "file:";
   for (unsigned char c : path) {
-    const bool plain = std::isalnum(c) != 0 || std::string_view("/._-~").find(static_cast<char>(c)) != std::string_view::npos;
+    const bool plain =
+        std::isalnum(c) != 0 || std::string_view("/._-~").find(static_cast<char>(c)) != std::string_view::npos;
     uri += plain ? std::string(1, static_cast<char>(c)) : fmt::format("%{:02X}", c);
   }
   return uri;
@@ -30,8 +31,7 @@ std::string UriOf(const std::string& path) {
 
 [[noreturn]] void Throw(const std::string& file, int code, const char* message) {
   const std::string text = fmt::format("{}: {}", file, message);
-  if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT)
-    throw InputError(text + "; it is not a Steadfast store");
+  if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) throw InputError(text + "; it is not a Steadfast store");
   throw IoError(text);
 }
 

@@ -111,7 +111,8 @@ nlohmann::json ConditionOfSettings(const nlohmann::json& settings) {
   for (const char* key : {"seed", "word_bits", "images", "sampler_version", "arithmetic"}) {
     if (settings.contains(key)) condition[key] = settings.at(key);
   }
-  if (settings.contains("dataset") && settings.at("dataset").is_object() && settings.at("dataset").contains("test_sha256"))
+  if (settings.contains("dataset") && settings.at("dataset").is_object() &&
+      settings.at("dataset").contains("test_sha256"))
     condition["data_sha256"] = settings.at("dataset").at("test_sha256");
   return condition;
 }
@@ -303,8 +304,8 @@ void Store::CheckLabel(const std::string& label, const std::string& sha256) cons
 int64_t Store::AddModel(const ModelRow& m) {
   Transaction transaction(database_);
   CheckLabel(m.label, m.sha256);
-  auto found =
-      database_.Prepare("SELECT id, sha256, images, correct, margin_sum, loss_sum, reading FROM models WHERE label = ?");
+  auto found = database_.Prepare(
+      "SELECT id, sha256, images, correct, margin_sum, loss_sum, reading FROM models WHERE label = ?");
   found.Bind(m.label);
   if (found.Step()) {
     if (found.Int(6) < m.reading) {
@@ -484,9 +485,8 @@ bool Store::HasTrials() const {
 void Store::AddTrials(int64_t run, const std::vector<TrialRow>& trials) {
   if (trials.empty()) return;
   Transaction transaction(database_);
-  auto insert = database_.Prepare(
-      fmt::format("INSERT OR IGNORE INTO trials (run, {}, condition) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                  kTrialColumns));
+  auto insert = database_.Prepare(fmt::format(
+      "INSERT OR IGNORE INTO trials (run, {}, condition) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", kTrialColumns));
   for (const TrialRow& t : trials) {
     insert.Bind(run)
         .Bind(t.id)

@@ -189,8 +189,8 @@ class Store {
 
   // One transaction. Rows already there are left as they are.
   void AddTrials(int64_t run, const std::vector<TrialRow>& trials);
-  std::vector<TrialRow> Trials() const;       // those of the models' newest reading
-  int64_t StaleTrials() const;                // how many others there are
+  std::vector<TrialRow> Trials() const;  // those of the models' newest reading
+  int64_t StaleTrials() const;           // how many others there are
   std::optional<TrialRow> Trial(const std::string& id) const;
 
   void AddFaultList(const std::string& name, const std::string& csv);

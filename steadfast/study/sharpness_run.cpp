@@ -9,11 +9,11 @@
 #include <mutex>
 #include <optional>
 
-#include "steadfast/base/text.h"
 #include "steadfast/base/error.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/base/machine.h"
 #include "steadfast/base/parallel.h"
+#include "steadfast/base/text.h"
 #include "steadfast/data/dataset.h"
 #include "steadfast/model/inspect.h"  // MetadataJson
 #include "steadfast/model/onnx_file.h"

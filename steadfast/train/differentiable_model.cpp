@@ -139,7 +139,7 @@ class DifferentiableRun {
       return;
     }
     Output(node) = WithCodesBelow(RoundedStraightThrough(torch::clamp(real, r.lowest, r.highest)) + r.zero_point,
-                                r.zero_below, r.lowest_code());
+                                  r.zero_below, r.lowest_code());
   }
 
   Tensor RealLevels(int value) const {
@@ -158,8 +158,7 @@ class DifferentiableRun {
     if (const auto* linear = node.operation.As<model::Linear>()) return Run(node, *linear);
     if (const auto* pool = node.operation.As<model::MaxPool>()) return Run(node, *pool);
     if (const auto* pool = node.operation.As<model::AveragePool>()) return Run(node, *pool);
-    if (node.operation.Is<model::Add>())
-      return Quantize(node, RealLevels(node.inputs[0]) + RealLevels(node.inputs[1]));
+    if (node.operation.Is<model::Add>()) return Quantize(node, RealLevels(node.inputs[0]) + RealLevels(node.inputs[1]));
     if (node.operation.Is<model::Concatenate>()) return Join(node);
     if (node.operation.Is<model::Flatten>()) {
       Output(node) = InputCodes(node).flatten(1);

@@ -6,8 +6,8 @@
 // 1308.3432) and stop where codes are clipped; second derivatives are those of that surrogate.
 #pragma once
 
-#include <map>
 #include <torch/torch.h>
+#include <map>
 
 #include <vector>
 

@@ -2,13 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "steadfast/model/operators/convolution.h"
-#include "steadfast/model/operators/flatten.h"
-#include "steadfast/model/operators/linear.h"
 #include "steadfast/base/error.h"
 #include "steadfast/data/dataset.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/engine/reference.h"
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/train/trainer.h"
 
@@ -76,10 +76,9 @@ model::QuantizedModel SmallConvolution() {
   for (int i = 0; i < 54; ++i) second.push_back(static_cast<int16_t>((i * 11) % 15 - 7));
   const int conv = model::AddWeights(model, "conv.weight", {2, 1, 2, 2}, {.bits = 4}, {0.1f, 0.2f}, first);
   const int fc = model::AddWeights(model, "fc.weight", {3, 18}, {.bits = 4}, {0.05f}, second);
-  model.nodes = {
-      {"conv", model::Convolution{{conv, {}}, {.kernel_h = 2, .kernel_w = 2}}, {0}, 1, {.relu = true}},
-      {"flatten", model::Flatten{}, {1}, 2},
-      {"fc", model::Linear{{fc, {}}}, {2}, 3}};
+  model.nodes = {{"conv", model::Convolution{{conv, {}}, {.kernel_h = 2, .kernel_w = 2}}, {0}, 1, {.relu = true}},
+                 {"flatten", model::Flatten{}, {1}, 2},
+                 {"fc", model::Linear{{fc, {}}}, {2}, 3}};
   model.output = 3;
   model::Validate(model);
   return model;

@@ -4,8 +4,8 @@
 // construction that it stands for. A Pass says what is being done.
 #pragma once
 
-#include <functional>
 #include <torch/torch.h>
+#include <functional>
 
 #include <cstdint>
 #include <string>

@@ -26,8 +26,9 @@ class AveragePoolOperator final : public ChannelwiseOperator {
   void RunChannel(int64_t channel, std::span<const uint8_t* const> inputs, Workspace& workspace,
                   uint8_t* output) const override {
     const auto c = static_cast<size_t>(channel);
-    const RequantizeConstants constants{requantization_.scale[c], requantization_.offset[c],  requantization_.lowest,
-                                        requantization_.highest,  requantization_.zero_point, requantization_.zero_below};
+    const RequantizeConstants constants{requantization_.scale[c],   requantization_.offset[c],
+                                        requantization_.lowest,     requantization_.highest,
+                                        requantization_.zero_point, requantization_.zero_below};
     model::ForEachWindow(in_, out_, window_, [&](const auto& elements) {
       int32_t sums[kBlockImages] = {};
       int32_t count = 0;

@@ -13,7 +13,8 @@ class ConcatenateOperator final : public Operator {
   explicit ConcatenateOperator(const OperatorSource& source)
       : channel_rows_(source.output().shape.height * source.output().shape.width) {
     for (size_t i = 0; i < source.node.inputs.size(); ++i) {
-      const bool same = source.input(i).coding == source.output().coding && source.node.activation == model::Activation{};
+      const bool same =
+          source.input(i).coding == source.output().coding && source.node.activation == model::Activation{};
       parts_.push_back({source.input(i).shape.channels, same, model::TranslationOf(source.model, source.node, i)});
     }
   }

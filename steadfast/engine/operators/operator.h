@@ -1,8 +1,9 @@
-// What an operator of the graph is to the engine: one file each gives the path for blocks of images, and the differential
-// rule: what of the output may change when something of the input did. Its definition is in model/operators/.
+// What an operator of the graph is to the engine: one file each gives the path for blocks of images, and the
+// differential rule: what of the output may change when something of the input did. Its definition is in
+// model/operators/.
 //
-// An operator without a file here runs by its scalar rule, image by image (scalar_operator.cpp). To give one a fast path:
-// its file here, and its line in registry.cpp.
+// An operator without a file here runs by its scalar rule, image by image (scalar_operator.cpp). To give one a fast
+// path: its file here, and its line in registry.cpp.
 #pragma once
 
 #include <any>
@@ -112,9 +113,9 @@ struct BlockOutput {
 // What of a block changed before an operator, and where its output's changes go.
 struct BlockChange {
   std::span<ChangedValue* const> inputs;
-  std::span<const WeightDelta> deltas;  // of this operator's weights, ascending by output
+  std::span<const WeightDelta> deltas;          // of this operator's weights, ascending by output
   std::span<const ChangedConstants> constants;  // the same
-  int64_t block = 0;                    // golden sums and rows of another block have another number
+  int64_t block = 0;                            // golden sums and rows of another block have another number
   const int32_t* golden_sums = nullptr;
   uint64_t valid = 0;  // the lanes that hold an image
   ChangedValue* output = nullptr;

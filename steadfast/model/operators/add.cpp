@@ -23,7 +23,7 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   return [a = *model.value(node.inputs[0]).coding, b = *model.value(node.inputs[1]).coding,
           quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
-                                                                                             auto) {
+                                                                                            auto) {
     for (size_t i = 0; i < codes.size(); ++i)
       codes[i] = CodeOf(RealOf(inputs[0][i], a) + RealOf(inputs[1][i], b), quantization);
   };

@@ -84,25 +84,24 @@ int Sample(RandomGraph& graph, int input) {
 
 template <>
 const OperatorDefinition& Definition<AveragePool>() {
-  static const OperatorDefinition definition = {
-      .name = "AveragePool",
-      .is_requantization = true,
-      .output_shape = Shape,
-      .scalar_rule = Rule,
-      .write_onnx = Write,
-      .onnx_forms = {{"AveragePool",
-                      {{"auto_pad"},
-                       {"ceil_mode", 10},
-                       {"count_include_pad", 7},
-                       {"dilations", 19},
-                       {"kernel_shape"},
-                       {"pads"},
-                       {"strides"}},
-                      Read},
-                     {"GlobalAveragePool", {}, ReadGlobal}},
-      .sample = Sample,
-      .sample_weight = 2,
-      .equal = EqualAttributes<AveragePool>};
+  static const OperatorDefinition definition = {.name = "AveragePool",
+                                                .is_requantization = true,
+                                                .output_shape = Shape,
+                                                .scalar_rule = Rule,
+                                                .write_onnx = Write,
+                                                .onnx_forms = {{"AveragePool",
+                                                                {{"auto_pad"},
+                                                                 {"ceil_mode", 10},
+                                                                 {"count_include_pad", 7},
+                                                                 {"dilations", 19},
+                                                                 {"kernel_shape"},
+                                                                 {"pads"},
+                                                                 {"strides"}},
+                                                                Read},
+                                                               {"GlobalAveragePool", {}, ReadGlobal}},
+                                                .sample = Sample,
+                                                .sample_weight = 2,
+                                                .equal = EqualAttributes<AveragePool>};
   return definition;
 }
 

@@ -62,8 +62,9 @@ int Sample(RandomGraph& graph, int input) {
   if (graph.Chance(40)) parts.push_back(input);
   const ActivationCoding first = *graph.value(parts[0]).coding;
   const bool same = count == 1 && parts.size() == 1;
-  return graph.AddNode(name, {"", Concatenate{}, parts, 0, same ? Activation{.relu = first.zero_below > 0} : graph.RandomActivation(15)},
-                       same ? first : graph.CodingOfAbout(first, graph.Real(0.5f, 2.0f), true));
+  return graph.AddNode(
+      name, {"", Concatenate{}, parts, 0, same ? Activation{.relu = first.zero_below > 0} : graph.RandomActivation(15)},
+      same ? first : graph.CodingOfAbout(first, graph.Real(0.5f, 2.0f), true));
 }
 
 }  // namespace
@@ -75,8 +76,7 @@ std::array<uint8_t, 256> TranslationOf(const QuantizedModel& model, const Node& 
   const bool same = from == to && node.activation == Activation{};
   std::array<uint8_t, 256> table = {};
   for (int code = 0; code < 256; ++code) {
-    table[static_cast<size_t>(code)] =
-        same ? static_cast<uint8_t>(code) : CodeOf(RealOf(code, from), quantization);
+    table[static_cast<size_t>(code)] = same ? static_cast<uint8_t>(code) : CodeOf(RealOf(code, from), quantization);
   }
   return table;
 }

@@ -20,8 +20,8 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
   const ValueShape& input = model.value(node.input()).shape;
   const Parameter& weight = model.parameter(op.weighted.weight);
   if (weight.shape.size() != 4) {
-    throw InputError(fmt::format("{}: weight {} has {} dimensions, expected 4", node.name, weight.name,
-                                 weight.shape.size()));
+    throw InputError(
+        fmt::format("{}: weight {} has {} dimensions, expected 4", node.name, weight.name, weight.shape.size()));
   }
   if (op.groups < 1 || input.channels % op.groups != 0 || weight.outputs() % op.groups != 0 ||
       weight.shape[1] != input.channels / op.groups || weight.shape[2] != op.window.kernel_h ||
@@ -56,8 +56,8 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
                 const int64_t at = ((first_channel + c) * in.height + y) * in.width + x;
                 const int64_t product = (c * window.kernel_h + ky) * window.kernel_w + kx;
                 const int level = inputs[0][static_cast<size_t>(at)] - zero_point;
-                sum += level * levels[static_cast<size_t>(
-                                   oc * group_inputs * window.kernel_h * window.kernel_w + product)];
+                sum += level *
+                       levels[static_cast<size_t>(oc * group_inputs * window.kernel_h * window.kernel_w + product)];
               }
             }
           }
@@ -113,9 +113,7 @@ const OperatorDefinition& Definition<Convolution>() {
       .output_shape = Shape,
       .scalar_rule = Rule,
       .write_onnx = Write,
-      .onnx_forms = {{"Conv",
-                      {{"auto_pad"}, {"dilations"}, {"group"}, {"kernel_shape"}, {"pads"}, {"strides"}},
-                      Read}},
+      .onnx_forms = {{"Conv", {{"auto_pad"}, {"dilations"}, {"group"}, {"kernel_shape"}, {"pads"}, {"strides"}}, Read}},
       .sample = Sample,
       .sample_weight = 5,
       .equal = EqualAttributes<Convolution>,

@@ -54,15 +54,27 @@ struct Function {
 const std::vector<Function>& Functions() {
   static const std::vector<Function> functions = {
       {"", "Identity", 1, {}, [](float x, const Elementwise&) { return x; }},
-      {"LeakyRelu", "LeakyRelu", 6, {{"alpha"}},
+      {"LeakyRelu",
+       "LeakyRelu",
+       6,
+       {{"alpha"}},
        [](float x, const Elementwise& op) { return x < 0 ? op.alpha * x : x; }},
-      {"HardSigmoid", "HardSigmoid", 6, {{"alpha"}, {"beta"}},
+      {"HardSigmoid",
+       "HardSigmoid",
+       6,
+       {{"alpha"}, {"beta"}},
        [](float x, const Elementwise& op) { return HardSigmoid(x, op.alpha, op.beta); }},
-      {"HardSwish", "HardSwish", 14, {},
+      {"HardSwish",
+       "HardSwish",
+       14,
+       {},
        [](float x, const Elementwise&) { return x * HardSigmoid(x, 1.0f / 6.0f, 0.5f); }},
       {"Sigmoid", "Sigmoid", 6, {}, [](float x, const Elementwise&) { return static_cast<float>(Sigmoid(x)); }},
       {"Tanh", "Tanh", 6, {}, [](float x, const Elementwise&) { return static_cast<float>(Tanh(x)); }},
-      {"Gelu", "Gelu", 20, {{"approximate"}},
+      {"Gelu",
+       "Gelu",
+       20,
+       {{"approximate"}},
        [](float x, const Elementwise&) {
          constexpr double kHalfSqrt = 0.70710678118654752;
          return static_cast<float>(0.5 * x * (1.0 + Erf(x * kHalfSqrt)));
@@ -141,7 +153,8 @@ std::vector<OnnxForm> Forms() {
 
 int Sample(RandomGraph& graph, int input) {
   const Value from = graph.value(input);
-  const auto& function = Functions()[static_cast<size_t>(graph.Between(0, static_cast<int64_t>(Functions().size()) - 1))];
+  const auto& function =
+      Functions()[static_cast<size_t>(graph.Between(0, static_cast<int64_t>(Functions().size()) - 1))];
   // Gelu came with a later opset than is written.
   const std::string name = std::string_view(function.onnx) == "Gelu" ? "HardSwish" : function.name;
   Elementwise op{name};

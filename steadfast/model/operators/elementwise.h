@@ -1,8 +1,8 @@
-// A function of each code by itself: a table of what each of the up to 256 codes becomes. ReLU6, hard swish, sigmoid and
-// GELU of quantized values follow from it, and requantization alone (the identity).
+// A function of each code by itself: a table of what each of the up to 256 codes becomes. ReLU6, hard swish, sigmoid
+// and GELU of quantized values follow from it, and requantization alone (the identity).
 //
-// A code enters as its real value, float(level) * scale; the function is worked out in float32 where it is made of +, *,
-// minima and maxima, and in double with our own exponential, rounded to float32, elsewhere; then it is quantized.
+// A code enters as its real value, float(level) * scale; the function is worked out in float32 where it is made of +,
+// *, minima and maxima, and in double with our own exponential, rounded to float32, elsewhere; then it is quantized.
 #pragma once
 
 #include <array>

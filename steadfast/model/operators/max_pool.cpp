@@ -49,24 +49,23 @@ int Sample(RandomGraph& graph, int input) {
 
 template <>
 const OperatorDefinition& Definition<MaxPool>() {
-  static const OperatorDefinition definition = {
-      .name = "MaxPool",
-      .keeps_coding = true,
-      .output_shape = Shape,
-      .scalar_rule = Rule,
-      .write_onnx = Write,
-      .onnx_forms = {{"MaxPool",
-                      {{"auto_pad"},
-                       {"ceil_mode", 10},
-                       {"dilations", 10},
-                       {"kernel_shape"},
-                       {"pads"},
-                       {"storage_order", 8},
-                       {"strides"}},
-                      Read}},
-      .sample = Sample,
-      .sample_weight = 2,
-      .equal = EqualAttributes<MaxPool>};
+  static const OperatorDefinition definition = {.name = "MaxPool",
+                                                .keeps_coding = true,
+                                                .output_shape = Shape,
+                                                .scalar_rule = Rule,
+                                                .write_onnx = Write,
+                                                .onnx_forms = {{"MaxPool",
+                                                                {{"auto_pad"},
+                                                                 {"ceil_mode", 10},
+                                                                 {"dilations", 10},
+                                                                 {"kernel_shape"},
+                                                                 {"pads"},
+                                                                 {"storage_order", 8},
+                                                                 {"strides"}},
+                                                                Read}},
+                                                .sample = Sample,
+                                                .sample_weight = 2,
+                                                .equal = EqualAttributes<MaxPool>};
   return definition;
 }
 
