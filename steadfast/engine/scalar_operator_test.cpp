@@ -124,7 +124,8 @@ TEST(Rounding, BeforeTheZeroPointMovesCodesNextToTiesAlone) {
         for (int32_t sum = -3000; sum < 3000; sum += 7) {
           const float product = static_cast<float>(sum) * r.scale[c];
           const float with_zero = product + (r.offset[c] + static_cast<float>(r.zero_point));
-          const float low = r.lowest + static_cast<float>(r.zero_point), high = r.highest + static_cast<float>(r.zero_point);
+          const float low = r.lowest + static_cast<float>(r.zero_point),
+                      high = r.highest + static_cast<float>(r.zero_point);
           int before = static_cast<int>(std::min(std::max(std::rint(with_zero), low), high));
           if (before < r.zero_below) before = r.lowest_code();
           const int now = model::Requantize(sum, r, static_cast<int64_t>(c));

@@ -251,7 +251,10 @@ void OnnxWriter::WriteSteps(const Node& node, std::string current, int channel_d
     ++number;
     // The last node of the network writes the graph's output.
     std::string next = real && number == steps.size() ? RealName(node.output) : node.name + ending;
-    if (!written_.insert(next).second) next += "." + std::to_string(number);
+    if (!written_.insert(next).second) {
+      next += '.';
+      next += std::to_string(number);
+    }
     if (step.kind == AffineStep::Kind::kNormalize) {
       std::vector<std::string> inputs = {current};
       for (int constant : {step.parameter, step.beta, step.mean, step.variance})

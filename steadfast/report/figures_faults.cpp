@@ -9,10 +9,10 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/text.h"
 #include "steadfast/report/campaign_report.h"
-#include "steadfast/report/claims.h"
 #include "steadfast/report/curves.h"
 #include "steadfast/report/figure.h"
 #include "steadfast/report/figure_parts.h"
+#include "steadfast/report/recipe_comparison.h"
 #include "steadfast/report/sweep_report.h"
 #include "steadfast/report/text_table.h"
 #include "steadfast/statistics/summary.h"
@@ -186,7 +186,7 @@ std::vector<Difference> FromRecipes(const Evidence& evidence, const Source& sour
   }
   for (size_t r = 1; r < recipes.size(); ++r) {
     try {
-      const Claim claim = CompareRecipes(models, trials, recipes[r], recipes[0]);
+      const Comparison claim = CompareRecipes(models, trials, recipes[r], recipes[0]);
       for (const auto& cell : claim.cells)
         rows.push_back({fmt::format("{} minus {}", recipes[r], recipes[0]), cell.fault, cell.encoding, cell.rate,
                         cell.mean, cell.simultaneous.low, cell.simultaneous.high});

@@ -9,9 +9,9 @@
 
 #include "steadfast/base/text.h"
 #include "steadfast/report/campaign_report.h"
-#include "steadfast/report/claims.h"
 #include "steadfast/report/curves.h"
 #include "steadfast/report/figure_parts.h"
+#include "steadfast/report/recipe_comparison.h"
 #include "steadfast/report/sharpness_report.h"
 #include "steadfast/report/sweep_report.h"
 #include "steadfast/report/text_table.h"

@@ -326,7 +326,7 @@ class Runner {
     fmt::print("\n{}: {}", stem, report::RecipeTable(result.models, result.trials));
     if (!part.comparisons.empty()) Compare(part, stem, result);
     if (!part.claims) return;
-    const auto claims = report::JudgeClaims(result.models, result.trials, *part.claims);
+    const auto claims = paper::JudgeClaims(result.models, result.trials, *part.claims);
     store::Store::OpenForWriting(path).SetClaims(report::ToRows(claims));
     const fs::path claims_path =
         output_ / (study_.parts.size() == 1 && part.widths.size() == 1 ? "claims.json" : stem + "-claims.json");
@@ -335,7 +335,7 @@ class Runner {
   }
 
   void Compare(const Part& part, const std::string& stem, const campaign::CampaignResult& result) const {
-    std::vector<report::Claim> comparisons;
+    std::vector<report::Comparison> comparisons;
     for (const auto& [better, worse] : part.comparisons) {
       comparisons.push_back(report::CompareRecipes(result.models, result.trials, better, worse));
     }

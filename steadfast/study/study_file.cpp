@@ -359,9 +359,9 @@ class Parser {
     return injection;
   }
 
-  report::ClaimRoles ParseClaims(const YAML::Node& node, const Part& part) const {
+  paper::ClaimRoles ParseClaims(const YAML::Node& node, const Part& part) const {
     CheckMap(node, "the roles of claims", kClaimKeys);
-    report::ClaimRoles roles;
+    paper::ClaimRoles roles;
     const auto role = [&](const char* key, std::string& into) {
       if (node[key]) into = Text(node[key], key);
       const bool known =

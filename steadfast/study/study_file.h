@@ -10,9 +10,9 @@
 
 #include "steadfast/memory/encoding.h"            // Encoding
 #include "steadfast/memory/fault_sampler.h"       // FaultModel
+#include "steadfast/paper/claims.h"               // ClaimRoles
 #include "steadfast/recipe/recipe.h"              // Recipe
 #include "steadfast/recipe/sharpness_settings.h"  // SharpnessSettings
-#include "steadfast/report/claims.h"              // ClaimRoles
 
 namespace steadfast::study {
 
@@ -57,7 +57,7 @@ struct Part {
   std::optional<Injection> inject;
   std::optional<SharpnessPart> sharpness;
   std::vector<std::string> sweeps;  // recipes whose network of the first seed is swept, bit by bit
-  std::optional<report::ClaimRoles> claims;
+  std::optional<paper::ClaimRoles> claims;
   std::optional<Selection> select;
   std::vector<std::pair<std::string, std::string>> comparisons;  // recipes: first minus second
 };

@@ -257,7 +257,6 @@ inline std::array<uint8_t, kBlockImages> NaturalOrder() {
     }                                                                                                                  \
   };
 
-
 inline void NoPreparation() {}
 
 #define STEADFAST_LOOPS(NAME, MAKE_QUAD, PRODUCTS)                                                                  \

@@ -1,4 +1,4 @@
-#include "steadfast/report/claims.h"
+#include "steadfast/paper/claims.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,15 @@
 
 #include "steadfast/base/error.h"
 
-namespace steadfast::report {
+namespace steadfast::paper {
 namespace {
+
+using report::CompareRecipes;
+using report::RecipeCsv;
+using report::RecipeTable;
+using report::ToJson;
+using report::ToRows;
+using report::ToText;
 
 using store::ModelRow;
 using store::TrialRow;
@@ -65,7 +72,7 @@ TEST(JudgeClaims, WorkedByHand) {
   EXPECT_NEAR(claims[0].primary.interval.low, 4.258, 1e-3);
   EXPECT_NEAR(claims[0].primary.interval.high, 6.742, 1e-3);
   EXPECT_NEAR(claims[0].drop.mean, 4.5, 1e-9);
-  const CellEffect& largest = claims[0].cells[static_cast<size_t>(claims[0].largest)];
+  const report::CellEffect& largest = claims[0].cells[static_cast<size_t>(claims[0].largest)];
   EXPECT_EQ(largest.rate, 1e-2);
   EXPECT_NEAR(largest.mean, 9.0, 1e-9);
   EXPECT_LT(largest.simultaneous.low, largest.mean - 2.48);  // wider than the single interval
@@ -92,7 +99,7 @@ TEST(JudgeClaims, OneSeedDecidesNothing) {
   Study study;
   for (const char* recipe : {"standard", "as", "standard-saq", "as-saq"}) study.Add(recipe, 0, 900, 800, 700, 0.1);
   const auto claims = JudgeClaims(study.models, study.trials);
-  for (const Claim& claim : claims) EXPECT_EQ(claim.verdict, "undecided");
+  for (const report::Comparison& claim : claims) EXPECT_EQ(claim.verdict, "undecided");
   EXPECT_TRUE(ToJson(claims)["claims"][0]["interval"][0].is_null());
 }
 
@@ -110,4 +117,4 @@ TEST(RecipeCsv, AveragesTrialsThenSeeds) {
 }
 
 }  // namespace
-}  // namespace steadfast::report
+}  // namespace steadfast::paper

@@ -1,4 +1,4 @@
-#include "steadfast/report/claims.h"
+#include "steadfast/report/recipe_comparison.h"
 
 #include <fmt/format.h>
 
@@ -85,11 +85,11 @@ void CheckSeeds(const std::string& a, const RecipeTrials& ra, const std::string&
   }
 }
 
-Claim AccuracyClaim(const std::map<std::string, RecipeTrials>& recipes, std::string id, std::string statement,
-                    const std::string& better, const std::string& worse) {
+Comparison CompareAccuracy(const std::map<std::string, RecipeTrials>& recipes, std::string id, std::string statement,
+                           const std::string& better, const std::string& worse) {
   const RecipeTrials &b = Find(recipes, better), &w = Find(recipes, worse);
   CheckSeeds(better, b, worse, w);
-  Claim claim{std::move(id), std::move(statement), better, worse, "points", "", {}, {}, {}, -1};
+  Comparison claim{std::move(id), std::move(statement), better, worse, "points", "", {}, {}, {}, -1};
   std::map<CellKey, std::vector<double>> cells;  // values by seed
   std::vector<double> seed_means, seed_drops;
   for (const auto& [seed, model] : b.models) {
@@ -128,38 +128,6 @@ Claim AccuracyClaim(const std::map<std::string, RecipeTrials>& recipes, std::str
   return claim;
 }
 
-double SharpnessOf(const ModelRow& model) {
-  const json sharpness = json::parse(model.sharpness_json, nullptr, false);
-  if (sharpness.is_object() && sharpness.contains("at") && sharpness["at"].is_array()) {
-    for (const auto& point : sharpness["at"]) {
-      if (point.is_object() && std::abs(point.value("relative_radius", 0.0) - kClaimRadius) < 1e-9)
-        return point.value("increase", std::nan(""));
-    }
-  }
-  throw InputError(fmt::format("claim 2 needs the sharpness of {}, and its file has none at a relative radius of {}",
-                               model.label, kClaimRadius));
-}
-
-Claim SharpnessClaim(const std::map<std::string, RecipeTrials>& recipes, const ClaimRoles& roles) {
-  const RecipeTrials &as = Find(recipes, roles.as), &standard = Find(recipes, roles.standard);
-  CheckSeeds(roles.as, as, roles.standard, standard);
-  std::vector<double> seeds;
-  for (const auto& [seed, model] : as.models)
-    seeds.push_back(SharpnessOf(*model) - SharpnessOf(*standard.models.at(seed)));
-  Claim claim{"2",
-              "Activation-sparse networks sit in sharper minima than standard ones.",
-              roles.as,
-              roles.standard,
-              "loss",
-              "",
-              EffectOf(seeds),
-              {},
-              {},
-              -1};
-  claim.verdict = VerdictOf(claim.primary.interval);
-  return claim;
-}
-
 std::string IntervalText(const statistics::Interval& interval, const char* format) {
   if (!std::isfinite(interval.low)) return "unbounded (one seed)";
   return fmt::format("{} to {}", fmt::format(fmt::runtime(format), interval.low),
@@ -182,33 +150,31 @@ json CellJson(const CellEffect& cell) {
 
 }  // namespace
 
-std::vector<Claim> JudgeClaims(const std::vector<ModelRow>& models, const std::vector<TrialRow>& trials,
-                               const ClaimRoles& roles) {
-  const auto recipes = ByRecipe(models, trials);
-  return {
-      AccuracyClaim(recipes, "1",
-                    "Activation-sparse networks have lower accuracy under memory faults than standard ones.",
-                    roles.standard, roles.as),
-      SharpnessClaim(recipes, roles),
-      AccuracyClaim(recipes, "3-as", "SAQ training gives activation-sparse networks higher accuracy under faults.",
-                    roles.as_saq, roles.as),
-      AccuracyClaim(recipes, "3-standard", "SAQ training gives standard networks higher accuracy under faults.",
-                    roles.standard_saq, roles.standard),
-      AccuracyClaim(
-          recipes, "4",
-          "SAQ-trained activation-sparse networks do better under faults than conventionally trained standard ones.",
-          roles.as_saq, roles.standard)};
+Comparison CompareRecipes(const std::vector<ModelRow>& models, const std::vector<TrialRow>& trials,
+                          const std::string& better, const std::string& worse, const std::string& id,
+                          const std::string& statement) {
+  return CompareAccuracy(
+      ByRecipe(models, trials), id.empty() ? better + " - " + worse : id,
+      statement.empty() ? fmt::format("{} is more accurate under faults than {}.", better, worse) : statement, better,
+      worse);
 }
 
-Claim CompareRecipes(const std::vector<ModelRow>& models, const std::vector<TrialRow>& trials,
-                     const std::string& better, const std::string& worse) {
-  return AccuracyClaim(ByRecipe(models, trials), better + " - " + worse,
-                       fmt::format("{} is more accurate under faults than {}.", better, worse), better, worse);
+Comparison CompareModels(const std::vector<ModelRow>& models, const std::string& better, const std::string& worse,
+                         const std::string& id, const std::string& statement, const std::string& unit,
+                         const std::function<double(const ModelRow&)>& value) {
+  const auto recipes = ByRecipe(models, {});
+  const RecipeTrials &b = Find(recipes, better), &w = Find(recipes, worse);
+  CheckSeeds(better, b, worse, w);
+  std::vector<double> seeds;
+  for (const auto& [seed, model] : b.models) seeds.push_back(value(*model) - value(*w.models.at(seed)));
+  Comparison comparison{id, statement, better, worse, unit, "", EffectOf(seeds), {}, {}, -1};
+  comparison.verdict = VerdictOf(comparison.primary.interval);
+  return comparison;
 }
 
-json ToJson(const std::vector<Claim>& claims) {
+json ToJson(const std::vector<Comparison>& claims) {
   json list = json::array();
-  for (const Claim& claim : claims) {
+  for (const Comparison& claim : claims) {
     json one = EffectJson(claim.primary);
     one["id"] = claim.id;
     one["statement"] = claim.statement;
@@ -216,7 +182,7 @@ json ToJson(const std::vector<Claim>& claims) {
     one["unit"] = claim.unit;
     one["difference"] = fmt::format("{} minus {}", claim.better, claim.worse);
     one["confidence"] = 0.95;
-    if (claim.id == "2") one["relative_radius"] = kClaimRadius;
+    if (claim.relative_radius) one["relative_radius"] = *claim.relative_radius;
     if (!claim.cells.empty()) {
       one["drop_from_clean"] = EffectJson(claim.drop);
       one["largest"] = CellJson(claim.cells[static_cast<size_t>(claim.largest)]);
@@ -228,16 +194,18 @@ json ToJson(const std::vector<Claim>& claims) {
   return {{"schema", 1}, {"claims", list}};
 }
 
-std::string ToText(const std::vector<Claim>& claims) {
+std::string ToText(const std::vector<Comparison>& claims) {
   std::string text;
-  for (const Claim& claim : claims) {
+  for (const Comparison& claim : claims) {
     const char* format = claim.unit == "loss" ? "{:+.4f}" : "{:+.2f}";
     text += fmt::format("Claim {}: {}\n  {}: {} minus {} is {} {} (95 % interval {}, {} seeds)\n", claim.id,
                         claim.statement, claim.verdict, claim.better, claim.worse,
                         fmt::format(fmt::runtime(format), claim.primary.mean), claim.unit,
                         IntervalText(claim.primary.interval, format), claim.primary.seeds.size());
     if (claim.cells.empty()) {
-      text += fmt::format("  loss increase one step of {} of the weights' norm up the gradient\n", kClaimRadius);
+      if (claim.relative_radius)
+        text += fmt::format("  loss increase one step of {} of the weights' norm up the gradient\n",
+                            *claim.relative_radius);
       continue;
     }
     const CellEffect& largest = claim.cells[static_cast<size_t>(claim.largest)];
@@ -250,11 +218,11 @@ std::string ToText(const std::vector<Claim>& claims) {
   return text;
 }
 
-std::vector<store::ClaimRow> ToRows(const std::vector<Claim>& claims) {
+std::vector<store::ClaimRow> ToRows(const std::vector<Comparison>& claims) {
   const json all = ToJson(claims);
   std::vector<store::ClaimRow> rows;
   for (size_t i = 0; i < claims.size(); ++i) {
-    const Claim& c = claims[i];
+    const Comparison& c = claims[i];
     rows.push_back({c.id, c.verdict, c.unit, c.primary.mean, c.primary.interval.low, c.primary.interval.high,
                     all["claims"][i].dump()});
   }
