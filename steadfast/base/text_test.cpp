@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/progress.h"  // CutToWidth
 
 namespace steadfast {
 namespace {
@@ -24,6 +25,36 @@ TEST(ParseInt, NamesWhatAndRange) {
 
 TEST(Split, KeepsEmptyPieces) {
   EXPECT_EQ(Split("a,,b", ','), (std::vector<std::string>{"a", "", "b"}));
+}
+
+// RFC 4180: commas, quotes and line ends inside a field.
+TEST(Csv, SurvivesQuoting) {
+  const std::vector<std::string> fields = {"plain", "a,b", "say \"no\"", "two\nlines", ""};
+  std::string csv = "header,x\r\n";
+  for (size_t i = 0; i < fields.size(); ++i) csv += (i > 0 ? "," : "") + CsvField(fields[i]);
+  csv += "\nlast";
+  const auto rows = ParseCsv(csv, "f.csv");
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].fields, (std::vector<std::string>{"header", "x"}));
+  EXPECT_EQ(rows[1].fields, fields);
+  EXPECT_EQ(rows[2].fields, std::vector<std::string>{"last"});
+  EXPECT_EQ(rows[2].line, 4) << "a field has a line end";
+  EXPECT_THROW(ParseCsv("\"open", "f.csv"), InputError);
+  EXPECT_THROW(ParseCsv("\"a\"b,c", "f.csv"), InputError);
+}
+
+TEST(SplitNames, AnExactNameWins) {
+  const std::vector<std::string> known = {"a", "b", "a,b", "c[0,1]"};
+  EXPECT_EQ(SplitNames("a,b", known), std::vector<std::string>{"a,b"});
+  EXPECT_EQ(SplitNames("b,a", known), (std::vector<std::string>{"b", "a"}));
+  EXPECT_EQ(SplitNames("a,c[0,1],x", known), (std::vector<std::string>{"a", "c[0,1]", "x"}));
+}
+
+TEST(CutToWidth, NeverCutsACharacter) {
+  EXPECT_EQ(CutToWidth("naïve…", 6), "naïve…");
+  EXPECT_EQ(CutToWidth("naïve…", 5), "naïve");
+  EXPECT_EQ(CutToWidth("naïve…", 3), "naï");
+  EXPECT_EQ(CutToWidth("…", 0), "");
 }
 
 TEST(FormatShortest, ReadsBack) {

@@ -84,7 +84,8 @@ class Campaign {
     store_ = std::make_unique<store::Store>(store::Store::Create(store_path));
     ClaimSettings(store_path);
     if (list_) store_->AddFaultList(list_name_, list_csv_);
-    PlanKeys();
+    keys_ = list_ ? PlanTrials(*list_, list_name_, settings_.encodings)
+                  : PlanTrials(settings_.faults, settings_.encodings, settings_.rates, settings_.trials);
     for (const TrialRow& row : store_->Trials()) stored_.emplace(row.id, row);
     run_ = store_->BeginRun(settings_.command, SettingsJson());
     start_ = std::chrono::steady_clock::now();
@@ -240,24 +241,6 @@ class Campaign {
       for (size_t m = 0; m < files_.size(); ++m) store_->CheckLabel(labels_[m], files_[m].sha256);
       return agreed;
     });
-  }
-
-  void PlanKeys() {
-    if (list_) {
-      for (auto encoding : settings_.encodings) {
-        for (const auto& [trial, map] : *list_)
-          keys_.push_back({list_name_, encoding, 0.0, static_cast<int64_t>(trial)});
-      }
-      return;
-    }
-    for (const auto& fault : settings_.faults) {
-      for (auto encoding : settings_.encodings) {
-        for (double rate : settings_.rates) {
-          for (int64_t trial = 0; trial < settings_.trials; ++trial)
-            keys_.push_back({memory::NameOf(fault), encoding, rate, trial});
-        }
-      }
-    }
   }
 
   TrialContext ContextOf(size_t m) const {

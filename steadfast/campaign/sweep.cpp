@@ -97,7 +97,7 @@ class Worker final : public engine::ResultSink {
  public:
   Worker(const engine::DifferentialPlan& plan, const engine::Golden& golden, const std::vector<uint8_t>& labels,
          bool decisions_only)
-      : engine(plan, *this, decisions_only ? engine::Want::kDecisions : engine::Want::kMargins),
+      : engine(plan, *this, decisions_only ? engine::ResultDetail::kDecisions : engine::ResultDetail::kMargins),
         golden_(golden),
         labels_(labels),
         places_(engine::NeuronLookUp::PlacesOf(plan)) {}

@@ -48,6 +48,29 @@ nlohmann::json ConditionOf(const TrialContext& context) {
   return condition;
 }
 
+std::vector<TrialKey> PlanTrials(const std::vector<memory::FaultModel>& faults,
+                                 const std::vector<memory::Encoding>& encodings, const std::vector<double>& rates,
+                                 int64_t trials) {
+  std::vector<TrialKey> keys;
+  for (const auto& fault : faults) {
+    for (auto encoding : encodings) {
+      for (double rate : rates) {
+        for (int64_t trial = 0; trial < trials; ++trial) keys.push_back({memory::NameOf(fault), encoding, rate, trial});
+      }
+    }
+  }
+  return keys;
+}
+
+std::vector<TrialKey> PlanTrials(const memory::FaultLists& lists, const std::string& name,
+                                 const std::vector<memory::Encoding>& encodings) {
+  std::vector<TrialKey> keys;
+  for (auto encoding : encodings) {
+    for (const auto& [trial, map] : lists) keys.push_back({name, encoding, 0.0, static_cast<int64_t>(trial)});
+  }
+  return keys;
+}
+
 memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
                           const memory::FaultLists* lists) {
   if (lists == nullptr) {

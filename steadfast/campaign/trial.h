@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "steadfast/engine/evaluator.h"      // Evaluator, Golden
 #include "steadfast/memory/fault_list.h"     // FaultLists
@@ -42,6 +43,14 @@ std::string TrialId(const TrialContext& context, const TrialKey& key);
 std::optional<std::string> EarlierTrialId(const TrialContext& context, const TrialKey& key);
 // What the context adds to a trial's own columns in a store (store::Store::AddCondition), and back.
 nlohmann::json ConditionOf(const TrialContext& context);
+
+// What a campaign tries on each model, in order: every fault model in every encoding at every rate, trial by trial; or
+// the trials of a fault list of this name.
+std::vector<TrialKey> PlanTrials(const std::vector<memory::FaultModel>& faults,
+                                 const std::vector<memory::Encoding>& encodings, const std::vector<double>& rates,
+                                 int64_t trials);
+std::vector<TrialKey> PlanTrials(const memory::FaultLists& lists, const std::string& name,
+                                 const std::vector<memory::Encoding>& encodings);
 
 // The faults of a trial: sampled, or from the list.
 memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,

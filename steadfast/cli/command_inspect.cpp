@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "steadfast/cli/commands.h"
@@ -24,7 +25,22 @@ std::string ShapeText(const model::ValueShape& shape) {
                     : fmt::format("{} x {} x {}", shape.channels, shape.height, shape.width);
 }
 
+// Everything stored, by what it is for.
+std::string StoredText(const model::QuantizedModel& model) {
+  std::map<std::string, int64_t> bits;
+  for (const auto& parameter : model.parameters)
+    bits[std::string(model::NameOf(parameter.role))] += parameter.elements() * parameter.format.bits();
+  std::vector<std::string> texts;
+  for (const auto& [role, count] : bits) texts.push_back(fmt::format("{} {}", role, count));
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
 json ToJson(const model::ModelFile& file) {
+  json parameters = json::array();
+  for (const auto& p : file.model.parameters) {
+    parameters.push_back(
+        {{"name", p.name}, {"role", model::NameOf(p.role)}, {"shape", p.shape}, {"format", model::NameOf(p.format)}});
+  }
   json layers = json::array();
   for (const auto& l : model::Summarize(file.model)) {
     layers.push_back({{"name", l.name},
@@ -48,6 +64,9 @@ json ToJson(const model::ModelFile& file) {
   return {{"file", file.path.string()},
           {"sha256", file.sha256},
           {"name", file.model.name},
+          {"reading", file.model.reading},
+          {"real_input", file.model.real_input},
+          {"parameters", parameters},
           {"layers", layers},
           {"memory_bits", model::MemoryBits(file.model)},
           {"macs", model::Macs(file.model)},
@@ -75,6 +94,10 @@ void Print(const model::ModelFile& file) {
   }
   fmt::print("{}\n{} bits of weight memory, {} multiply-accumulates an image\n", table.Text(),
              model::MemoryBits(file.model), model::Macs(file.model));
+  fmt::print("stored bits by role: {}\n", StoredText(file.model));
+  if (file.model.real_input) fmt::print("takes real numbers; bytes enter as pixel/255 where nothing else is said\n");
+  if (file.model.reading > 1)
+    fmt::print("reading {}: earlier versions read this file wrongly (docs/formats.md)\n", file.model.reading);
   for (const auto& [key, value] : file.model.metadata) {
     fmt::print("{}: {}\n", report::Printable(key),
                value.size() > 300 ? report::Printable(value.substr(0, 300)) + "… (--json - shows all)"

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <any>
+#include <atomic>
 #include <bit>
 #include <chrono>
 #include <cstring>
@@ -164,7 +165,9 @@ void FindSlack(const Steps& plan, GoldenBlock& golden) {
 GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block) {
   const Steps& steps = plan.steps();
   GoldenBlock golden;
+  static std::atomic<int64_t> runs = 0;
   golden.number = block;
+  golden.run = ++runs;
   golden.images = set.images.images_in(block);
   golden.rows.resize(steps.values.size());
   const auto images = set.images.block(block);
@@ -297,7 +300,7 @@ StepDeltas::StepDeltas(StepDeltas&&) noexcept = default;
 struct DifferentialEngine::Impl {
   const Steps& plan;
   ResultSink& sink;
-  const Want want;
+  const ResultDetail detail;
   Workspace workspace;
   std::vector<std::unique_ptr<ChangedValue>> values;
   std::vector<std::any> states;  // [step]
@@ -313,7 +316,8 @@ struct DifferentialEngine::Impl {
   std::vector<Gathered> gathered;            // [step]
   std::vector<Buffer<uint8_t>> suffix_rows;  // [value]
 
-  Impl(const DifferentialPlan& p, ResultSink& s, Want w) : plan(p.steps()), sink(s), want(w), workspace(plan.set) {
+  Impl(const DifferentialPlan& p, ResultSink& s, ResultDetail d)
+      : plan(p.steps()), sink(s), detail(d), workspace(plan.set) {
     for (const ValueInfo& value : plan.values)
       values.push_back(value.coded ? std::make_unique<ChangedValue>(value.channels, value.rows_of_channel) : nullptr);
     states.resize(plan.steps.size());
@@ -349,8 +353,8 @@ struct DifferentialEngine::Impl {
       const bool is_changed_itself = !own.empty() || !constants.empty();
       if (!changed && !is_changed_itself) continue;
       ChangedValue* output = values[static_cast<size_t>(step.output)].get();
-      BlockChange block{inputs, own, constants, golden.number, golden.sums[s].data(), valid, output, nullptr, nullptr};
-      if (output == nullptr && want == Want::kDecisions && !is_changed_itself && inputs.size() == 1 &&
+      BlockChange block{inputs, own, constants, golden.run, golden.sums[s].data(), valid, output, nullptr, nullptr};
+      if (output == nullptr && detail == ResultDetail::kDecisions && !is_changed_itself && inputs.size() == 1 &&
           MayDiffer(golden, *inputs[0]) == 0) {
         return;
       }
@@ -364,7 +368,7 @@ struct DifferentialEngine::Impl {
       const bool rest_is_golden = deltas == nullptr || deltas->last <= static_cast<int>(s);
       if (!rest_is_golden) continue;
       uint64_t lanes = output->lanes();
-      if (want == Want::kDecisions && IsInputOfTheLastStep(s)) lanes = MayDiffer(golden, *output);
+      if (detail == ResultDetail::kDecisions && IsInputOfTheLastStep(s)) lanes = MayDiffer(golden, *output);
       if (lanes == 0) return;
       if (GatheringIsCheaper(s, *output, lanes)) {
         Gather(s, *output, lanes, golden, change);
@@ -448,18 +452,18 @@ struct DifferentialEngine::Impl {
         reals.data(), nullptr);
     from.labels.resize(kBlockImages);
     const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), from.labels.data(),
-                             want == Want::kLosses);
+                             detail == ResultDetail::kLosses);
     const size_t count = from.tags.size();
     sink.Take(from.tags, std::span(scores.predictions).first(count),
-              std::span(scores.margins).first(want == Want::kDecisions ? 0 : count),
-              std::span(scores.losses).first(want == Want::kLosses ? count : 0));
+              std::span(scores.margins).first(detail == ResultDetail::kDecisions ? 0 : count),
+              std::span(scores.losses).first(detail == ResultDetail::kLosses ? count : 0));
     from.tags.clear();
     from.labels.clear();
   }
 
   void Score(const GoldenBlock& golden, uint64_t lanes, int32_t change) {
     const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), golden.labels.data(),
-                             want == Want::kLosses);
+                             detail == ResultDetail::kLosses);
     LaneTag tags[kBlockImages];
     uint16_t predictions[kBlockImages];
     int64_t margins[kBlockImages], losses[kBlockImages];
@@ -469,16 +473,16 @@ struct DifferentialEngine::Impl {
       tags[count] = {change, static_cast<int32_t>(golden.number * kBlockImages + static_cast<int64_t>(lane))};
       predictions[count] = scores.predictions[lane];
       margins[count] = scores.margins[lane];
-      if (want == Want::kLosses) losses[count] = scores.losses[lane];
+      if (detail == ResultDetail::kLosses) losses[count] = scores.losses[lane];
     }
     sink.Take(std::span(tags).first(count), std::span(predictions).first(count),
-              std::span(margins).first(want == Want::kDecisions ? 0 : count),
-              std::span(losses).first(want == Want::kLosses ? count : 0));
+              std::span(margins).first(detail == ResultDetail::kDecisions ? 0 : count),
+              std::span(losses).first(detail == ResultDetail::kLosses ? count : 0));
   }
 };
 
-DifferentialEngine::DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, Want want)
-    : impl_(std::make_unique<Impl>(plan, sink, want)) {}
+DifferentialEngine::DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, ResultDetail detail)
+    : impl_(std::make_unique<Impl>(plan, sink, detail)) {}
 DifferentialEngine::~DifferentialEngine() = default;
 
 void DifferentialEngine::Evaluate(const GoldenBlock& golden, const StepDeltas& deltas, int32_t change) {

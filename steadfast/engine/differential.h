@@ -44,6 +44,8 @@ class DifferentialPlan {
 // What the fault-free network computed for one block.
 struct GoldenBlock {
   int64_t number = 0;                 // of the block in the evaluation set
+  int64_t run = 0;                    // of all golden blocks computed in this process: what is kept between changes of
+                                      // one block must not serve another
   int64_t images = 0;                 // in the block
   std::vector<Buffer<uint8_t>> rows;  // [value][element * 64 + image]
   std::vector<Buffer<int32_t>> sums;  // [step]
@@ -95,12 +97,12 @@ class ResultSink {
 
 // What is computed of an image's logits. Decisions alone let images stop before the last layer whose decision provably
 // cannot change (GoldenBlock::slack).
-enum class Want { kDecisions, kMargins, kLosses };
+enum class ResultDetail { kDecisions, kMargins, kLosses };
 
 // Serves one thread. Results may reach the sink as late as Flush.
 class DifferentialEngine {
  public:
-  DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, Want want);
+  DifferentialEngine(const DifferentialPlan& plan, ResultSink& sink, ResultDetail detail);
   ~DifferentialEngine();
 
   // One block under the change.

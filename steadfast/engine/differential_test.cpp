@@ -141,7 +141,7 @@ TEST_P(Differential, LooksUpWhatANeuronsCodesLeadTo) {
   Margins sink;
   sink.places = NeuronLookUp::PlacesOf(plan);
   sink.golden = &golden;
-  DifferentialEngine engine(plan, sink, Want::kMargins);
+  DifferentialEngine engine(plan, sink, ResultDetail::kMargins);
   const std::vector<int> weights = model::WeightsOf(c.model);
   for (int tensor : {weights[2], weights[3]}) {
     const model::Parameter& weight = c.model.parameter(tensor);

@@ -143,7 +143,7 @@ struct Evaluator::Differential final : ResultSink {
   std::array<std::optional<double>, kCostClasses> measured;  // costs as shares of a dense run, by CostClass
 
   Differential(std::shared_ptr<const GoldenRun> r, const EvaluationSet& s)
-      : run(std::move(r)), set(s), engine(run->plan, *this, Want::kLosses) {}
+      : run(std::move(r)), set(s), engine(run->plan, *this, ResultDetail::kLosses) {}
 
   void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions, std::span<const int64_t> margins,
             std::span<const int64_t> losses) override {

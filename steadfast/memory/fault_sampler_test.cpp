@@ -111,6 +111,39 @@ TEST(SampleFaults, MixedStuckAtHasItsOdds) {
   EXPECT_NEAR(ones / n, 0.2, 5 * std::sqrt(0.16 / n));
 }
 
+// A cell that holds 0 rises with probability UP of the rate, one that holds 1 falls with DOWN; the cells are those that
+// a flip would meet, whatever the model holds.
+TEST(SampleFaults, AsymmetricFaultsHaveTheirOdds) {
+  const FaultMap map = SampleFaults(KeyOfSeed(1), 0, kCells, 0.5, ParseFaultModel("asymmetric:0.5:0.2"));
+  const std::set<BitAddress> flips = Bits(SampleFaults(KeyOfSeed(1), 0, kCells, 0.5, ParseFaultModel("flip")));
+  double rise = 0, fall = 0;
+  for (const Fault& fault : map.faults) {
+    ASSERT_TRUE(flips.contains(fault.bit));
+    rise += fault.kind != FaultKind::kStuckAt0;
+    fall += fault.kind != FaultKind::kStuckAt1;
+  }
+  const auto n = static_cast<double>(flips.size());
+  EXPECT_NEAR(rise / n, 0.5, 4 * std::sqrt(0.25 / n));
+  EXPECT_NEAR(fall / n, 0.2, 4 * std::sqrt(0.16 / n));
+  EXPECT_EQ(SampleFaults(KeyOfSeed(1), 0, kCells, 0.5, ParseFaultModel("asymmetric:0:0")).faults.size(), 0u);
+  EXPECT_EQ(NameOf(ParseFaultModel("asymmetric:0.5:0.2")), "asymmetric:0.5:0.2");
+  EXPECT_THROW(ParseFaultModel("asymmetric:0.5"), UsageError);
+}
+
+// An array's faults are the same whatever other arrays are sampled beside it.
+TEST(SampleFaults, DependOnAnArraysNumberAlone) {
+  const std::vector<SampledArray> alone = {{3, 40320}};
+  const FaultMap map = SampleFaults(KeyOfSeed(4), 2, alone, 0.01, ParseFaultModel("flip"));
+  const FaultMap all = SampleFaults(KeyOfSeed(4), 2, kCells, 0.01, ParseFaultModel("flip"));
+  std::vector<int64_t> first, second;
+  for (const Fault& fault : map.faults) first.push_back(fault.bit.cell);
+  for (const Fault& fault : all.faults) {
+    if (fault.bit.array == 3) second.push_back(fault.bit.cell);
+  }
+  EXPECT_EQ(first, second);
+  EXPECT_GT(first.size(), 300u);
+}
+
 TEST(SampleFaults, RefusesImpossibleRates) {
   for (double rate : {-0.1, 1.1, std::nan("")}) {
     EXPECT_THROW(SampleFaults(KeyOfSeed(1), 0, kCells, rate, ParseFaultModel("flip")), UsageError);

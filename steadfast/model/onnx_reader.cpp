@@ -620,7 +620,7 @@ void OnnxReader::ReadClip(const OnnxNode& node) {
     if (node.HasInput(2)) pending.high = double{Scalar(node, 2, "upper bound")};
   }
   for (const auto& bound : {pending.low, pending.high}) {
-    if (bound && std::isnan(*bound)) node.Fail("has a bound that is no number");
+    if (bound && std::isnan(*bound)) node.Fail("has a bound that is not a number");
   }
 }
 

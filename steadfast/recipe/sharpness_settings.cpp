@@ -47,7 +47,7 @@ void Check(const std::string& key, double value, double low, double high) {
 
 template <typename Integer>
 void Read(const json& value, const std::string& key, Integer& into, double low, double high) {
-  if (!value.is_number_integer()) throw UsageError(fmt::format("{}: {} is no whole number", key, value.dump()));
+  if (!value.is_number_integer()) throw UsageError(fmt::format("{}: {} is not a whole number", key, value.dump()));
   Check(key, value.get<double>(), low, high);
   into = value.get<Integer>();
 }
@@ -55,7 +55,7 @@ void Read(const json& value, const std::string& key, std::vector<double>& into, 
   if (!value.is_array()) throw UsageError(fmt::format("{}: expected a list of numbers", key));
   into.clear();
   for (const json& element : value) {
-    if (!element.is_number()) throw UsageError(fmt::format("{}: {} is no number", key, element.dump()));
+    if (!element.is_number()) throw UsageError(fmt::format("{}: {} is not a number", key, element.dump()));
     Check(key, element.get<double>(), low, high);
     into.push_back(element.get<double>());
   }

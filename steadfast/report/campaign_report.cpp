@@ -150,8 +150,13 @@ std::string ToText(const CampaignReport& report) {
   std::string text = "Accuracy under faults, in percent\n\n";
   TextTable table({"model", "fault", "encoding", ">rate", ">trials", ">mean", ">95 % interval", ">st.dev.", ">min",
                    ">5 %", ">median", ">faulty bits", ">changed codes"});
+  bool any_at_chance = false;
   for (const ModelRow& model : report.models) {
-    table.AddRow({model.label, "none", "", "0", "", Percent(model.accuracy()), "", "", "", "", "", "0", "0"});
+    const json accuracy = json::parse(model.accuracy_json, nullptr, false);
+    const bool at_chance = accuracy.is_object() && accuracy.value("at_chance", false);
+    any_at_chance |= at_chance;
+    table.AddRow({model.label + (at_chance ? " (chance)" : ""), "none", "", "0", "", Percent(model.accuracy()), "", "",
+                  "", "", "", "0", "0"});
     for (const Cell& cell : report.cells) {
       if (cell.model != model.id) continue;
       const auto& s = cell.accuracy;
@@ -162,6 +167,7 @@ std::string ToText(const CampaignReport& report) {
     }
   }
   text += table.Text();
+  if (any_at_chance) text += "(chance): its training ended no better than always answering the most frequent class.\n";
   if (!report.drops.empty()) {
     text += "\nFault rate at which mean accuracy has dropped by 1, 5 and 10 points\n\n";
     TextTable drops({"model", "fault", "encoding", ">1 point", ">5 points", ">10 points"});

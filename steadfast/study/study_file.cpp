@@ -96,7 +96,7 @@ class Parser {
       return std::isalnum(c) || c == '-' || c == '_' || c == '.';
     });
     if (!good || text[0] == '.')
-      Fail(node, fmt::format("'{}' is no name; use letters, digits, '-', '_' and '.'", text));
+      Fail(node, fmt::format("'{}' is not a name; use letters, digits, '-', '_' and '.'", text));
   }
 
   std::string Text(const YAML::Node& node, const std::string& key) const {

@@ -89,7 +89,7 @@ TEST(ParseStudy, NamesLineAndColumn) {
   EXPECT_NE(MessageOf(kGood + "compare: [[as, other]]\n").find("compare: there is no recipe 'other'"),
             std::string::npos);
   EXPECT_NE(MessageOf("study: [").find("s.yaml:1:"), std::string::npos);
-  EXPECT_NE(MessageOf(Replaced(kGood, "study: small", "study: ../evil")).find("is no name"), std::string::npos);
+  EXPECT_NE(MessageOf(Replaced(kGood, "study: small", "study: ../evil")).find("is not a name"), std::string::npos);
 }
 
 TEST(ParseStudy, PartsInheritAndOverride) {

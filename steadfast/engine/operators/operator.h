@@ -115,7 +115,7 @@ struct BlockChange {
   std::span<ChangedValue* const> inputs;
   std::span<const WeightDelta> deltas;          // of this operator's weights, ascending by output
   std::span<const ChangedConstants> constants;  // the same
-  int64_t block = 0;                            // golden sums and rows of another block have another number
+  int64_t golden_run = 0;  // golden sums and rows of another block, or of another run, have another
   const int32_t* golden_sums = nullptr;
   uint64_t valid = 0;  // the lanes that hold an image
   ChangedValue* output = nullptr;

@@ -21,7 +21,7 @@ struct WeightedSum::State {
   std::vector<uint32_t> weights;
   std::vector<int64_t> starts;
   size_t wasted = 0;  // planes computed though unchanged, since the set was chosen
-  int64_t block = -1;
+  int64_t golden_run = -1;
   Buffer<int32_t> base;  // [out][position][64]
 };
 
@@ -107,14 +107,14 @@ WeightedSum::Program WeightedSum::ProgramOfChangedPlanes(const BlockChange& chan
     const bool overlap = both.size() < state.planes.size() + planes.size();
     state.planes = !has_planes && overlap && groups == state.groups ? std::move(both) : std::move(planes);
     state.groups = std::move(groups);
-    state.block = -1;
+    state.golden_run = -1;
     state.wasted = 0;
     SelectTaps(state);
   }
   Program program{&differential_, Resized(workspace.changed_quads, differential_).data(), state.offsets,
                   state.weights.data(), state.starts};
-  if (state.block != change.block) {
-    state.block = change.block;
+  if (state.golden_run != change.golden_run) {
+    state.golden_run = change.golden_run;
     state.base.resize(static_cast<size_t>(out_.elements() * kBlockImages));
     workspace.sums.resize(kMostOutputsPerCall * kBlockImages);
     ExpandChanged(change, true, workspace, state);

@@ -103,7 +103,7 @@ void ValidateFunction(const QuantizedModel&, const Node& node) {
   if (Find(op.function) == nullptr)
     throw InputError(fmt::format("{}: there is no function '{}'", node.name, op.function));
   if (!std::isfinite(op.alpha) || !std::isfinite(op.beta))
-    throw InputError(fmt::format("{}: its attributes are no numbers", node.name));
+    throw InputError(fmt::format("{}: its attributes are not finite numbers", node.name));
 }
 
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
