@@ -173,7 +173,9 @@ class Builder {
   }
   void Dequantize() {
     real_ = Name("real");
-    Add("DequantizeLinear", With(codes_, coding_), real_);
+    auto inputs = With(codes_, coding_);
+    if (coding_.zero == 0 && Chance(30)) inputs.resize(2);  // its default, in the type of the codes
+    Add("DequantizeLinear", inputs, real_);
   }
 
   void MakeInput() {
@@ -256,11 +258,40 @@ class Builder {
     return real;
   }
 
+  void AddClip(const std::string& from, float low, float high, const std::string& output) {
+    if (styled_.opset <= 10) {
+      auto* node = Add("Clip", {from}, output);
+      SetFloat(node, "min", low);
+      SetFloat(node, "max", high);
+      return;
+    }
+    Add("Clip",
+        {from, AddConstant<float>(Name("low"), onnx::TensorProto::FLOAT, {}, {low}),
+         AddConstant<float>(Name("high"), onnx::TensorProto::FLOAT, {}, {high})},
+        output);
+  }
+
+  // Cuts midway between an even code above zero and the odd one that follows: a value there rounds to the even one.
+  void FinishWithThreshold(const std::string& current, double spread) {
+    const Coding coding = MakeCoding(ScaleNear(spread / 255), false);
+    const std::string next = Name("thresholded");
+    auto* node = Add("ThresholdedRelu", {current}, next);
+    SetFloat(node, "alpha", (static_cast<float>(2 * Between(0, 20)) + 0.5f) * coding.step);
+    Quantize(next, coding);
+  }
+
   // The activation function and QuantizeLinear of a result of about this size.
   void Finish(std::string current, double spread) {
     bool centred = true;
-    const int64_t kind = Between(1, 4);
-    if (kind == 1) {
+    const int64_t kind = Between(1, 6);
+    if (kind == 5) return FinishWithThreshold(current, spread);
+    if (kind == 6) {
+      const std::string relu = Name("relu"), next = Name("clip");
+      Add("Relu", {current}, relu);
+      AddClip(relu, ScaleNear(spread / 32), ScaleNear(spread), next);
+      current = next;
+      centred = Chance(20);
+    } else if (kind == 1) {
       const std::string next = Name("relu");
       Add("Relu", {current}, next);
       current = next;
@@ -268,16 +299,7 @@ class Builder {
     } else if (kind == 2) {
       const float high = ScaleNear(spread);
       const std::string next = Name("clip");
-      if (styled_.opset <= 10) {
-        auto* node = Add("Clip", {current}, next);
-        SetFloat(node, "min", 0.0f);
-        SetFloat(node, "max", high);
-      } else {
-        Add("Clip",
-            {current, AddConstant<float>(Name("low"), onnx::TensorProto::FLOAT, {}, {0.0f}),
-             AddConstant<float>(Name("high"), onnx::TensorProto::FLOAT, {}, {high})},
-            next);
-      }
+      AddClip(current, 0.0f, high, next);
       current = next;
       centred = Chance(20);
     }

@@ -357,7 +357,11 @@ TEST_F(OutsideFiles, BiasesFail) {
   const std::string model = MakeModel("m.onnx", 3);
   const Outcome sweep = RunSteadfast({"sweep", model, "--images", "32", "--where", "biases", "--csv", Path("b.csv")});
   ASSERT_EQ(sweep.exit_code, 0) << sweep.errors;
-  EXPECT_EQ(ParseCsv(ReadTextFile(Path("b.csv")), "b").size(), 1u + 32 * (6 + 16 + 120 + 84 + 10));
+  const auto swept = ParseCsv(ReadTextFile(Path("b.csv")), "b");
+  ASSERT_EQ(swept.size(), 1u + 32 * (6 + 16 + 120 + 84 + 10));
+  EXPECT_EQ(swept.at(0).fields.at(2), "bit");
+  EXPECT_EQ(swept.at(32 + 6).fields.at(1), "1");  // every bit alone, in order
+  EXPECT_EQ(swept.at(32 + 6).fields.at(2), "5");
   // Faults of weights do not move when biases can fail beside them.
   const auto faulty_bits = [&](const char* where) {
     const std::string csv = Path(std::string(where) + ".csv");
@@ -374,6 +378,14 @@ TEST_F(OutsideFiles, BiasesFail) {
   };
   EXPECT_EQ(faulty_bits("weights"), faulty_bits("weights,biases"));
   EXPECT_EQ(RunSteadfast({"inject", model, "--where", "bias", "--store", Path("x.sqlite")}).exit_code, 2);
+}
+
+TEST_F(OutsideFiles, ListsLieInNarrowWordsToo) {
+  WriteFileWhole(Path("l.csv"), "trial,tensor,index,bit,kind\n0,fc3.weight,5,3,flip\n");
+  const std::string model = MakeModel("m.onnx", 3);
+  const Answer narrow = InjectOnce(model, {"--images", "64", "--fault-list", Path("l.csv"), "--word-bits", "16"});
+  const Answer wide = InjectOnce(model, {"--images", "64", "--fault-list", Path("l.csv")});
+  EXPECT_EQ(narrow.margin, wide.margin);
 }
 
 TEST_F(OutsideFiles, AsymmetricFaults) {

@@ -60,6 +60,11 @@ json AsObject(const std::vector<std::string>& elements) {
   return object;
 }
 
+// A list may name any parameter that words can hold; its faults are no other for where random ones would lie.
+memory::Where WhereListsLie(int word_bits, const memory::Where& where) {
+  return word_bits < 32 ? where : memory::ParseWhere("all");
+}
+
 class Campaign {
  public:
   // Loads and checks everything; touches no store.
@@ -99,9 +104,8 @@ class Campaign {
   }
 
  private:
-  // A list may name any parameter; its faults are no other for where random ones would lie.
   memory::Where WhereFaultsLie() const {
-    return settings_.fault_list.empty() ? settings_.where : memory::ParseWhere("all");
+    return settings_.fault_list.empty() ? settings_.where : WhereListsLie(settings_.word_bits, settings_.where);
   }
   memory::MemoryImage ImageOf(const model::ModelFile& file, memory::Encoding encoding) const {
     return {file.model, {encoding, settings_.word_bits}, WhereFaultsLie()};
@@ -461,8 +465,9 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
     throw InputError(fmt::format("the {} images found are not those of the store (another hash)", data.dataset));
   }
   const bool from_list = stored->fault.starts_with("list:");
+  const memory::Where where = memory::ParseWhere(context.where);
   const memory::MemoryImage image(file.model, {memory::ParseEncoding(stored->encoding), context.word_bits},
-                                  memory::ParseWhere(from_list ? "all" : context.where));
+                                  from_list ? WhereListsLie(context.word_bits, where) : where);
   std::optional<memory::FaultLists> lists;
   if (from_list) {
     const auto csv = store.FaultList(stored->fault);

@@ -172,7 +172,7 @@ store::ModelRow EvaluateAndDescribeModel(const model::ModelFile& file, const std
 store::ModelRow ModelInStore(store::Store& store, const model::ModelFile& file, const std::string& label,
                              const DataChoice& choice, const Cancellation* cancellation) {
   for (store::ModelRow& row : store.Models()) {
-    if (row.sha256 == file.sha256) return std::move(row);
+    if (row.sha256 == file.sha256 && row.reading >= file.model.reading) return std::move(row);
   }
   store::ModelRow row = EvaluateAndDescribeModel(file, label, choice, cancellation);
   row.id = store.AddModel(row);

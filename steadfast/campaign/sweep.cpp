@@ -468,7 +468,7 @@ class Sweep {
 }  // namespace
 
 std::vector<int64_t> CellsOfFault(const std::string& kind, int64_t fault, int64_t bits, int64_t codes, int word_bits) {
-  if (kind == "bits") return {fault};
+  if (!store::IsOfPairs(kind)) return {fault};
   const int64_t per_word = word_bits / bits * bits, cells = codes * bits;
   const int64_t full = PairsOf(per_word);
   const int64_t first = fault / full * per_word;

@@ -10,6 +10,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/inspect.h"  // ParseBoundedJson
+#include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/requantization.h"
 
@@ -60,7 +61,9 @@ QuantizedModel OnnxReader::Read() {
   for (const Node& node : model_.nodes) {
     const auto& coding = model_.value(node.output).coding;
     if (!node.operation.definition().is_requantization || !coding) continue;
-    read_otherwise_before_ |= coding->zero_point != 0;
+    const auto* pool = node.operation.As<AveragePool>();
+    read_otherwise_before_ |= coding->zero_point != 0 ||
+                              (pool != nullptr && RequantizationOfMean(model_, node, pool->elements()).divisor != 1);
   }
   if (read_otherwise_before_) model_.reading = 2;
   try {
@@ -301,9 +304,17 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
   }
   int threshold_code = 0;
   if (pending.threshold) {
+    // It cuts before rounding: the same as cutting codes only where it lies midway between two of them, or at zero.
     const double code = *pending.threshold / double{coding.scale} + 0.5;
     if (!(code >= 0 && code <= 256)) node.Fail("its ThresholdedRelu cuts everything off");
-    threshold_code = static_cast<int>(std::ceil(code - 1e-3));
+    if (*pending.threshold != 0 && std::abs(code - std::round(code)) > 1e-3) {
+      node.Fail(
+          fmt::format("its ThresholdedRelu cuts at {} steps of the scale, expected a half (10.5): midway between "
+                      "two codes",
+                      code - 0.5));
+    }
+    threshold_code = static_cast<int>(std::ceil(code - 1e-3)) + coding.zero_point;
+    if (threshold_code > coding.highest_code() + 1) node.Fail("its ThresholdedRelu cuts everything off");
   }
   coding.zero_below = TensorInt(node.output(), "zero_below", threshold_code);
   if (coding.zero_below != threshold_code) {
@@ -346,11 +357,13 @@ ActivationCoding OnnxReader::WithClip(const OnnxNode& node, const Pending& pendi
   int lowest = pending.low ? code_of(*pending.low) : 0;
   const int highest = pending.high ? code_of(*pending.high) : 255;
   if (pending.low && pending.high && *pending.low > *pending.high) node.Fail("its Clip has bounds in the wrong order");
+  if (activation.relu && highest < coding.zero_point) node.Fail("its Clip ends below zero, and there is a Relu");
   const bool from_zero = pending.low && lowest == coding.zero_point && coding.zero_point > 0;
   if (from_zero) lowest = 0;
   for (int bits = 1; bits <= 7 && pending.high; ++bits) {
     const int first = coding.is_signed ? 128 - (1 << (bits - 1)) : 0, last = first + (1 << bits) - 1;
-    const bool starts = activation.relu || from_zero || (lowest <= first && (first == 0 || lowest == first));
+    const bool starts = (activation.relu && lowest <= coding.zero_point) || from_zero ||
+                        (lowest <= first && (first == 0 || lowest == first));
     if (highest != last || !starts || coding.zero_point < first || coding.zero_point > last) continue;
     coding.bits = bits;
     coding.zero_point -= first;
@@ -387,6 +400,8 @@ void OnnxReader::ReadDequantize(const OnnxNode& node) {
     return;
   }
   const Dequantized& first = found->second;
+  if (shifted_weights_.contains(first.parameter))
+    node.Fail(fmt::format("dequantizes '{}' a second time, and the first is shifted", node.input(0)));
   if (first.scale != node.input(1) || first.zero_point != zero_point)
     node.Fail(fmt::format("dequantizes '{}' a second time, with another scale or zero point", node.input(0)));
   if (is_bias)
@@ -397,7 +412,8 @@ void OnnxReader::ReadDequantize(const OnnxNode& node) {
 
 void OnnxReader::DequantizeValue(const OnnxNode& node, int index) {
   Value& value = model_.values[static_cast<size_t>(index)];
-  const FileZeroPoint zero = ZeroPoint(node);
+  FileZeroPoint zero = ZeroPoint(node);
+  if (!node.HasInput(2) && value.coding) zero.is_signed = value.coding->is_signed;  // 0, of the type of the codes
   const float scale = Scalar(node, 1, "scale");
   if (!value.coding) value.coding = ActivationCoding{.scale = scale, .zero_point = zero.value};  // the input: raw bytes
   const ActivationCoding& coding = *value.coding;
@@ -468,9 +484,10 @@ void OnnxReader::DequantizeWeights(const OnnxNode& node, const onnx::TensorProto
   const auto dimensions = static_cast<int64_t>(weight.shape.size());
   const int64_t axis = node.Int("axis", 1);
   if (parameter(weight.scale).elements() > 1) {
-    weight.output_axis = static_cast<int>(axis < 0 ? axis + dimensions : axis);
-    if (weight.output_axis != 0 && (weight.output_axis != 1 || dimensions != 2))
+    const int64_t from_front = axis < 0 ? axis + dimensions : axis;
+    if (from_front != 0 && (from_front != 1 || dimensions != 2))
       node.Fail("per-channel scales must be along the outputs (axis 0; of a matrix behind MatMul, axis 1)");
+    weight.output_axis = static_cast<int>(from_front);
   }
   if (node.HasInput(2)) {
     const auto& zero_tensor = *Expect<Constant>(node, 2, "a constant").tensor;
@@ -491,17 +508,38 @@ void OnnxReader::DequantizeWeights(const OnnxNode& node, const onnx::TensorProto
 void OnnxReader::ShiftWeights(const OnnxNode& node, int index) {
   Parameter& weight = model_.parameters[static_cast<size_t>(index)];
   const Parameter& scales = parameter(weight.scale);
-  const auto shift = FloatsOf(*Expect<Constant>(node, 1, "a constant").tensor, source_);
+  const auto& tensor = *Expect<Constant>(node, 1, "a constant").tensor;
+  const auto shift = FloatsOf(tensor, source_);
   if (static_cast<int64_t>(shift.size()) != scales.elements()) node.Fail("must have one shift a scale");
+  // One value a scale, along the axis of the scales.
+  const size_t given = static_cast<size_t>(tensor.dims_size());
+  std::vector<int64_t> dims(weight.shape.size() - std::min(weight.shape.size(), given), 1);
+  dims.insert(dims.end(), tensor.dims().begin(), tensor.dims().end());
+  std::vector<int64_t> expected(weight.shape.size(), 1);
+  expected[static_cast<size_t>(std::max(weight.output_axis, 0))] = scales.elements();
+  if (dims != expected) {
+    node.Fail(fmt::format("its shift has shape [{}], expected one value an output: [{}]",
+                          fmt::join(tensor.dims().begin(), tensor.dims().end(), ", "), fmt::join(expected, ", ")));
+  }
+  int uses = 0;
+  for (const auto& [name, meaning] : meanings_) {
+    const auto* levels = std::get_if<WeightLevels>(&meaning);
+    uses += levels != nullptr && levels->weight == index;
+  }
+  if (uses > 1 || outputs_last_.contains(index)) node.Fail("shifts weights that are used without the shift too");
+  meanings_.at(node.input(0)) = Consumed{};
+  shifted_weights_.insert(index);
   LevelMap& map = weight.format.codes.levels;
+  std::optional<int> whole;
   for (size_t i = 0; i < shift.size(); ++i) {
     const double levels = double{shift[i]} / (double{scales.real(static_cast<int64_t>(i))} / map.multiplier);
     if (!(std::abs(levels) <= 512)) node.Fail("is not a shift by whole levels");
     const int offset = static_cast<int>(std::lround(levels));
-    if (std::abs(levels - offset) > 1e-3 || (i > 0 && offset != map.offset))
+    if (std::abs(levels - offset) > 1e-3 || offset != whole.value_or(offset))
       node.Fail("is not a shift by whole levels");
-    map.offset = offset;
+    whole = offset;
   }
+  map.offset += whole.value_or(0);
   Define(node, WeightLevels{index});
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -148,6 +149,7 @@ class OnnxReader {
   std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
   std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken
+  std::unordered_set<int> shifted_weights_;
   bool read_otherwise_before_ = false;
 };
 

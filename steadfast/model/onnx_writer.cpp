@@ -278,10 +278,10 @@ void OnnxWriter::WriteQuantize(const Node& node, std::string current) {
     AddNode("Relu", {current}, node.name + ".relu");
     current = node.name + ".relu";
   }
-  if (coding.zero_below > 0) {
-    // Below (threshold - 1/2) steps a value rounds to a code below the threshold.
+  if (coding.zero_below > coding.zero_point) {
+    // Below (threshold - 1/2) steps from zero a value rounds to a code below the threshold.
     auto* threshold = AddNode("ThresholdedRelu", {current}, node.name + ".fatrelu");
-    SetFloat(threshold, "alpha", (static_cast<float>(coding.zero_below) - 0.5f) * coding.scale);
+    SetFloat(threshold, "alpha", (static_cast<float>(coding.zero_below - coding.zero_point) - 0.5f) * coding.scale);
     current = node.name + ".fatrelu";
   }
   const int lowest = node.activation.lowest, highest = std::min(node.activation.highest, coding.highest_code());

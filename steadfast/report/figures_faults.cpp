@@ -440,7 +440,7 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
   std::string csv = "network,layer,bit,harm,changed,worst,faults\n";
   std::vector<std::string> layers, networks;
   for (const auto& swept : evidence.sweeps) {
-    if (swept.sweep.kind != "bits") continue;
+    if (swept.sweep.of_pairs()) continue;
     const auto& model = evidence.model(swept.sweep.model);
     const auto report = MakeSweepReport(model, swept.sweep, swept.parts, {"flip"}, 0);
     // Several sweeps of one model differ in encoding or images.

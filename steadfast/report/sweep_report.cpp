@@ -64,7 +64,7 @@ void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, co
                   const std::vector<std::string>& kinds, const std::function<void(const SweptFault&)>& visit) {
   for (const auto& kind : kinds) {
     for (const SweepPart& part : parts) {
-      if (sweep.kind == "bits") {
+      if (!sweep.of_pairs()) {
         for (size_t f = 0; f < part.faults.size(); ++f) {
           const bool held = part.faults[f].held != 0;
           const bool active = kind == "flip" || (kind == "sa0" && held) || (kind == "sa1" && !held);
@@ -111,7 +111,7 @@ SweepReport MakeSweepReport(const store::ModelRow& model, const store::SweepRow&
   const auto less = [](const SweptFault& a, const SweptFault& b) { return Criticality(a) < Criticality(b); };
   std::vector<SweptFault>& worst = report.most_critical;  // a heap, the least critical on top
   ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& fault) {
-    if (sweep.kind == "bits") add(fault, fault.bit);
+    if (!sweep.of_pairs()) add(fault, fault.bit);
     add(fault, -1);
     if (critical <= 0 || fault.changed == 0) return;
     if (static_cast<int64_t>(worst.size()) == critical && !less(fault, worst.front())) return;
@@ -157,7 +157,7 @@ std::string ToText(const SweepReport& report) {
   text += table.Text();
   if (report.most_critical.empty()) return text;
   text += "\nMost critical:\n";
-  const bool pairs = report.sweep.kind != "bits";
+  const bool pairs = report.sweep.of_pairs();
   TextTable critical(
       {"fault", "tensor", ">code", ">bit", ">accuracy %", ">changed", ">broken", ">repaired", ">margin change"});
   for (const auto& f : report.most_critical) {

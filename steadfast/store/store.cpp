@@ -164,17 +164,20 @@ std::string ArithmeticOf(int64_t reading) {
   return reading == 1 ? kArithmetic : fmt::format("{}, reading {}", kArithmetic, reading);
 }
 
+bool IsOfPairs(const std::string& kind) {
+  return kind.starts_with("pairs-in-word");
+}
+
 Store::Store(const std::filesystem::path& path, Database::Mode mode) : path_(path.string()), database_(path, mode) {}
 
 Store Store::Create(const std::filesystem::path& path) {
   Store store(path, Database::Mode::kCreate);
+  if (store.HasTables()) store.CheckSchema();  // before anything of another program's database changes
   store.database_.UseWriteAheadLog();
   store.database_.Execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;");
   {
     Transaction transaction(store.database_);
-    auto tables = store.database_.Prepare("SELECT count(*) FROM sqlite_master WHERE type = 'table'");
-    tables.Step();
-    if (tables.Int(0) == 0) {
+    if (!store.HasTables()) {
       store.database_.Execute(kSchema);
       store.database_.Execute(kSweepSchema);
       store.database_.Execute(kSharpnessSchema);
@@ -184,7 +187,6 @@ Store Store::Create(const std::filesystem::path& path) {
           .Bind(fmt::format("steadfast {}", Version()))
           .Run();
     }
-    tables.Run();
     transaction.Commit();
   }
   store.CheckSchema();
@@ -238,6 +240,11 @@ bool Store::HasColumn(const char* table, const char* column) const {
 bool Store::HasTable(const char* name) const {
   auto tables = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE name = ?");
   tables.Bind(std::string_view(name));
+  return tables.Step() && tables.Int(0) > 0;
+}
+
+bool Store::HasTables() const {
+  auto tables = database_.Prepare("SELECT count(*) FROM sqlite_master WHERE type = 'table'");
   return tables.Step() && tables.Int(0) > 0;
 }
 
@@ -308,7 +315,7 @@ int64_t Store::AddModel(const ModelRow& m) {
       "SELECT id, sha256, images, correct, margin_sum, loss_sum, reading FROM models WHERE label = ?");
   found.Bind(m.label);
   if (found.Step()) {
-    if (found.Int(6) < m.reading) {
+    if (found.Int(6) < m.reading && found.Int(2) == m.images) {
       const int64_t id = found.Int(0);
       ReplaceModel(id, m);
       transaction.Commit();
@@ -375,6 +382,9 @@ void Store::ReplaceModel(int64_t id, const ModelRow& m) {
       .Bind(m.reading)
       .Bind(id)
       .Run();
+  // What earlier arithmetic measured is no evidence beside what this one measures.
+  database_.Prepare("DELETE FROM sharpness WHERE model = ?").Bind(id).Run();
+  database_.Prepare("DELETE FROM latencies WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM layers WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM training_epochs WHERE model = ?").Bind(id).Run();
   AddLayersAndEpochs(id, m);

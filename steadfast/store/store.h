@@ -84,17 +84,21 @@ struct ClaimRow {
 inline constexpr const char* kArithmetic = "float32, half to even";
 std::string ArithmeticOf(int64_t reading);
 
+bool IsOfPairs(const std::string& kind);  // of SweepRow::kind
+
 // An exhaustive evaluation of the faults of a model's memory.
 struct SweepRow {
   int64_t id = 0;     // given by the store
   int64_t model = 0;  // ModelRow::id
-  std::string kind;   // "bits": every bit alone; "pairs-in-word": every two bits of a word together
+  std::string kind;   // "bits": every bit alone; "pairs-in-word": every two bits of a word together; then, where they
+                      // are not weights, ":biases", and where images are scaled, "@" and how
   std::string encoding;
   int64_t word_bits = 32;
   int64_t images = 0;
   std::string dataset, data_sha256;
   bool margins = true;  // false: decisions alone were computed, and margin_delta is 0 everywhere
   std::string arithmetic = kArithmetic;
+  bool of_pairs() const { return IsOfPairs(kind); }
   bool operator==(const SweepRow&) const = default;
 };
 
@@ -227,6 +231,7 @@ class Store {
   std::function<bool(const TrialRow&)> IsStale() const;
   std::vector<SweepRow> AllSweeps() const;
   bool HasTable(const char* name) const;
+  bool HasTables() const;
   bool HasColumn(const char* table, const char* column) const;
 
   std::string path_;
