@@ -53,8 +53,8 @@ TEST(Onnx, AShiftAddsToTheZeroPoint) {
   const model::LevelMap& levels = weight.format.codes.levels;
   const model::QuantizedModel read = Read(proto);
   for (const auto& parameter : read.parameters) {
-    if (parameter.name == weight.name)
-      EXPECT_EQ(parameter.format.codes.levels.offset, levels.offset - levels.multiplier);
+    if (parameter.name != weight.name) continue;
+    EXPECT_EQ(parameter.format.codes.levels.offset, levels.offset - levels.multiplier);
   }
 }
 

@@ -31,7 +31,10 @@ TEST(Split, KeepsEmptyPieces) {
 TEST(Csv, SurvivesQuoting) {
   const std::vector<std::string> fields = {"plain", "a,b", "say \"no\"", "two\nlines", ""};
   std::string csv = "header,x\r\n";
-  for (size_t i = 0; i < fields.size(); ++i) csv += (i > 0 ? "," : "") + CsvField(fields[i]);
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (i > 0) csv += ",";
+    csv += CsvField(fields[i]);
+  }
   csv += "\nlast";
   const auto rows = ParseCsv(csv, "f.csv");
   ASSERT_EQ(rows.size(), 3u);
