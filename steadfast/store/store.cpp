@@ -262,8 +262,12 @@ void Store::CheckSchema() {
 nlohmann::json Store::settings() const {
   auto statement = database_.Prepare("SELECT value FROM meta WHERE key = 'settings'");
   if (!statement.Step()) return {};
-  auto json = nlohmann::json::parse(statement.Text(0), nullptr, false);
-  if (json.is_discarded()) throw InputError(fmt::format("{}: its settings are damaged", path_));
+  return ParseStored(statement.Text(0), "settings");
+}
+
+nlohmann::json Store::ParseStored(const std::string& text, const char* what) const {
+  auto json = nlohmann::json::parse(text, nullptr, false);
+  if (json.is_discarded()) throw InputError(fmt::format("{}: its {} are damaged", path_, what));
   return json;
 }
 
@@ -291,11 +295,7 @@ std::map<int64_t, nlohmann::json> Store::Conditions() const {
   std::map<int64_t, nlohmann::json> conditions;
   if (!HasTable("conditions")) return conditions;  // schema versions 1 to 3
   auto row = database_.Prepare("SELECT id, condition FROM conditions");
-  while (row.Step()) {
-    auto json = nlohmann::json::parse(row.Text(1), nullptr, false);
-    if (json.is_discarded()) throw InputError(fmt::format("{}: its conditions of trials are damaged", path_));
-    conditions.emplace(row.Int(0), std::move(json));
-  }
+  while (row.Step()) conditions.emplace(row.Int(0), ParseStored(row.Text(1), "conditions of trials"));
   return conditions;
 }
 
@@ -755,11 +755,7 @@ std::vector<std::pair<int64_t, nlohmann::json>> Store::Latencies() const {
   std::vector<std::pair<int64_t, nlohmann::json>> latencies;
   if (!HasTable("latencies")) return latencies;
   auto row = database_.Prepare("SELECT model, latency FROM latencies ORDER BY model");
-  while (row.Step()) {
-    auto json = nlohmann::json::parse(row.Text(1), nullptr, false);
-    if (json.is_discarded()) throw InputError(fmt::format("{}: its latencies are damaged", path_));
-    latencies.emplace_back(row.Int(0), std::move(json));
-  }
+  while (row.Step()) latencies.emplace_back(row.Int(0), ParseStored(row.Text(1), "latencies"));
   return latencies;
 }
 

@@ -226,6 +226,7 @@ class Store {
   void Upgrade();
   void ReplaceModel(int64_t id, const ModelRow& model);
   void AddLayersAndEpochs(int64_t id, const ModelRow& model);
+  nlohmann::json ParseStored(const std::string& text, const char* what) const;
   std::string TrialColumns() const;
   std::vector<TrialRow> AllTrials() const;
   std::function<bool(const TrialRow&)> IsStale() const;
