@@ -4,13 +4,25 @@
 #     HEADERS fault_map.h            public headers, installed and verified to compile on their own
 #     SOURCES fault_map.cpp
 #     LIBTORCH                       its sources include LibTorch's headers
+#     UNHURRIED                      reads, prints or asks others to calculate: -O1, which compiles in two thirds of the time
 #     USES base model                rooms it may include (docs/architecture.md has the table)
 #     LIBRARIES / PRIVATE_LIBRARIES  libraries from outside
 #     TESTS fault_map_test.cpp       one executable a room: steadfast_memory_test
 #     TEST_USES engine               further rooms the tests need
 #     BENCHMARKS fault_map_bench.cpp)
+#
+# Several files are compiled as one translation unit, which halves the time: so names in a room's unnamed namespaces
+# differ. Operators, which all define the same few functions, and kernels are compiled one by one.
+# STEADFAST_UNITY=OFF compiles every file by itself, and finds one that leaves an include out.
+option(STEADFAST_UNITY "Compile several files of a room at once" ON)
+
+# steadfast_compile_together(target files): at most so many files a translation unit.
+function(steadfast_compile_together target files)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${STEADFAST_UNITY} UNITY_BUILD_BATCH_SIZE ${files})
+endfunction()
+
 function(steadfast_room name)
-  cmake_parse_arguments(room "LIBTORCH" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
+  cmake_parse_arguments(room "LIBTORCH;UNHURRIED" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
   set(target steadfast_${name})
   add_library(${target} STATIC)
   add_library(Steadfast::${name} ALIAS ${target})
@@ -22,9 +34,14 @@ function(steadfast_room name)
   list(TRANSFORM room_USES PREPEND steadfast_)
   target_link_libraries(${target} PUBLIC ${room_USES} ${room_LIBRARIES} PRIVATE ${room_PRIVATE_LIBRARIES} steadfast_flags)
   install(TARGETS ${target} EXPORT SteadfastTargets FILE_SET HEADERS)
-  if(room_LIBTORCH)  # its headers cost more than our sources: few large translation units
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
-  else()
+  steadfast_compile_together(${target} 8)
+  set(alone ${room_SOURCES})
+  list(FILTER alone INCLUDE REGEX "^(operators|kernels)/.*cpp$")
+  set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  if(room_UNHURRIED)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+  if(NOT room_LIBTORCH)  # rooms with LibTorch have a precompiled header of their own
     steadfast_reuse_headers(${target} steadfast_precompiled)
   endif()
 
@@ -33,9 +50,8 @@ function(steadfast_room name)
     add_executable(${target}_test ${room_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target} ${room_TEST_USES} steadfast_flags
       GTest::gtest_main rapidcheck)
-    if(room_LIBTORCH)
-      set_target_properties(${target}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 3)
-    else()
+    steadfast_compile_together(${target}_test 6)
+    if(NOT room_LIBTORCH)
       steadfast_reuse_headers(${target}_test steadfast_precompiled_tests)
     endif()
     gtest_discover_tests(${target}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT ${STEADFAST_TEST_TIMEOUT})

@@ -1,11 +1,10 @@
 #include "steadfast/engine/dense.h"
-#include "steadfast/base/text.h"  // ParseInt
 
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <cstdlib>
 
+#include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/model/random_model.h"
 
@@ -19,11 +18,6 @@ std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
 }
 
 // 400, or $STEADFAST_GRAPHS (make nightly).
-uint64_t GraphsToTry() {
-  const char* graphs = std::getenv("STEADFAST_GRAPHS");
-  return graphs == nullptr ? 400 : static_cast<uint64_t>(ParseInt(graphs, "STEADFAST_GRAPHS", 1, 1 << 30));
-}
-
 class Dense : public testing::TestWithParam<InstructionSet> {
  protected:
   void SetUp() override {
@@ -41,7 +35,7 @@ class Dense : public testing::TestWithParam<InstructionSet> {
 };
 
 TEST_P(Dense, EqualsTheReferenceOnRandomGraphs) {
-  for (uint64_t seed = 0; seed < GraphsToTry(); ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(400); ++seed) {
     const auto model = model::RandomModel(seed);
     model::Validate(model);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(model, 1 + static_cast<int64_t>(seed % 70), seed));

@@ -20,18 +20,14 @@ namespace steadfast::engine {
 
 using model::QuantizedModel;
 
-namespace {
-
-struct ValueInfo {
-  int64_t channels, rows_of_channel;
-  bool coded;
-  int codes;  // 2^bits
-  int64_t elements() const { return channels * rows_of_channel; }
-};
-
-}  // namespace
-
 struct DifferentialPlan::Steps {
+  struct ValueInfo {
+    int64_t channels, rows_of_channel;
+    bool coded;
+    int codes;  // 2^bits
+    int64_t elements() const { return channels * rows_of_channel; }
+  };
+
   std::vector<Step> steps;
   std::vector<ValueInfo> values;
   std::vector<std::vector<int>> uses;                  // [value]: steps that read it
@@ -48,6 +44,7 @@ struct DifferentialPlan::Steps {
 namespace {
 
 using Steps = DifferentialPlan::Steps;
+using ValueInfo = Steps::ValueInfo;
 
 // Behind step s, which values are still needed?
 bool IsCut(const Steps& plan, size_t s) {

@@ -1,13 +1,12 @@
 #include "steadfast/engine/differential.h"
-#include "steadfast/base/text.h"  // ParseInt
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <random>
 
 #include "steadfast/engine/evaluator.h"
+#include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/model/random_model.h"
 
@@ -71,11 +70,6 @@ Scores ReferenceScores(const Case& c, const ModelChange& change, const Golden& g
 }
 
 // 60, or $STEADFAST_GRAPHS (make nightly).
-uint64_t GraphsToTry() {
-  const char* graphs = std::getenv("STEADFAST_GRAPHS");
-  return graphs == nullptr ? 60 : static_cast<uint64_t>(ParseInt(graphs, "STEADFAST_GRAPHS", 1, 1 << 30));
-}
-
 class Differential : public testing::TestWithParam<InstructionSet> {
  protected:
   void SetUp() override {
@@ -90,7 +84,7 @@ class Differential : public testing::TestWithParam<InstructionSet> {
 
 TEST_P(Differential, EqualsTheReferenceOnRandomGraphs) {
   std::mt19937_64 random(7);
-  for (uint64_t seed = 0; seed < GraphsToTry(); ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(60); ++seed) {
     const Case c(model::RandomModel(seed), 1 + static_cast<int64_t>(seed * 7 % 150), seed);
     const Golden golden = RunGolden(c.model, c.set, 1);
     Evaluator evaluator = MakeEvaluator(c);

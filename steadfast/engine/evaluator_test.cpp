@@ -9,17 +9,17 @@
 namespace steadfast::engine {
 namespace {
 
-struct Case {
+struct LeNet5Case {
   model::QuantizedModel model = model::RandomLeNet5(4, 4, 5);
   std::vector<uint8_t> images = model::RandomImages(model, 200, 6);
   std::vector<uint8_t> labels = std::vector<uint8_t>(200);
-  Case() {
+  LeNet5Case() {
     for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<uint8_t>(i % 10);
   }
 };
 
 TEST(Evaluator, NoChangeIsGolden) {
-  const Case c;
+  const LeNet5Case c;
   const EvaluationSet set = MakeEvaluationSet(c.model, c.images, c.labels);
   const Golden golden = RunGolden(c.model, set, 2);
   EXPECT_EQ(golden.scores, ScoreOf(RunReference(c.model, c.images), 10, c.labels, {}));
@@ -27,7 +27,7 @@ TEST(Evaluator, NoChangeIsGolden) {
 }
 
 TEST(Evaluator, AgreesWithTheReferenceOnChangesAndForgetsThem) {
-  const Case c;
+  const LeNet5Case c;
   const EvaluationSet set = MakeEvaluationSet(c.model, c.images, c.labels);
   const Golden golden = RunGolden(c.model, set, 1);
   Evaluator evaluator(c.model, set);
@@ -61,7 +61,7 @@ TEST(MeasureZeroShares, AgreesWithTheReference) {
 }
 
 TEST(MakeEvaluationSet, RefusesDataOfAnotherShape) {
-  const Case c;
+  const LeNet5Case c;
   EXPECT_THROW(MakeEvaluationSet(c.model, std::span(c.images).subspan(1), c.labels), InputError);
   std::vector<uint8_t> labels = c.labels;
   labels[0] = 10;

@@ -123,10 +123,6 @@ std::vector<PairedDifference> DifferencesOf(const CampaignReport& report) {
   return differences;
 }
 
-std::string Percent(double share) {
-  return fmt::format("{:.2f}", 100.0 * share);
-}
-
 std::string IntervalText(const statistics::Interval& interval, double factor) {
   if (!std::isfinite(interval.low)) return "(one trial)";
   return fmt::format("{:.2f} to {:.2f}", factor * interval.low, factor * interval.high);

@@ -30,7 +30,7 @@ CurvePoint PointOf(const std::string& group, const std::string& fault, const std
 }  // namespace
 
 std::vector<CurvePoint> AccuracyCurves(const Evidence& evidence, const Source& source) {
-  using Cell = std::tuple<size_t, std::string, std::string, double>;  // group, fault, encoding, rate
+  using CurveKey = std::tuple<size_t, std::string, std::string, double>;  // group, fault, encoding, rate
   std::vector<std::string> groups;
   std::map<int64_t, size_t> group_of;
   std::vector<std::vector<double>> clean;
@@ -44,7 +44,7 @@ std::vector<CurvePoint> AccuracyCurves(const Evidence& evidence, const Source& s
     }
     clean[group_of[id]].push_back(100 * evidence.model(id).accuracy());
   }
-  std::map<Cell, std::map<int64_t, std::vector<double>>> cells;
+  std::map<CurveKey, std::map<int64_t, std::vector<double>>> cells;
   for (size_t index : source.trials) {
     const auto& t = evidence.trials[index];
     cells[{group_of.at(t.model), t.fault, t.encoding, t.rate}][t.model].push_back(100 * t.accuracy());

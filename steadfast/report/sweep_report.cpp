@@ -54,10 +54,6 @@ auto Criticality(const SweptFault& f) {
                     f.second_bit);
 }
 
-std::string Percent(double share) {
-  return fmt::format("{:.2f}", share * 100);
-}
-
 }  // namespace
 
 void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,

@@ -6,7 +6,7 @@ namespace steadfast::report {
 namespace {
 
 // One tensor of two 2-bit codes on 10 images, 8 of them right without faults.
-struct Example {
+struct ExampleSweep {
   store::ModelRow model;
   store::SweepRow sweep{.kind = "bits", .encoding = "twos", .word_bits = 32, .images = 10};
   std::vector<store::SweepPart> parts = {{"w",
@@ -17,7 +17,7 @@ struct Example {
                                            {4, 3, 1, -(10 << 20), 1},     // code 0, bit 1
                                            {2, 1, 1, 0, 1},               // code 1, bit 0
                                            {5, 5, 0, -(20 << 20), 0}}}};  // code 1, bit 1
-  Example() {
+  ExampleSweep() {
     model.label = "model";
     model.images = 10;
     model.correct = 8;
@@ -25,7 +25,7 @@ struct Example {
 };
 
 TEST(SweepReport, SummarizesByBitPosition) {
-  const Example e;
+  const ExampleSweep e;
   const SweepReport report = MakeSweepReport(e.model, e.sweep, e.parts, {"flip"}, 2);
   ASSERT_EQ(report.positions.size(), 3u);  // bits 0 and 1, and all
   EXPECT_EQ(report.positions[0].bit, 0);
@@ -45,7 +45,7 @@ TEST(SweepReport, SummarizesByBitPosition) {
 
 // A stuck-at fault is the flip of a cell that holds the other value, and nothing else.
 TEST(SweepReport, StuckAtFaultsAreFlipsOrNothing) {
-  const Example e;
+  const ExampleSweep e;
   std::vector<SweptFault> sa0, sa1;
   ForEachFault(e.model, e.sweep, e.parts, {"sa0"}, [&](const SweptFault& f) { sa0.push_back(f); });
   ForEachFault(e.model, e.sweep, e.parts, {"sa1"}, [&](const SweptFault& f) { sa1.push_back(f); });
@@ -58,7 +58,7 @@ TEST(SweepReport, StuckAtFaultsAreFlipsOrNothing) {
 }
 
 TEST(SweepReport, WritesEveryFaultAsCsv) {
-  const Example e;
+  const ExampleSweep e;
   EXPECT_EQ(SweepCsv(e.model, e.sweep, e.parts, {"flip"}),
             "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n"
             "w,0,0,flip,1,0.8,0,0,0,0.1\n"
@@ -68,7 +68,7 @@ TEST(SweepReport, WritesEveryFaultAsCsv) {
 }
 
 TEST(SweepReport, NamesBothBitsOfAPair) {
-  Example e;
+  ExampleSweep e;
   e.sweep.kind = "pairs-in-word";
   e.parts[0].first = 1;  // pairs 0-2, 0-3, 1-2, 1-3 of the four cells
   std::vector<SweptFault> pairs;

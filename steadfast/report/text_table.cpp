@@ -1,5 +1,7 @@
 #include "steadfast/report/text_table.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cassert>
 
@@ -7,12 +9,16 @@ namespace steadfast::report {
 namespace {
 
 // Characters shown: bytes that do not continue a UTF-8 sequence.
-size_t WidthOf(const std::string& text) {
+size_t ColumnsOf(const std::string& text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 }  // namespace
+
+std::string Percent(double share) {
+  return fmt::format("{:.2f}", share * 100);
+}
 
 TextTable::TextTable(std::vector<std::string> headers) {
   for (auto& header : headers) {
@@ -38,14 +44,14 @@ void TextTable::AddRow(std::vector<std::string> cells) {
 std::string TextTable::Text() const {
   std::vector<size_t> widths;
   for (size_t c = 0; c < headers_.size(); ++c) {
-    size_t width = WidthOf(headers_[c]);
-    for (const auto& row : rows_) width = std::max(width, WidthOf(row[c]));
+    size_t width = ColumnsOf(headers_[c]);
+    for (const auto& row : rows_) width = std::max(width, ColumnsOf(row[c]));
     widths.push_back(width);
   }
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string text;
     for (size_t c = 0; c < cells.size(); ++c) {
-      const std::string padding(widths[c] - WidthOf(cells[c]), ' ');
+      const std::string padding(widths[c] - ColumnsOf(cells[c]), ' ');
       if (c > 0) text += "  ";
       text += right_[c] ? padding + cells[c] : cells[c] + padding;
     }

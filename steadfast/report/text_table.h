@@ -9,6 +9,9 @@ namespace steadfast::report {
 // Text from a file as it may go to a terminal: control characters become question marks.
 std::string Printable(std::string text);
 
+// A share in percent: "98.76".
+std::string Percent(double share);
+
 class TextTable {
  public:
   // headers: one a column; those that start with '>' are set to the right (the '>' is not shown).

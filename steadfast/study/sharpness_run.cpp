@@ -44,10 +44,10 @@ void ReadResult(const json& result, SharpnessRow& row) {
     row.points.push_back({p.at(0), Number(p.at(1)), Number(p.at(2)), Number(p.at(3)), Number(p.at(4))});
 }
 
-class Runner {
+class SharpnessRunner {
  public:
-  Runner(const SharpnessRunSettings& settings, const fs::path& store_path,
-         const std::function<void(const SharpnessProgress&)>& on_progress, const Cancellation* cancellation)
+  SharpnessRunner(const SharpnessRunSettings& settings, const fs::path& store_path,
+                  const std::function<void(const SharpnessProgress&)>& on_progress, const Cancellation* cancellation)
       : settings_(settings), on_progress_(on_progress), cancellation_(cancellation) {
     for (const fs::path& path : settings.models) files_.push_back(model::ReadModelFile(path));
     CheckLines();
@@ -262,7 +262,7 @@ class Runner {
 SharpnessRun MeasureSharpness(const SharpnessRunSettings& settings, const fs::path& store,
                               const std::function<void(const SharpnessProgress&)>& on_progress,
                               const Cancellation* cancellation) {
-  return Runner(settings, store, on_progress, cancellation).Run();
+  return SharpnessRunner(settings, store, on_progress, cancellation).Run();
 }
 
 }  // namespace steadfast::study

@@ -55,9 +55,9 @@ std::string WidthName(const Width& width) {
   return fmt::format("w{}a{}", width.weight_bits, width.activation_bits);
 }
 
-class Runner {
+class StudyRunner {
  public:
-  Runner(const Study& study, const StudyOptions& options) : study_(study), options_(options) {
+  StudyRunner(const Study& study, const StudyOptions& options) : study_(study), options_(options) {
     output_ = options.output.empty() ? study.output : options.output;
     data_ = options.data.empty() ? study.data : options.data;
     jobs_ = options.jobs > 0 ? options.jobs : AvailableCores();
@@ -452,7 +452,7 @@ std::string ModelFileName(const recipe::Recipe& recipe, const std::string& name)
 }
 
 void RunStudy(const Study& study, const StudyOptions& options) {
-  Runner(study, options).Run();
+  StudyRunner(study, options).Run();
 }
 
 }  // namespace steadfast::study
