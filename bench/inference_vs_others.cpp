@@ -65,7 +65,7 @@ void LeNet5(const model::ModelFile& file, const campaign::TestData& data) {
   const auto golden = engine::RunGolden(model, set, 0);
   const auto run = engine::MakeGoldenRun(engine::DifferentialPlan(model), set, 0);
   const memory::MemoryImage image(model, {});
-  const auto cells = image.cells_of_arrays();
+  const auto arrays = image.sampled_arrays();
   auto network = bench::LibTorchLeNet5();
   network->eval();
   const int64_t n = data.images.size();
@@ -76,7 +76,7 @@ void LeNet5(const model::ModelFile& file, const campaign::TestData& data) {
   const auto at_rate = [&](double rate, int count) {
     std::vector<model::ModelChange> changes;
     for (int trial = 0; trial < count; ++trial) {
-      const auto faults = memory::SampleFaults(KeyOfSeed(1), static_cast<uint64_t>(trial), cells, rate, {});
+      const auto faults = memory::SampleFaults(KeyOfSeed(1), static_cast<uint64_t>(trial), arrays, rate, {});
       changes.push_back(memory::EffectOf(faults, image));
     }
     return changes;
@@ -86,7 +86,7 @@ void LeNet5(const model::ModelFile& file, const campaign::TestData& data) {
   for (int i = 0; i < 400; ++i) {
     int64_t cell = static_cast<int64_t>(random() % static_cast<uint64_t>(image.cells()));
     int array = 0;
-    while (cell >= cells[static_cast<size_t>(array)]) cell -= cells[static_cast<size_t>(array++)];
+    while (cell >= arrays[static_cast<size_t>(array)].cells) cell -= arrays[static_cast<size_t>(array++)].cells;
     single.push_back(memory::EffectOf({{{{array, cell}, memory::FaultKind::kFlip}}}, image));
   }
   for (int threads : {1, AvailableCores()}) {
