@@ -271,12 +271,15 @@ class Builder {
         output);
   }
 
-  // Cuts midway between an even code above zero and the odd one that follows: a value there rounds to the even one.
+  // Cuts midway between two codes. What lies exactly there rounds to the even one: where that is the upper one, the cut
+  // is no cut of codes.
   void FinishWithThreshold(const std::string& current, double spread) {
     const Coding coding = MakeCoding(ScaleNear(spread / 255), false);
     const std::string next = Name("thresholded");
     auto* node = Add("ThresholdedRelu", {current}, next);
-    SetFloat(node, "alpha", (static_cast<float>(2 * Between(0, 20)) + 0.5f) * coding.step);
+    const bool below_even = styled_.refused_for.empty() && styled_.exact && Chance(10);
+    if (below_even) styled_.refused_for = "cuts off what lies exactly";
+    SetFloat(node, "alpha", (static_cast<float>(2 * Between(0, 20)) + (below_even ? 1.5f : 0.5f)) * coding.step);
     Quantize(next, coding);
   }
 
@@ -470,7 +473,7 @@ class Builder {
 
   // Something that the reader must not pass over.
   void Spoil() {
-    if (!Chance(15)) return;
+    if (!styled_.refused_for.empty() || !Chance(15)) return;
     auto* node = graph_->mutable_node(static_cast<int>(Between(0, graph_->node_size() - 1)));
     const int64_t kind = Between(1, 3);
     if (kind == 1) {

@@ -214,10 +214,12 @@ TEST_F(OutsideFiles, AnInterruptedStoreCanBeReadWhereNothingMayBeWritten) {
         // It has no tables yet.
       }
     }
+    const bool read_while_written = CanBeReadByNobody(store);
     kill(child, signal);
     int status = 0;
     waitpid(child, &status, 0);
     ASSERT_GT(seen, 0);
+    EXPECT_TRUE(read_while_written);
     // As the files lie there, in a folder that is not to be written to; and copied to another.
     const fs::path copy = folder_ / (name + "-copy");
     fs::copy(folder_ / name, copy);

@@ -38,8 +38,8 @@ Tensor ScalesOf(const WeightLoss& loss, bool adaptive) {
   if (!adaptive) return torch::ones_like(loss.weights());
   Tensor scales = loss.weights().abs();
   for (const auto& part : loss.network().parts()) {
-    Tensor own = scales.narrow(0, part.offset, part.count);
-    own += kEta * own.square().mean().sqrt();
+    Tensor of_part = scales.narrow(0, part.offset, part.count);
+    of_part += kEta * of_part.square().mean().sqrt();
   }
   return scales;
 }
@@ -74,16 +74,16 @@ void HoldToEngine(const std::string& name, const WeightLoss& loss, const Tensor&
   const Tensor logits = loss.Logits().to(torch::kDouble).contiguous();
   const int64_t classes = logits.size(1);
   for (int64_t i = 0; i < logits.size(0); ++i) {
-    const double* own = logits.data_ptr<double>() + i * classes;
+    const double* values = logits.data_ptr<double>() + i * classes;
     const int64_t label = labels[i].item<int64_t>();
     double best_other = -INFINITY, largest = 1;
     for (int64_t c = 0; c < classes; ++c) {
-      if (c != label) best_other = std::max(best_other, own[c]);
-      largest = std::max(largest, std::abs(own[c]));
+      if (c != label) best_other = std::max(best_other, values[c]);
+      largest = std::max(largest, std::abs(values[c]));
     }
     const auto place = static_cast<size_t>(i);
-    const int64_t prediction = std::max_element(own, own + classes) - own;
-    const double margin = own[label] - best_other,
+    const int64_t prediction = std::max_element(values, values + classes) - values;
+    const double margin = values[label] - best_other,
                  engines = static_cast<double>(view.golden.margins[place]) * kScoreUnit;
     if (prediction == view.golden.predictions[place] && std::abs(margin - engines) <= kSameMargin * largest) continue;
     throw Error(fmt::format(
@@ -214,7 +214,7 @@ class Meter {
     Add("gaussian" + kind, average.value, average.standard_error, radius);
   }
 
-  // On images of their own, more of them: the loss is that of the engine, on both sides of each difference.
+  // On images of their values, more of them: the loss is that of the engine, on both sides of each difference.
   void Faults() {
     if (settings_.fault_rates.empty()) return;
     const EngineView view = ViewOf(input_.model, input_, First(settings_.fault_images), cancellation_);

@@ -64,9 +64,9 @@ void CheckLine(const model::QuantizedModel& a, const LineTo& to) {
 Tensor FilterNormalizedDirection(const train::DifferentiableModel& network, uint64_t seed, uint64_t index) {
   const Tensor direction = NormalVector(network.weight_count(), seed, index).to(network.dtype());
   for (const auto& part : network.parts()) {
-    Tensor own = direction.narrow(0, part.offset, part.count).view({part.outputs, -1});
+    Tensor of_part = direction.narrow(0, part.offset, part.count).view({part.outputs, -1});
     const Tensor weights = network.weights().narrow(0, part.offset, part.count).view({part.outputs, -1});
-    own *= weights.norm(2, {1}, true) / own.norm(2, {1}, true);
+    of_part *= weights.norm(2, {1}, true) / of_part.norm(2, {1}, true);
   }
   return direction;
 }

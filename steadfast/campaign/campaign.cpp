@@ -60,7 +60,7 @@ json AsObject(const std::vector<std::string>& elements) {
   return object;
 }
 
-// A list may name any parameter that words can hold; its faults are no other for where random ones would lie.
+// A list may name any parameter that words can hold, wherever random faults would lie.
 memory::Where WhereListsLie(int word_bits, const memory::Where& where) {
   return word_bits < 32 ? where : memory::ParseWhere("all");
 }

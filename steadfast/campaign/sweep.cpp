@@ -79,11 +79,11 @@ class GoldenBlocks {
           (per_block >> 20) + 1, threads, (per_block * threads >> 20) + 1));
     }
   }
-  const engine::GoldenBlock& Get(int64_t block, std::unique_ptr<engine::GoldenBlock>& own) const {
+  const engine::GoldenBlock& Get(int64_t block, std::unique_ptr<engine::GoldenBlock>& computed) const {
     if (!all_.empty()) return all_[static_cast<size_t>(block)];
-    own.reset();  // before the next is made: only one is accounted for
-    own = std::make_unique<engine::GoldenBlock>(engine::RunGoldenBlock(plan_, set_, block));
-    return *own;
+    computed.reset();  // before the next is made: only one is accounted for
+    computed = std::make_unique<engine::GoldenBlock>(engine::RunGoldenBlock(plan_, set_, block));
+    return *computed;
   }
 
  private:
@@ -343,9 +343,9 @@ class Sweep {
       if (!change.empty())
         changes.emplace_back(static_cast<int32_t>(fault), engine::StepDeltas(plan, file_.model, change));
     }
-    std::unique_ptr<engine::GoldenBlock> own;
+    std::unique_ptr<engine::GoldenBlock> computed;
     for (int64_t block = first; block < last; ++block) {
-      const engine::GoldenBlock& golden = blocks.Get(block, own);
+      const engine::GoldenBlock& golden = blocks.Get(block, computed);
       for (const auto& [fault, deltas] : changes) worker.engine.Evaluate(golden, deltas, fault);
       if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
     }
@@ -364,9 +364,9 @@ class Sweep {
     const int64_t neurons = whole ? weight.outputs() : part.count / of_output;
     const int64_t at_once = std::max<int64_t>(1, kFaultsOfNeuronPart / of_output);
     const std::vector<int32_t> deltas = LevelDeltas(part);
-    std::unique_ptr<engine::GoldenBlock> own;
+    std::unique_ptr<engine::GoldenBlock> computed;
     for (int64_t block = first; block < last; ++block) {
-      const engine::GoldenBlock& golden = blocks.Get(block, own);
+      const engine::GoldenBlock& golden = blocks.Get(block, computed);
       for (int64_t from = first_neuron; from < first_neuron + neurons; from += at_once) {
         const int64_t count = std::min(at_once, first_neuron + neurons - from);
         worker.table.assign(static_cast<size_t>(count * codes * kBlockImages), 0);

@@ -45,9 +45,9 @@ void Run(Options& options, const Cancellation& cancellation) {
       settings, options.store,
       [&](const campaign::SweepProgress& p) {
         if (first_share < 0) first_share = p.share;
-        const double own = (p.share - first_share) / std::max(1 - first_share, 1e-9);
+        const double share_of_this_run = (p.share - first_share) / std::max(1 - first_share, 1e-9);
         line.Update(fmt::format("{:.0f} %, {}/{} faults kept, {} left | {}", p.share * 100, p.faults_done, p.faults,
-                                FormatDuration(time.Remaining(own)), p.tensor));
+                                FormatDuration(time.Remaining(share_of_this_run)), p.tensor));
       },
       &cancellation);
   line.Finish();

@@ -86,7 +86,7 @@ int Run(int argc, char** argv) {
   Cancellation cancellation;
   const InterruptHandler handler(cancellation);
   chosen.run(cancellation);
-  // Results that did not reach their reader are no success.
+  // Results that did not reach their reader are not a success.
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     throw IoError(fmt::format("cannot write to standard output: {}", std::strerror(errno)));
   return 0;

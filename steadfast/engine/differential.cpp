@@ -341,16 +341,16 @@ struct DifferentialEngine::Impl {
         inputs.push_back(values[static_cast<size_t>(input)].get());
         changed |= !inputs.back()->channels().empty();
       }
-      std::span<const WeightDelta> own;
+      std::span<const WeightDelta> weights;
       std::span<const ChangedConstants> constants;
       if (deltas != nullptr) {
-        own = deltas->of_step[s];
+        weights = deltas->of_step[s];
         constants = deltas->constants_of_step[s];
       }
-      const bool is_changed_itself = !own.empty() || !constants.empty();
+      const bool is_changed_itself = !weights.empty() || !constants.empty();
       if (!changed && !is_changed_itself) continue;
       ChangedValue* output = values[static_cast<size_t>(step.output)].get();
-      BlockChange block{inputs, own, constants, golden.run, golden.sums[s].data(), valid, output, nullptr, nullptr};
+      BlockChange block{inputs, weights, constants, golden.run, golden.sums[s].data(), valid, output, nullptr, nullptr};
       if (output == nullptr && detail == ResultDetail::kDecisions && !is_changed_itself && inputs.size() == 1 &&
           MayDiffer(golden, *inputs[0]) == 0) {
         return;

@@ -32,7 +32,7 @@ struct Case {
   }
 };
 
-// A float that a fault may make of a stored one: another bit pattern, now and then one that is no ordinary number.
+// A float that a fault may make of a stored one: another bit pattern, now and then one that is not an ordinary number.
 uint32_t BrokenFloat(uint32_t stored, std::mt19937_64& random) {
   constexpr uint32_t kBroken[] = {0x7FC00000u, 0xFFC00001u, 0x7F800000u, 0xFF800000u, 0x00000001u,
                                   0x80000001u, 0x80000000u, 0x00000000u, 0x7F7FFFFFu, 0xFF7FFFFFu};

@@ -160,7 +160,7 @@ TEST(BrokenNumbers, HaveOneMeaning) {
   EXPECT_EQ(code(1, nan, 5), 0);
   EXPECT_EQ(code(infinity, 0, 5), 15);
   EXPECT_EQ(code(infinity, 0, -5), 0);
-  EXPECT_EQ(code(infinity, 0, 0), 0) << "0 times infinity is no number";
+  EXPECT_EQ(code(infinity, 0, 0), 0) << "0 times infinity is NaN";
   EXPECT_EQ(code(-1, 0, 2), 1);
   EXPECT_EQ(code(1e-45f, 0, 5), 3) << "denormal";
   const std::vector<float> logits = {nan, 2.0f, -infinity, 1.0f};

@@ -1,10 +1,8 @@
 // Decisions, margins and losses of the 64 images of a block. Internal to the engine.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <iterator>
 
 #include "steadfast/base/elementary.h"  // PortableLog
 #include "steadfast/engine/kernels.h"
@@ -23,13 +21,12 @@ struct BlockScores {
     if (!with_losses) return;
     double exponentials[kBlockImages], largest[kBlockImages];
     kernels.exponentials(logits, classes, exponentials, largest);
-    bool finite[kBlockImages];
-    std::fill(std::begin(finite), std::end(finite), true);
+    float zeros[kBlockImages] = {};  // NaN where a logit is not finite
     for (int64_t at = 0; at < classes * kBlockImages; at += kBlockImages) {
-      for (size_t i = 0; i < kBlockImages; ++i) finite[i] &= logits[at + static_cast<int64_t>(i)] * 0.0f == 0.0f;
+      for (size_t i = 0; i < kBlockImages; ++i) zeros[i] += logits[at + static_cast<int64_t>(i)] * 0.0f;
     }
     for (size_t i = 0; i < kBlockImages; ++i) {
-      if (!finite[i]) {
+      if (zeros[i] != 0.0f) {
         losses[i] = RoundedScore(kLargestScore);
         continue;
       }

@@ -3,7 +3,7 @@
 // A per-image margin (correct class's logit minus the largest other) or cross-entropy loss (own exp and log) is rounded
 // to a multiple of 2^-20 and summed in 64-bit integers.
 //
-// Broken parameters can make logits that are not finite. A logit that is no number (NaN) is smaller than every other; a
+// Broken parameters can make logits that are not finite. A logit that is NaN is smaller than every other; a
 // margin that is none counts as the smallest, -4096; a loss with any logit that is not finite as the largest, 4096.
 #pragma once
 

@@ -43,7 +43,7 @@ TEST(CountCycles, MoreFiltersThanTheMachineHasTakeMorePasses) {
   EXPECT_EQ(cycles.skipped, 18);
 }
 
-// A 3 x 3 window with padding 1 on a 2 x 2 image: padding is no product, but takes its place in the plain machine.
+// A 3 x 3 window with padding 1 on a 2 x 2 image: padding is not a product, but takes its place in the plain machine.
 TEST(CountCycles, PaddingIsSkippedAndNotCounted) {
   model::QuantizedModel model;
   model.values = {{"input", {1, 2, 2}, model::ActivationCoding{.bits = 8, .scale = 1.0f}},

@@ -20,7 +20,7 @@ using FaultLists = std::map<uint64_t, FaultMap>;  // by trial number
 std::string ToCsv(const FaultLists& lists, const MemoryImage& image);
 
 // `name` stands in errors. Throws InputError naming line and column for unknown tensors, cells outside them, two faults
-// on one cell of a trial, or anything that is no fault.
+// on one cell of a trial, or anything that is not a fault.
 FaultLists FaultListsFromCsv(std::string_view csv, const MemoryImage& image, const std::string& name);
 
 }  // namespace steadfast::memory

@@ -32,7 +32,7 @@ std::vector<LayerSummary> Summarize(const QuantizedModel& model);
 int64_t MemoryBits(const QuantizedModel& model);
 int64_t Macs(const QuantizedModel& model);
 
-// Text from a file as JSON; null where it is no JSON, or nested deeper than anything Steadfast writes.
+// Text from a file as JSON; null where it is not JSON, or is nested deeper than anything Steadfast writes.
 nlohmann::json ParseBoundedJson(const std::string& text);
 
 // A metadata entry parsed as JSON, or null where it is absent or no JSON.

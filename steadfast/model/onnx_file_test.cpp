@@ -163,6 +163,29 @@ TEST(Onnx, BoundsNestedMetadata) {
   EXPECT_EQ(ParseBoundedJson(R"({"a": [1, {"b": 2}]})")["a"][1]["b"], 2);
 }
 
+TEST(Onnx, ScalesPerChannelNeedOpset13) {
+  int tried = 0;
+  for (uint64_t seed = 0; tried < 5; ++seed) {
+    const QuantizedModel model = RandomModel(seed);
+    const auto& parameters = model.parameters;
+    const bool per_channel = std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& p) {
+      return p.role == Role::kWeight && model.parameter(p.scale).elements() > 1;
+    });
+    if (!per_channel) continue;
+    ++tried;
+    onnx::ModelProto proto;
+    ASSERT_TRUE(proto.ParseFromString(ToOnnx(model)));
+    proto.mutable_opset_import(0)->set_version(12);
+    try {
+      FromOnnx(BytesOf(proto.SerializeAsString()), "x.onnx");
+      ADD_FAILURE() << seed;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("has several scales, which opset 13 brought"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST(Onnx, SaysWhatItIsNot) {
   try {
     FromOnnx(BytesOf("not a model"), "x.onnx");

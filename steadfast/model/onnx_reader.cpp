@@ -18,6 +18,7 @@ namespace steadfast::model {
 namespace {
 
 constexpr const char* kTensorsKey = "steadfast.tensors";
+constexpr int64_t kPerChannelOpset = 13;  // before it QuantizeLinear and DequantizeLinear take one scale
 
 std::string WithoutSuffix(const std::string& name, const std::string& suffix) {
   return name.size() > suffix.size() && name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : name;
@@ -307,14 +308,24 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     // It cuts before rounding: the same as cutting codes only where it lies midway between two of them, or at zero.
     const double code = *pending.threshold / double{coding.scale} + 0.5;
     if (!(code >= 0 && code <= 256)) node.Fail("its ThresholdedRelu cuts everything off");
-    if (*pending.threshold != 0 && std::abs(code - std::round(code)) > 1e-3) {
+    constexpr double kRounding = 5e-5;  // of (code - 1/2) * scale in float32, in steps of the scale
+    const double first = std::ceil(code - kRounding);
+    if (*pending.threshold != 0 && std::abs(code - std::round(code)) > kRounding) {
       node.Fail(
           fmt::format("its ThresholdedRelu cuts at {} steps of the scale, expected a half (10.5): midway between "
                       "two codes",
                       code - 0.5));
     }
-    threshold_code = static_cast<int>(std::ceil(code - 1e-3)) + coding.zero_point;
+    threshold_code = static_cast<int>(first) + coding.zero_point;
     if (threshold_code > coding.highest_code() + 1) node.Fail("its ThresholdedRelu cuts everything off");
+    // Our own files name the code, and mean it.
+    const bool cuts_what_rounds_up = std::fmod(first, 2) == 0 && first > 0 && code >= first;
+    if (cuts_what_rounds_up && TensorInt(node.output(), "zero_below", -1) < 0) {
+      node.Fail(fmt::format(
+          "its ThresholdedRelu cuts off what lies exactly {} steps above zero, and QuantizeLinear would round "
+          "it up to a code that stays: no code says which",
+          first - 0.5));
+    }
   }
   coding.zero_below = TensorInt(node.output(), "zero_below", threshold_code);
   if (coding.zero_below != threshold_code) {
@@ -438,6 +449,7 @@ void OnnxReader::DequantizeBias(const OnnxNode& node, const onnx::TensorProto& t
   const int scale = FloatParameterOf(*Expect<Constant>(node, 1, "a constant").tensor, Role::kScale);
   const auto scales = static_cast<size_t>(parameter(scale).elements());
   if (scales != 1 && scales != codes.size()) node.Fail(fmt::format("{} scales for {} values", scales, codes.size()));
+  if (scales > 1 && node.opset() < kPerChannelOpset) node.Fail("has several scales, which opset 13 brought");
   const int64_t axis = node.Int("axis", 1);
   if (scales > 1 && node.Has("axis") && (axis < 0 ? axis + tensor.dims_size() : axis) != 0)
     node.Fail("its scales must be along axis 0");
@@ -484,6 +496,7 @@ void OnnxReader::DequantizeWeights(const OnnxNode& node, const onnx::TensorProto
   const auto dimensions = static_cast<int64_t>(weight.shape.size());
   const int64_t axis = node.Int("axis", 1);
   if (parameter(weight.scale).elements() > 1) {
+    if (node.opset() < kPerChannelOpset) node.Fail("has several scales, which opset 13 brought");
     const int64_t from_front = axis < 0 ? axis + dimensions : axis;
     if (from_front != 0 && (from_front != 1 || dimensions != 2))
       node.Fail("per-channel scales must be along the outputs (axis 0; of a matrix behind MatMul, axis 1)");

@@ -23,7 +23,7 @@ Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedPara
 // One step of requantization, in the order of ONNX's QuantizeLinear: code = clip(rint(float(acc) * scale[c] +
 // offset[c]), lowest, highest) + zero_point, in IEEE float32, product and sum each rounded, rint to nearest even, the
 // zero point added as an integer; then codes below zero_below become the lowest code. Where the output is real, the
-// value is float(acc) * scale[c] + offset[c]. What is no number (NaN) becomes the lowest code.
+// value is float(acc) * scale[c] + offset[c]. NaN becomes the lowest code.
 struct Requantization {
   std::vector<float> scale;   // [out]
   std::vector<float> offset;  // [out]
@@ -47,7 +47,7 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
 
-// What becomes of real values that are no sums of products (Add, Concatenate): code = clip(rint(x / s_out) +
+// What becomes of real values that are not sums of products (Add, Concatenate): code = clip(rint(x / s_out) +
 // zero_point, lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters
 // as float(level) * s_in, rounded; the two of an Add are added in float32, in the order of the inputs.
 struct Quantization {

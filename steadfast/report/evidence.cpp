@@ -30,11 +30,11 @@ class Gatherer {
                   store.StaleTrials()};
     std::map<int64_t, int64_t> ids;  // the store's to ours
     for (ModelRow& model : store.Models()) {
-      const int64_t own = model.id;
-      ids[own] = AddModel(std::move(model), path);
+      const int64_t id_in_store = model.id;
+      ids[id_in_store] = AddModel(std::move(model), path);
       // One file may stand under two labels.
-      if (std::find(source.models.begin(), source.models.end(), ids[own]) == source.models.end())
-        source.models.push_back(ids[own]);
+      if (std::find(source.models.begin(), source.models.end(), ids[id_in_store]) == source.models.end())
+        source.models.push_back(ids[id_in_store]);
     }
     for (TrialRow& trial : store.Trials()) {
       trial.model = ids.at(trial.model);

@@ -9,7 +9,7 @@
 
 namespace steadfast::report::html {
 
-// Text for element content and for quoted attributes. Control characters become spaces, what is no UTF-8 a replacement
+// Text for element content and for quoted attributes. Control characters become spaces, what is not UTF-8 a replacement
 // character.
 std::string Escape(std::string_view text);
 

@@ -31,7 +31,7 @@ std::vector<double> CenteredWithin(std::span<const double> values, std::span<con
 
 // Resamples of n things that come in groups (0 to g - 1), for a bootstrap of two stages, as for hierarchical data
 // (Davison and Hinkley, Bootstrap Methods, 3.8): whole groups with replacement, then members of each drawn group, with
-// replacement too (ours: the wider of the usual ways). Members of a group are no independent evidence, so the group is
+// replacement too (ours: the wider of the usual ways). Members of a group are not independent evidence, so the group is
 // the unit. With one group, members are drawn alone.
 struct Resample {
   std::vector<int> members;  // indices of the things

@@ -69,8 +69,8 @@ TEST(Correlation, ResamplesDrawWholeGroups) {
     std::map<int, int> original;  // of a drawn group
     std::map<int, int> sizes;
     for (size_t i = 0; i < resample.members.size(); ++i) {
-      const int own = groups[static_cast<size_t>(resample.members[i])];
-      EXPECT_EQ(original.emplace(resample.groups[i], own).first->second, own) << "one drawn group mixes two";
+      const int group = groups[static_cast<size_t>(resample.members[i])];
+      EXPECT_EQ(original.emplace(resample.groups[i], group).first->second, group) << "one drawn group mixes two";
       ++sizes[resample.groups[i]];
       ++seen[resample.members[i]];
     }

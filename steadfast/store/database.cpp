@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "steadfast/base/error.h"
 
@@ -33,6 +34,13 @@ std::string UriOf(const std::string& path) {
   const std::string text = fmt::format("{}: {}", file, message);
   if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) throw InputError(text + "; it is not a Steadfast store");
   throw IoError(text);
+}
+
+// What changes when a file is written to: its size and the time of its last change.
+std::pair<uintmax_t, std::filesystem::file_time_type> StampOf(const std::string& path) {
+  std::error_code error;  // a file that is not there has a stamp too
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  return {size, std::filesystem::last_write_time(path, error)};
 }
 
 }  // namespace
@@ -147,12 +155,26 @@ void Database::OpenCopy() {
     throw IoError(fmt::format("{}: cannot make a folder for a copy: {}", folder, std::strerror(errno)));
   copy_ = folder;
   const std::string file = folder + "/store";
+  const std::string log = path_ + "-wal";
   std::error_code error;
-  std::filesystem::copy_file(path_, file, error);
-  if (!error) std::filesystem::copy_file(path_ + "-wal", file + "-wal", error);
-  if (error) {
-    RemoveCopy();
-    throw IoError(fmt::format("{}: cannot be copied to {}: {}", path_, folder, error.message()));
+  // A program that writes meanwhile moves pages from the log into the file: only two files of one moment are a store.
+  for (int tries = 0;; ++tries) {
+    const auto before = std::pair(StampOf(path_), StampOf(log));
+    std::filesystem::remove(file);
+    std::filesystem::remove(file + "-wal");
+    std::filesystem::copy_file(path_, file, error);
+    if (!error && std::filesystem::exists(log)) std::filesystem::copy_file(log, file + "-wal", error);
+    if (error) {
+      RemoveCopy();
+      throw IoError(fmt::format("{}: cannot be copied to {}: {}", path_, folder, error.message()));
+    }
+    if (before == std::pair(StampOf(path_), StampOf(log))) break;
+    constexpr int kTries = 50;
+    if (tries == kTries) {
+      RemoveCopy();
+      throw IoError(fmt::format("{}: another program keeps writing to it: try again when that has ended", path_));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   std::filesystem::permissions(file, std::filesystem::perms::owner_all, error);
   Open(file, SQLITE_OPEN_READWRITE);

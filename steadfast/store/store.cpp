@@ -382,7 +382,7 @@ void Store::ReplaceModel(int64_t id, const ModelRow& m) {
       .Bind(m.reading)
       .Bind(id)
       .Run();
-  // What earlier arithmetic measured is no evidence beside what this one measures.
+  // What earlier arithmetic measured is not evidence beside what this one measures.
   database_.Prepare("DELETE FROM sharpness WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM latencies WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM layers WHERE model = ?").Bind(id).Run();

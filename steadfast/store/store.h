@@ -161,7 +161,8 @@ struct RunRow {
 
 class Store {
  public:
-  // Opens or makes a store. Throws IoError, and InputError where the file is no store or of another schema version.
+  // Opens or makes a store. Throws IoError, and InputError where the file is not a store, or has another schema
+  // version.
   static Store Create(const std::filesystem::path& path);
   static Store OpenForReading(const std::filesystem::path& path);
   static Store OpenForWriting(const std::filesystem::path& path);

@@ -68,9 +68,9 @@ DifferentiableModel::DifferentiableModel(const model::QuantizedModel& model, tor
     for (int64_t i = 0; i < stored_scales.elements(); ++i)
       of_levels.push_back(stored_scales.real(i) / static_cast<float>(weight.format.codes.levels.multiplier));
     const Tensor scales = PerChannel(of_levels, static_cast<int64_t>(shape.size()), 0, dtype);
-    Weight& own = weights_of_[index];
-    own = {torch::tensor(levels).to(dtype).reshape(shape), 1.0 / scales, false, parts_.size()};
-    flat.push_back((own.levels * scales).reshape(-1));
+    Weight& entry = weights_of_[index];
+    entry = {torch::tensor(levels).to(dtype).reshape(shape), 1.0 / scales, false, parts_.size()};
+    flat.push_back((entry.levels * scales).reshape(-1));
     parts_.push_back({weight.name, offset, weight.elements(), weight.outputs()});
     offset += weight.elements();
   }
@@ -111,8 +111,8 @@ class DifferentiableRun {
     const auto& weight = owner_.weights_of_.at(index);
     if (!perturbation_.defined()) return weight.levels;
     const auto& part = owner_.parts_[weight.part];
-    const Tensor own = perturbation_.narrow(0, part.offset, part.count).reshape(weight.levels.sizes());
-    return weight.levels + own * weight.inverse_scales;
+    const Tensor shift = perturbation_.narrow(0, part.offset, part.count).reshape(weight.levels.sizes());
+    return weight.levels + shift * weight.inverse_scales;
   }
 
   // Weighted sums of levels; in double where they would not fit a float's 24 bits.

@@ -58,7 +58,7 @@ STEADFAST_INLINE void RequantizeBody(const int32_t* sums, int32_t correction, co
     const auto sum = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(correction));
     const float product = static_cast<float>(sum) * c.scale;
     const float value = product + c.offset;
-    // Clipping to whole numbers before rounding gives the same as after it. What is no number becomes the lowest.
+    // Clipping to whole numbers before rounding gives the same as after it. NaN becomes the lowest.
     const float raised = value > c.lowest ? value : c.lowest;
     const float clipped = raised < c.highest ? raised : c.highest;
     const int code = static_cast<int>(std::rint(clipped)) + c.zero_point;
@@ -152,7 +152,7 @@ STEADFAST_INLINE int64_t LookUpBody(const LookUp& look_up, const uint8_t* row, i
 // The margin, a difference of logits, in units of 2^-20.
 STEADFAST_INLINE int64_t MarginUnits(float of_label, float of_other) {
   const double margin = double{of_label} - double{of_other};
-  const double raised = margin > -kLargestScore ? margin : -kLargestScore;  // what is no number is the smallest
+  const double raised = margin > -kLargestScore ? margin : -kLargestScore;  // NaN becomes the smallest
   return std::llrint(std::min(raised, kLargestScore) / kScoreUnit);
 }
 

@@ -302,7 +302,7 @@ STEADFAST_VNNI void VnniScore(const float* logits, int classes, const uint8_t* l
   }
 }
 
-// PortableExp, operation by operation, of arguments that are no larger than 0.
+// PortableExp, operation by operation, of arguments that are at most 0.
 STEADFAST_VNNI STEADFAST_INLINE __m512d VnniExp(__m512d x) {
   const __m512d rounder = _mm512_set1_pd(kExpRounder);
   const __m512d k = _mm512_sub_pd(_mm512_add_pd(_mm512_mul_pd(x, _mm512_set1_pd(kLog2E)), rounder), rounder);

@@ -196,13 +196,7 @@ void WeightedSum::PlaceWindows() {
   }
 }
 
-RequantizeConstants WeightedSum::ConstantsOf(int64_t output) const {
-  const auto c = static_cast<size_t>(output);
-  return {requantization_.scale[c], requantization_.offset[c],  requantization_.lowest,
-          requantization_.highest,  requantization_.zero_point, requantization_.zero_below};
-}
-
-RequantizeConstants WeightedSum::ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const {
+RequantizeConstants WeightedSum::ConstantsAmong(int64_t output, std::span<const ChangedConstants> changed) const {
   RequantizeConstants constants = ConstantsOf(output);
   const auto found = std::lower_bound(changed.begin(), changed.end(), output,
                                       [](const ChangedConstants& c, int64_t o) { return c.output < o; });

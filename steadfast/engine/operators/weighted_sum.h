@@ -117,9 +117,16 @@ class WeightedSum final : public WeightedOperator {
                   std::span<const WeightDelta> deltas, Workspace& workspace) const;
   void StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction,
                    const RequantizeConstants& constants, const Kernels& kernels, uint8_t* rows, float* reals) const;
-  RequantizeConstants ConstantsOf(int64_t output) const;
+  RequantizeConstants ConstantsOf(int64_t output) const {
+    const auto c = static_cast<size_t>(output);
+    return {requantization_.scale[c], requantization_.offset[c],  requantization_.lowest,
+            requantization_.highest,  requantization_.zero_point, requantization_.zero_below};
+  }
   // The same under a change.
-  RequantizeConstants ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const;
+  RequantizeConstants ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const {
+    return changed.empty() ? ConstantsOf(output) : ConstantsAmong(output, changed);
+  }
+  RequantizeConstants ConstantsAmong(int64_t output, std::span<const ChangedConstants> changed) const;
   // Takes the sums of `count` outputs from `channel` on into those that are pooled: of each, the one that gives the
   // larger code.
   void Pool(int64_t channel, int count, const int32_t* sums, std::span<const ChangedConstants> changed,

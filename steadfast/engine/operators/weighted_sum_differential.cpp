@@ -223,9 +223,9 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
       int32_t* into = p == 0 ? workspace.pooled.data() : workspace.sums.data();
       const int32_t* sums = ProductsAt(program, channel, count, position, kernels, into);
       for (int64_t o = 0; o < count && !deltas.empty() && !program.has_changed_weights; ++o) {
-        const auto& own = deltas_of[static_cast<size_t>(o)];
-        if (own.empty()) continue;
-        AddDeltas(change, own, position, kernels, sums + o * kBlockImages, into + o * kBlockImages);
+        const auto& of_output = deltas_of[static_cast<size_t>(o)];
+        if (of_output.empty()) continue;
+        AddDeltas(change, of_output, position, kernels, sums + o * kBlockImages, into + o * kBlockImages);
         sums = into;  // sums that no tap came to are those of one output
       }
       if (p == 0) {
@@ -300,21 +300,21 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
       size_t end = i;
       while (end < deltas.size() && deltas[end].output == channel) ++end;
       const bool other_constants = k < constants.size() && constants[k].output == channel;
-      const auto own = deltas.subspan(i, end - i);
+      const auto of_channel = deltas.subspan(i, end - i);
       i = end;
       if (other_constants) ++k;
       const bool grows = !(requantization_.scale[static_cast<size_t>(channel)] < 0);
-      if (own.size() == 1 && !other_constants && grows && !requantization_.real) {
-        RunOutputOfOneDelta(change, own[0], workspace);
+      if (of_channel.size() == 1 && !other_constants && grows && !requantization_.real) {
+        RunOutputOfOneDelta(change, of_channel[0], workspace);
         continue;
       }
       Program of_output{.initial = change.golden_sums};
-      if (static_cast<double>(own.size()) * workspace.costs->row >
+      if (static_cast<double>(of_channel.size()) * workspace.costs->row >
           static_cast<double>(dense_.taps()) * workspace.costs->lone_tap) {
         expand_all();
-        of_output = ProgramOfOutput(channel, own, workspace);
+        of_output = ProgramOfOutput(channel, of_channel, workspace);
       }
-      RunOutputs(change, of_output, channel, 1, own, workspace);
+      RunOutputs(change, of_output, channel, 1, of_channel, workspace);
     }
   }
   if (!requantization_.real || change.real_lanes == nullptr) return;

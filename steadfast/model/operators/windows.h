@@ -13,7 +13,7 @@ ValueShape WindowShape(std::string_view where, const ValueShape& input, const Wi
 ValueShape PooledShape(std::string_view where, const ValueShape& input, const Window& window);
 
 // Calls position(elements) for each position of the window, row by row; elements(visit) calls visit(index into the
-// channel) for each element under it that is no padding.
+// channel) for each element under it that is not padding.
 template <typename Position>
 void ForEachWindow(const ValueShape& in, const ValueShape& out, const Window& window, const Position& position) {
   for (int64_t oy = 0; oy < out.height; ++oy) {
