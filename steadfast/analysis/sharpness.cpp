@@ -68,8 +68,8 @@ EngineView ViewOf(const model::QuantizedModel& model, const SharpnessInput& inpu
   return view;
 }
 
-// What LibTorch measures is the network that the engine runs: every prediction is the same, and every margin (a code
-// that differed anywhere would move one by more than the rounding of sums allows for).
+// Throws unless LibTorch computes the network that the engine runs: every prediction is the same, and every margin (a
+// code that differed anywhere would move a margin by more than the rounding of sums allows for).
 void HoldToEngine(const std::string& name, const WeightLoss& loss, const Tensor& labels, const EngineView& view) {
   const Tensor logits = loss.Logits().to(torch::kDouble).contiguous();
   const int64_t classes = logits.size(1);
@@ -214,7 +214,7 @@ class Meter {
     Add("gaussian" + kind, average.value, average.standard_error, radius);
   }
 
-  // On images of their values, more of them: the loss is that of the engine, on both sides of each difference.
+  // On the first `fault_images` images; the engine computes the loss on both sides of each difference.
   void Faults() {
     if (settings_.fault_rates.empty()) return;
     const EngineView view = ViewOf(input_.model, input_, First(settings_.fault_images), cancellation_);

@@ -46,7 +46,7 @@ double AscendSharpness(const WeightLoss& loss, double clean_loss, double radius,
 Estimate AverageSharpness(const WeightLoss& loss, double clean_loss, double radius, bool adaptive, int draws,
                           uint64_t seed);
 
-// What is to be measured on: the model, and the training set it was made with.
+// What to measure and on what: the model, and the training set it was made with.
 struct SharpnessInput {
   const model::QuantizedModel& model;
   const data::ImageSet& images;          // the training set

@@ -29,7 +29,7 @@ struct LineTo {
   model::QuantizedModel model;
 };
 
-// What fits on a straight line: the same graph with the same shapes. Throws InputError for others.
+// Throws InputError unless a straight line can join the two: the same graph with the same shapes.
 void CheckLine(const model::QuantizedModel& from, const LineTo& to);
 
 // A normal random direction, filter by filter as long as the weights. [weights]

@@ -19,7 +19,7 @@ class Cancellation {
 };
 
 // While alive, the first SIGINT, SIGTERM or SIGHUP sets `cancellation`; a second one ends the process at once.
-// One at a time in a process; the previous handlers come back when it ends.
+// At most one may exist in a process; its destructor restores the default handlers.
 class InterruptHandler {
  public:
   explicit InterruptHandler(Cancellation& cancellation);

@@ -41,7 +41,7 @@ class ProgressLine {
   std::chrono::steady_clock::time_point last_;
 };
 
-// "done/total (percent), time left", from the share of work done so far.
+// How long the rest of some work will take, from the share of it that is done so far.
 class TimeLeft {
  public:
   TimeLeft() : start_(std::chrono::steady_clock::now()) {}

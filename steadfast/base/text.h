@@ -15,9 +15,9 @@ int64_t ParseInt(std::string_view text, std::string_view what, int64_t low, int6
 // The pieces between separators; "" gives one empty piece.
 std::vector<std::string> Split(std::string_view text, char separator);
 
-// A field of a CSV row by RFC 4180: quoted where it must be. And the rows of such a file: `line` is that on which the
-// row starts; fields that were not quoted are as they stand. Throws InputError, naming file and line, for a quote that
-// is not closed, or text behind one.
+// CsvField writes a field of a CSV row by RFC 4180, quoted where it must be. ParseCsv reads the rows of such a file:
+// `line` is the line on which a row starts; fields that are not quoted are taken as they stand. It throws InputError,
+// naming file and line, for a quote that is not closed, or text after a closing quote.
 std::string CsvField(const std::string& text);
 struct CsvRow {
   int line;

@@ -167,7 +167,7 @@ class Campaign {
                      {"dataset", {{"name", data_.dataset}, {"test_sha256", data_.sha256}}},
                      {"sampler_version", memory::kSamplerVersion},
                      {"arithmetic", store::kArithmetic}};
-    // What is as it always was stays unsaid, so that earlier stores are of the same settings.
+    // Settings that earlier versions did not have are left out at their defaults, so that earlier stores still match.
     for (size_t m = 0; m < files_.size(); ++m) {
       if (files_[m].model.reading > 1) settings["readings"][labels_[m]] = files_[m].model.reading;
       if (files_[m].model.real_input) settings["inputs"][labels_[m]] = NameOf(settings_.data.input, files_[m].model);
@@ -200,7 +200,7 @@ class Campaign {
     return there == here || (key == "readings" && there < here);
   }
 
-  // Whether growth is of readings alone: what the file means now is not for the user to choose.
+  // Whether nothing but readings grows. That needs no --extend: the user does not choose how a file is read.
   static bool OnlyReadingsGrow(const json& there, const json& here) {
     json ours = here, theirs = there;
     ours.erase("readings");
@@ -218,7 +218,8 @@ class Campaign {
     return merged;
   }
 
-  // The settings that the store is to have: ours, or its own where they hold ours. In the transaction that writes them.
+  // The settings that the store will have: ours, its own if they include ours, or both merged. Called in the
+  // transaction that writes them.
   json Agreed(const std::string& path, const json& there) const {
     const json here = SettingsJson();
     if (there.is_null()) return here;
@@ -317,7 +318,8 @@ class Campaign {
     return row;
   }
 
-  // What differential evaluations start from, where some of the trials are cheaper that way and it fits in memory.
+  // The golden run that differential evaluations start from, or null if no sampled trial is cheaper that way, or it
+  // does not fit in memory.
   std::shared_ptr<const engine::GoldenRun> GoldenRunFor(size_t m, const std::vector<TrialKey>& missing,
                                                         const std::map<memory::Encoding, memory::MemoryImage>& images,
                                                         const engine::EvaluationSet& set, int threads) const {
@@ -406,7 +408,7 @@ memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::
 
 namespace {
 
-// What decided a stored trial: kept with it, or by earlier versions with the store.
+// The context that decided a stored trial. It is kept with the trial; earlier versions kept it with the store.
 TrialContext ContextOfStored(const store::Store& store, const TrialRow& trial, const std::string& model_sha256) {
   const auto conditions = store.Conditions();
   const auto found = conditions.find(trial.condition);
@@ -443,9 +445,8 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
   TrialContext context = ContextOfStored(store, *stored, file.sha256);
   if (context.reading != file.model.reading) {
     throw InputError(fmt::format(
-        "{}: trial {} is stale: it was computed by reading {} of {}, and this version reads the file by rules of "
-        "reading "
-        "{}, which mend what was read wrongly (docs/formats.md); run the campaign again to have its trials anew",
+        "{}: trial {} is stale: it was computed with reading {} of {}, and this version uses reading {}, which "
+        "corrects what was read wrongly (docs/formats.md); run the campaign again to recompute its trials",
         store_path.string(), id, context.reading, file.path.string(), file.model.reading));
   }
   const std::string input = NameOf(choice.input, file.model);

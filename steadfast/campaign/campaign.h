@@ -47,15 +47,15 @@ struct CampaignResult {
   int64_t resumed;                      // how many were already in the store
 };
 
-// Runs what is missing in the store, which it makes where there is none. Throws InputError where the store belongs to
-// other settings or another model file, naming each difference; InterruptedError when cancelled (all finished trials
-// are kept).
+// Runs the trials that the store lacks; creates the store if it does not exist. Throws InputError, naming each
+// difference, if the store belongs to other settings or another model file; InterruptedError when cancelled (all
+// finished trials are kept).
 CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesystem::path& store,
                            const std::function<void(const CampaignProgress&)>& on_progress = {},
                            const Cancellation* cancellation = nullptr);
 
-// Empty where the store (which must exist) is of these settings, or holds more or less of the same; else the
-// differences, in words.
+// Empty if the store (which must exist) has these settings, or only more or fewer of the same models, faults, rates,
+// encodings and trials; otherwise the differences, in words.
 std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::filesystem::path& store);
 
 // The faults of the trials of a campaign on its first model, for export.

@@ -37,7 +37,7 @@ void CheckFits(const InputScaling& input, const model::QuantizedModel& model, co
   if (!model.real_input) {
     if (input.is_default()) return;
     throw UsageError(fmt::format(
-        "{} takes raw bytes, which its file says what to make of: --input-scale, --mean and --std do not apply", name));
+        "{} takes raw bytes, and its file says what they mean: --input-scale, --mean and --std do not apply", name));
   }
   const int64_t channels = model.value(0).shape.channels;
   const auto check = [&](const std::vector<double>& values, const char* option) {

@@ -76,7 +76,7 @@ std::vector<store::EpochRow> EpochsOf(const model::QuantizedModel& model) {
   return rows;
 }
 
-// Rows and columns that do not agree would be mixed up where byte counts do.
+// Images with other rows and columns, but the same number of bytes, would otherwise be misread.
 void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
   const model::ValueShape& takes = file.model.value(0).shape;
   const data::ImageShape& has = data.images.shape;

@@ -171,7 +171,7 @@ class Sweep {
   }
 
  private:
-  // What the store tells sweeps apart by, beside model and data.
+  // The name by which the store distinguishes sweeps of the same model and data.
   std::string Kind() const {
     const char* kind = settings_.pairs_in_word ? "pairs-in-word" : "bits";
     const std::string where =
@@ -395,7 +395,7 @@ class Sweep {
     worker.table.clear();
   }
 
-  // By what the level of a weight grows under each of the part's faults.
+  // How much the level of the weight grows under each of the part's faults.
   std::vector<int32_t> LevelDeltas(const Part& part) const {
     const memory::MemoryArray& array = ArrayAt(part.array);
     const model::CodeFormat& format = array.format.codes;

@@ -1,7 +1,7 @@
 // A sweep: every single-bit fault of the memory that holds a model's parameters, on all test images, exactly.
 //
-// What is evaluated is the flip of each bit. A stuck-at fault of one bit either is that flip or changes nothing, by
-// what the bit holds, which is kept beside the result. Numbers depend on model, data and memory layout alone.
+// What is evaluated is the flip of each bit. A stuck-at fault of one bit either is that flip or changes nothing,
+// depending on the bit's value, which is kept with the result. Numbers depend on model, data and memory layout alone.
 #pragma once
 
 #include <cstdint>

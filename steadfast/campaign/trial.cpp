@@ -15,7 +15,7 @@ std::string IdOf(const TrialContext& context, const TrialKey& key, int word_bits
   std::string text = fmt::format("trial/{}/{}/{}/{}/{}/{}/{}/{}/{}/{}", memory::kSamplerVersion, context.model_sha256,
                                  context.data_sha256, context.images, context.seed, word_bits, key.fault,
                                  memory::NameOf(key.encoding), FormatShortest(key.rate), key.trial);
-  // What is as it always was keeps the ids that trials always had.
+  // Defaults are left out of the text, so that trials keep the ids that earlier versions gave them.
   if (context.reading > 1) text += fmt::format("/reading {}", context.reading);
   if (!context.input.empty()) text += fmt::format("/input {}", context.input);
   if (context.where != "weights") text += fmt::format("/where {}", context.where);
@@ -85,7 +85,7 @@ memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, cons
 Outcome Evaluate(const memory::FaultMap& faults, const memory::MemoryImage& image, engine::Evaluator& evaluator,
                  const engine::Golden& golden, const Cancellation* cancellation) {
   const model::ModelChange change = memory::EffectOf(faults, image);
-  // Where nothing changed, nothing can have: the golden run is the answer.
+  // If no stored element changed, no result can have changed: the golden scores are the answer.
   return {static_cast<int64_t>(faults.faults.size()), static_cast<int64_t>(change.changes.size()),
           change.empty() ? golden.scores : evaluator.Evaluate(change, golden, cancellation)};
 }

@@ -1,5 +1,5 @@
 // One trial: a pure function of model, data, fault specification, seed and trial number. Faults go in, scores come out;
-// who wants rows in a store makes them of both (store_sink.h).
+// RowOf makes a store's row from both, and store_sink.h writes it.
 #pragma once
 
 #include <cstdint>
@@ -39,9 +39,9 @@ struct TrialContext {
 // 16 hexadecimal digits of the SHA-256 of all that decides the trial's numbers.
 std::string TrialId(const TrialContext& context, const TrialKey& key);
 // Its id in stores of earlier versions, which hashed the width of memory words though no fault depends on it; nothing
-// where that is the same.
+// if that id is the same.
 std::optional<std::string> EarlierTrialId(const TrialContext& context, const TrialKey& key);
-// What the context adds to a trial's own columns in a store (store::Store::AddCondition), and back.
+// What the context adds to a trial's own columns in a store (store::Store::AddCondition).
 nlohmann::json ConditionOf(const TrialContext& context);
 
 // What a campaign tries on each model, in order: every fault model in every encoding at every rate, trial by trial; or

@@ -32,8 +32,8 @@ struct LayerLatency {
   engine::ZeroSkippingCycles cycles;                 // of all images
 
   double skipped_share() const { return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products); }
-  // The share of zeros at which the sparse path would be as fast as the dense one: its time is what it takes on nothing
-  // but zeros, and the rest goes with the products that are left. Beyond 1: never.
+  // The share of zeros at which the sparse path would be as fast as the dense one. Its time is taken to be the time for
+  // nothing but zeros, plus a part proportional to the products that are left. Above 1: never as fast.
   double break_even() const {
     const double of_products = (sparse_ns - empty_ns) / (1.0 - skipped_share());
     return 1.0 - (dense_ns - empty_ns) / of_products;

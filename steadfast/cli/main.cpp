@@ -27,7 +27,7 @@ Start with:
   steadfast study studies/quick.yaml             the whole comparison
 Every command explains itself: steadfast train --help)";
 
-// Names from files stand in messages: nothing of them may steer a terminal.
+// Messages contain names from files: no name may send control characters to the terminal.
 std::string WithoutControls(std::string text) {
   for (char& c : text) {
     if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '?';

@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The files of a split, each found in `folder` plain or with .gz, or nothing.
+// The path of a file in `folder`, plain or with .gz, or nothing if the folder has neither.
 std::optional<fs::path> FindFile(const fs::path& folder, const std::string& name) {
   std::error_code ignored;
   for (const char* ending : {"", ".gz"}) {

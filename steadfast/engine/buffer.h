@@ -1,5 +1,5 @@
-// Memory for rows and sums: aligned to cache lines, and in huge pages where it is large, because tables of pages are
-// what large blocks otherwise wait for.
+// Memory for rows and sums: aligned to cache lines, and in huge pages if it is large, because accesses to large blocks
+// would otherwise wait for look-ups in page tables.
 #pragma once
 
 #include <cstddef>

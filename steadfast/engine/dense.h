@@ -34,8 +34,8 @@ class DenseEngine {
   // The codes of a value after the last block: [element][64], of which the first images_in(block) images count.
   std::span<const uint8_t> CodesOf(int value) const;
 
-  // What each step takes on these images, and by which path: dense, or sparse, which goes image by image and skips
-  // inputs of level 0. Later runs take the faster one for each; the results are the same.
+  // Measures how long each step takes on these images by each path: dense, or sparse, which goes image by image and
+  // skips inputs of level 0. Later runs take the faster path for each step; the results are the same.
   struct StepTime {
     std::string name;  // of the node
     int input;         // value

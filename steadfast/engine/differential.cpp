@@ -46,7 +46,7 @@ namespace {
 using Steps = DifferentialPlan::Steps;
 using ValueInfo = Steps::ValueInfo;
 
-// Behind step s, which values are still needed?
+// Whether, after step s, only its (coded) output is still needed.
 bool IsCut(const Steps& plan, size_t s) {
   for (size_t v = 0; v < plan.values.size(); ++v) {
     if (static_cast<int>(v) == plan.steps[s].output) continue;
@@ -219,7 +219,7 @@ void AddWeightDelta(const Steps& plan, const model::Parameter& weight, const mod
   }
 }
 
-// The outputs whose constants of requantization are others with these parameters.
+// Adds the outputs whose requantization constants are different with the changed parameters.
 void AddConstants(const Steps& plan, const QuantizedModel& model, const model::ChangedParameters& changed,
                   StepDeltas::Lists& lists) {
   for (size_t s = 0; s < plan.steps.size(); ++s) {
@@ -391,7 +391,7 @@ struct DifferentialEngine::Impl {
   // Whether the step behind this value is the last one, on which the slack is known.
   bool IsInputOfTheLastStep(size_t s) const { return s + 2 == plan.steps.size(); }
 
-  // Going on with all 64 lanes, against copying the lanes that differ and going on with 64 such.
+  // Compares going on with all 64 lanes against gathering the lanes that differ and going on with 64 of those.
   bool GatheringIsCheaper(size_t s, const ChangedValue& value, uint64_t lanes) const {
     const double share = std::popcount(lanes) / static_cast<double>(kBlockImages);
     const double rows = static_cast<double>(value.channel_count() * value.rows_of_channel());

@@ -44,15 +44,15 @@ class DifferentialPlan {
 // What the fault-free network computed for one block.
 struct GoldenBlock {
   int64_t number = 0;                 // of the block in the evaluation set
-  int64_t run = 0;                    // of all golden blocks computed in this process: what is kept between changes of
-                                      // one block must not serve another
+  int64_t run = 0;                    // unique among the golden blocks of this process, so that what is kept between
+                                      // changes of one block is not used for another
   int64_t images = 0;                 // in the block
   std::vector<Buffer<uint8_t>> rows;  // [value][element * 64 + image]
   std::vector<Buffer<int32_t>> sums;  // [step]
   std::vector<float> logits;          // [classes][64]
   std::array<uint8_t, kBlockImages> labels = {};
-  // By how much the codes that the last layer sums may change, added up without signs, so that the decision provably
-  // stays: bounds on the integer sums, and float arithmetic that grows with them. 0 where nothing is known.
+  // How far the input codes of the last layer may move (the sum of absolute differences) while the decision provably
+  // stays. It follows from bounds on the integer sums, because the float outputs are monotone in them. 0: unknown.
   std::array<int64_t, kBlockImages> slack = {};
 };
 GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block);
@@ -69,7 +69,7 @@ class StepDeltas {
   ~StepDeltas();
   StepDeltas(StepDeltas&&) noexcept;
 
-  // What a differential run costs of a dense one, about, when all that follows the changes changes.
+  // Roughly the cost of a differential run as a share of a dense one, if everything that follows the changes changes.
   double expected_share(const DifferentialPlan& plan) const;
 
   struct Lists;
@@ -95,8 +95,8 @@ class ResultSink {
                     std::span<const int64_t> margins, std::span<const int64_t> losses) = 0;
 };
 
-// What is computed of an image's logits. Decisions alone let images stop before the last layer whose decision provably
-// cannot change (GoldenBlock::slack).
+// What is computed from an image's logits. With kDecisions, images whose decision provably cannot change stop before
+// the last layer (GoldenBlock::slack).
 enum class ResultDetail { kDecisions, kMargins, kLosses };
 
 // Serves one thread. Results may reach the sink as late as Flush.

@@ -184,7 +184,7 @@ Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golde
   const auto start = std::chrono::steady_clock::now();
   const Scores scores = EvaluateDifferentially(change, golden, cancellation);
   const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
-  constexpr double kMostShare = 2.0;  // beyond that, something else kept the machine
+  constexpr double kMostShare = 2.0;  // beyond that, something else kept the machine busy
   const double share = elapsed.count() / plan.nanoseconds_per_block() / static_cast<double>(set_->images.blocks());
   constexpr double kWeightOfTheLast = 0.3;
   measured = kWeightOfTheLast * std::min(share, kMostShare) + (1 - kWeightOfTheLast) * measured.value_or(expected);

@@ -17,7 +17,7 @@ namespace steadfast::engine {
 namespace {
 
 #if STEADFAST_X86
-// AMX tiles with int8 products, and the system's leave to use them.
+// Whether there are AMX tiles with int8 products, and the system permits their use.
 bool TilesAreAllowed() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;  // CPUID leaf 7, EDX
@@ -67,7 +67,7 @@ InstructionSet ParseInstructionSet(std::string_view name) {
     names.push_back(NameOf(set));
   }
   throw UsageError(
-      fmt::format("instruction set: '{}' is none that this machine has: {}", name, fmt::join(names, ", ")));
+      fmt::format("instruction set: '{}' is not one that this machine has: {}", name, fmt::join(names, ", ")));
 }
 
 InstructionSet BestInstructionSet() {

@@ -17,7 +17,7 @@ namespace steadfast::engine {
 
 inline constexpr int kQuadBytes = 256;
 inline constexpr int kMostOutputsPerCall = 32;
-// A tap beyond the last may be read (and multiplied with 0): so many quads must lie behind the last one.
+// Taps beyond the last may be read (and multiplied by 0): this many quads must follow the last one.
 inline constexpr int kQuadsBehind = 16;
 
 struct RequantizeConstants {
@@ -110,7 +110,7 @@ struct Kernels {
   // Writes the codes of the images in `lanes` one after the other to `to`.
   void (*compress_row)(const uint8_t* row, uint64_t lanes, uint8_t* to);
 
-  // The sum over the images of table[code of sums + factor * row], where it is not that of `sums` itself.
+  // The sum over the images of table[code of sums + factor * row].
   int64_t (*look_up)(const LookUp& look_up, const uint8_t* row, int32_t factor);
 
   // Decisions and margins of 64 images. logits: [classes][64]; labels: [64]. predictions: the class of the largest

@@ -3,8 +3,8 @@
 // A per-image margin (correct class's logit minus the largest other) or cross-entropy loss (own exp and log) is rounded
 // to a multiple of 2^-20 and summed in 64-bit integers.
 //
-// Broken parameters can make logits that are not finite. A logit that is NaN is smaller than every other; a
-// margin that is none counts as the smallest, -4096; a loss with any logit that is not finite as the largest, 4096.
+// Broken parameters can make logits that are not finite. A logit that is NaN is smaller than every other; a margin that
+// is NaN counts as the smallest, -4096; if any logit is not finite, the loss counts as the largest, 4096.
 #pragma once
 
 #include <cstdint>

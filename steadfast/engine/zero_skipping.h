@@ -2,9 +2,9 @@
 //
 // A window's inputs are dealt out to lanes; each cycle a lane multiplies one input that is not zero with the weights of
 // many filters at once. Lanes synchronize at the end of a window, so the fullest lane decides: imbalance counts. The
-// same machine without skipping takes every input. Of bricks: so many neighbouring inputs (channel after channel at one
-// window position) go to the same lane; the paper's are 16, which small windows leave most lanes without work for. A
-// window of zeros takes one cycle (our choice, as is the dealing in turn).
+// same machine without skipping takes every input. Inputs are dealt out in turn, in bricks: `brick` neighbouring inputs
+// (channel after channel at one window position) go to the same lane. The paper has bricks of 16, which leave most
+// lanes idle on small windows. A window of zeros takes one cycle (our choice, as is the dealing in turn).
 #pragma once
 
 #include <cstdint>

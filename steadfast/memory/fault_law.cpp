@@ -11,8 +11,8 @@ namespace {
 using Parameters = std::array<double, 2>;
 using Kind = std::optional<FaultKind>;
 
-// A cell that holds 0 becomes 1 with probability `up` of the rate, one that holds 1 becomes 0 with `down`: one number
-// decides for both, so that what a cell would do is drawn before it is known what it holds.
+// A cell that holds 0 becomes 1 with probability UP * rate; one that holds 1 becomes 0 with probability DOWN * rate.
+// One random number decides both, so that the fault is drawn without knowing what the cell holds.
 Kind Asymmetric(const Parameters& factors, double draw) {
   const bool up = draw < factors[0], down = draw < factors[1];
   if (up && down) return FaultKind::kFlip;

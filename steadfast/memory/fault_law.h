@@ -1,7 +1,7 @@
 // What happens to a faulty cell: it flips, sticks, or does one of these by chance.
 //
 // A law decides each faulty cell's fault by at most one random number of the cell's own, never by what the memory
-// holds, so that models of the same layout meet the same faults. To add one: a record in fault_law.cpp.
+// holds, so that models of the same layout meet the same faults. To add a law, add a record to fault_law.cpp.
 #pragma once
 
 #include <array>

@@ -30,7 +30,8 @@ Fault ParseFault(const std::vector<std::string>& fields, const MemoryImage& imag
   return {{array, index * memory.bits() + bit}, ParseFaultKind(fields[4])};
 }
 
-// Lists of other tools may leave names with commas unquoted: what stands between the trial and the last three fields.
+// Lists from other tools may leave names with commas unquoted; such a name is everything between the trial and the last
+// three fields.
 void JoinName(const MemoryImage& image, std::vector<std::string>& fields) {
   if (fields.size() <= 5) return;
   const auto end = fields.end() - 3;

@@ -64,8 +64,8 @@ struct MemoryArray {
 
 class MemoryImage {
  public:
-  // Throws InputError where the encoding cannot hold a code, or the model has nothing that is to fail, UsageError where
-  // words are narrower than elements. Encodings are of codes; floats and int32 are stored as they are.
+  // Throws InputError if the encoding cannot hold a code or the model has no parameter that can fail, and UsageError if
+  // words are narrower than elements. Encodings apply to codes; floats and int32 are stored as they are.
   MemoryImage(const model::QuantizedModel& model, MemoryLayout layout, const Where& where = {});
 
   const MemoryLayout& layout() const { return layout_; }

@@ -35,7 +35,7 @@ int64_t Macs(const QuantizedModel& model);
 // Text from a file as JSON; null where it is not JSON, or is nested deeper than anything Steadfast writes.
 nlohmann::json ParseBoundedJson(const std::string& text);
 
-// A metadata entry parsed as JSON, or null where it is absent or no JSON.
+// A metadata entry parsed as JSON, or null if it is absent or is not JSON.
 nlohmann::json MetadataJson(const QuantizedModel& model, const std::string& key);
 
 }  // namespace steadfast::model

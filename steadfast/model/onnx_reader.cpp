@@ -63,10 +63,10 @@ QuantizedModel OnnxReader::Read() {
     const auto& coding = model_.value(node.output).coding;
     if (!node.operation.definition().is_requantization || !coding) continue;
     const auto* pool = node.operation.As<AveragePool>();
-    read_otherwise_before_ |= coding->zero_point != 0 ||
-                              (pool != nullptr && RequantizationOfMean(model_, node, pool->elements()).divisor != 1);
+    needs_reading_2_ |= coding->zero_point != 0 ||
+                        (pool != nullptr && RequantizationOfMean(model_, node, pool->elements()).divisor != 1);
   }
-  if (read_otherwise_before_) model_.reading = 2;
+  if (needs_reading_2_) model_.reading = 2;
   try {
     Validate(model_);
   } catch (const InputError& error) {
@@ -246,7 +246,7 @@ void OnnxReader::ReadConstant(const OnnxNode& node) {
     if (node.Has("value_floats")) tensor->add_dims(static_cast<int64_t>(values.size()));
     for (float one : values) tensor->add_float_data(one);
   } else {
-    node.Fail("is a constant of integers, which nothing that is read takes");
+    node.Fail("is a constant of integers, which no supported operator takes");
   }
   tensor->set_name(node.output());
   own_tensors_.push_back(std::move(tensor));
@@ -305,7 +305,8 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
   }
   int threshold_code = 0;
   if (pending.threshold) {
-    // It cuts before rounding: the same as cutting codes only where it lies midway between two of them, or at zero.
+    // It cuts before rounding. That is the same as cutting codes only if the threshold lies midway between two codes,
+    // or at zero.
     const double code = *pending.threshold / double{coding.scale} + 0.5;
     if (!(code >= 0 && code <= 256)) node.Fail("its ThresholdedRelu cuts everything off");
     constexpr double kRounding = 5e-5;  // of (code - 1/2) * scale in float32, in steps of the scale
@@ -318,7 +319,7 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     }
     threshold_code = static_cast<int>(first) + coding.zero_point;
     if (threshold_code > coding.highest_code() + 1) node.Fail("its ThresholdedRelu cuts everything off");
-    // Our own files name the code, and mean it.
+    // Our own files name the code, which then decides.
     const bool cuts_what_rounds_up = std::fmod(first, 2) == 0 && first > 0 && code >= first;
     if (cuts_what_rounds_up && TensorInt(node.output(), "zero_below", -1) < 0) {
       node.Fail(fmt::format(
@@ -360,8 +361,8 @@ void OnnxReader::QuantizeAgain(const OnnxNode& node, int index) {
   Define(node, Codes{Finish(pending, node.output(), coding, {})});
 }
 
-// Clipping goes before rounding and gives the same behind it: the codes that bounds become. Where they are those of a
-// narrower code, the value has so many bits (`coding` comes with 8).
+// Clip comes before rounding; clipping after it, to the codes that its bounds become, gives the same. If these are the
+// lowest and highest codes of a narrower coding, the value has that many bits (`coding` comes with 8).
 ActivationCoding OnnxReader::WithClip(const OnnxNode& node, const Pending& pending, ActivationCoding coding,
                                       Activation& activation) const {
   const auto code_of = [&](double bound) { return int{CodeOf(static_cast<float>(bound), QuantizationOf(coding, {}))}; };
@@ -665,7 +666,7 @@ void OnnxReader::ReadClip(const OnnxNode& node) {
     if (node.inputs() > 1) node.Fail("has bounds as inputs, which opset 10 does not know");
     if (node.Has("min")) pending.low = node.Float("min", 0);
     if (node.Has("max")) pending.high = node.Float("max", 0);
-    read_otherwise_before_ |= pending.low || pending.high;
+    needs_reading_2_ |= pending.low || pending.high;
   } else {
     if (node.HasInput(1)) pending.low = double{Scalar(node, 1, "lower bound")};
     if (node.HasInput(2)) pending.high = double{Scalar(node, 2, "upper bound")};
@@ -723,7 +724,7 @@ void OnnxReader::PutOutputsLast(const OnnxNode& node, int index) {
   if (parameter(weight.scale).elements() > 1 && weight.output_axis != 1)
     node.Fail("its weights have scales along their inputs");
   weight.output_axis = 1;
-  read_otherwise_before_ = true;
+  needs_reading_2_ = true;
 }
 
 void OnnxReader::MoveCodes(const OnnxNode& node, Operation operation) {

@@ -28,7 +28,8 @@ class OnnxReader {
 
   const Value& value(int index) const { return model_.value(index); }
   const Parameter& parameter(int index) const { return model_.parameter(index); }
-  // The value behind an input that must be dequantized codes, or weights behind one that must be dequantized weights.
+  // RealValue: the value whose dequantized codes an input is. RealWeights: the weights that an input is, dequantized.
+  // Both throw InputError if the input is anything else.
   int RealValue(const OnnxNode& node, int input) const;
   int RealWeights(const OnnxNode& node, int input) const;
   bool IsRealValue(const OnnxNode& node, int input) const;
@@ -150,7 +151,7 @@ class OnnxReader {
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
   std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken
   std::unordered_set<int> shifted_weights_;
-  bool read_otherwise_before_ = false;
+  bool needs_reading_2_ = false;
 };
 
 }  // namespace steadfast::model

@@ -1,7 +1,7 @@
 // What an operator of the graph is: one definition each, in operators/, that says everything about it but how to run it
 // fast (engine/operators/ has the fast paths).
 //
-// To add one: a struct for its attributes and a Definition of it in a file of operators/, and a line in
+// To add one, write a struct for its attributes and its Definition in a file of operators/, and add a line to
 // operators/registry.cpp. Everything else finds it through the definition.
 #pragma once
 

@@ -93,7 +93,7 @@ void ValidateCoding(const Value& value) {
   }
 }
 
-// Every parameter has a name of its own, which a fault's place is named by, and serves some operator.
+// Every parameter has a unique name, by which faults are located, and is used by some operator.
 void ValidateUses(const QuantizedModel& model) {
   std::set<int> used;
   for (const Node& node : model.nodes) {

@@ -97,7 +97,7 @@ struct QuantizedModel {
   std::vector<Node> nodes;                      // in the order of execution
   int output = 0;                               // index of the logits
   bool real_input = false;                      // the file takes real numbers, which values[0].coding quantizes
-  int reading = 1;                              // 2: of a file that was read otherwise before (docs/formats.md)
+  int reading = 1;                              // 2: earlier versions read this file differently (docs/formats.md)
   std::map<std::string, std::string> metadata;  // "steadfast.recipe" and so on
 
   int64_t classes() const { return values[static_cast<size_t>(output)].shape.elements(); }

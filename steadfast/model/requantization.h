@@ -9,7 +9,7 @@
 
 namespace steadfast::model {
 
-// Parameters that stand in for those of a model, by index: what changed of it.
+// The changed parameters, by index, which replace those of a model.
 using ChangedParameters = std::map<int, Parameter>;
 
 // What follows a weighted sum, as one multiplication and one addition for each output: the steps of its node worked out
@@ -39,8 +39,8 @@ struct Requantization {
 // in double from left to right and rounded to float once (s_out = 1 for real outputs).
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
                                 const ChangedParameters* changed = nullptr);
-// Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; where s_in / s_out is a
-// power of two, means can lie midway between two codes, and `elements` stays a divisor, so that they do here too.
+// Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; if s_in / s_out is a
+// power of two, means can lie midway between two codes; then `elements` stays a divisor, so that these ties are exact.
 Requantization RequantizationOfMean(const QuantizedModel& model, const Node& node, int64_t elements);
 
 // The code that an accumulator becomes, and its value where the output is real.

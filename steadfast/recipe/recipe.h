@@ -37,7 +37,7 @@ enum class Sharpness {
 enum class Optimizer { kSgd, kAdam };
 enum class Schedule { kConstant, kCosine, kStep };
 
-// Which parameters SAQ perturbs beside the quantized weights (methods: weight clips are left out by default).
+// Which parameters SAQ perturbs besides the quantized weights (methods: weight clips are left out by default).
 struct PerturbedGroups {
   bool biases = true;
   bool normalization = true;

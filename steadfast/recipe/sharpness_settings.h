@@ -13,7 +13,7 @@ namespace steadfast::recipe {
 struct SharpnessSettings {
   int64_t images = 1000;  // the first so many training images of a fixed order, validation left out
   uint64_t seed = 1;
-  // Of SAM and average-case sharpness: absolute; times ||Q(w)||; of ||e / T||, as in ASAM.
+  // Radii of SAM and average-case sharpness: absolute; in units of ||Q(w)||; of ||e / T||, as in ASAM.
   std::vector<double> radii = {0.1};
   std::vector<double> relative_radii = {0.01, 0.02, 0.05};
   std::vector<double> adaptive_radii = {0.5, 1.0};

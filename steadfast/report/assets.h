@@ -1,4 +1,4 @@
-// What the page is made of beside its text: styles, the script that draws, and the libraries that it draws with.
+// What the page is made of besides its text: styles, the script that draws, and the libraries that it draws with.
 #pragma once
 
 #include <string_view>

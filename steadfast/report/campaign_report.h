@@ -24,8 +24,9 @@ struct Cell {
   double mean_margin, mean_loss;
 };
 
-// The rate at which mean accuracy has dropped by so many points from the fault-free accuracy: interpolated between
-// rates of the grid, linearly in the rate's logarithm (in the rate below the lowest). Nothing: not within the grid.
+// The rate at which mean accuracy has dropped by `points` from the fault-free accuracy: interpolated between rates of
+// the grid, linearly in the rate's logarithm (below the lowest rate, linearly in the rate). `rate` is empty if accuracy
+// does not drop that far within the grid.
 struct DropRate {
   int64_t model;
   std::string fault, encoding;

@@ -13,8 +13,8 @@ struct CurvePoint {
   std::string group;            // Evidence::GroupName
   std::string fault, encoding;  // fault "none": the fault-free networks, rate 0
   double rate;
-  double accuracy, low, high;  // percent; 95 % t interval over networks, of one network over trials; NaN: none
-  int64_t networks, trials;    // trials of each network, the most
+  double accuracy, low, high;  // percent; 95 % t interval over networks (trials, if there is one network), or NaN
+  int64_t networks, trials;    // the largest number of trials that any network has
 };
 
 // Of one store, in the order of its models, faults, encodings and rates.

@@ -59,8 +59,8 @@ class Gatherer {
     evidence.sources.push_back(std::move(source));
   }
 
-  // Networks are compared by what was measured in one way: with the settings that most of them have, of those the last
-  // measured; of several rows of one network the one with the most points.
+  // Networks are compared by measurements with the same settings: those that cover the most networks, and among equals
+  // the last measured. If a network has several rows, the one with the most points is taken.
   void ChooseSharpness() {
     std::map<std::string, std::set<int64_t>> covered;
     for (const auto& row : sharpness_) covered[row.settings].insert(row.model);
@@ -188,7 +188,7 @@ std::string Evidence::GroupName(const ModelRow& model) const {
 }
 
 std::string WidthOf(const ModelRow& model) {
-  // 0: layers differ, or nobody said.
+  // 0: layers differ, or the width is unknown.
   const auto text = [](int64_t bits) { return bits > 0 ? fmt::format("{}", bits) : std::string("?"); };
   return fmt::format("W{}A{}", text(model.weight_bits), text(model.activation_bits));
 }

@@ -21,7 +21,7 @@ struct Source {
   std::vector<size_t> trials;   // indices into Evidence::trials
   std::vector<store::ClaimRow> claims;
   std::vector<store::RunRow> runs;
-  int64_t stale_trials = 0;  // of models whose files were read by older rules then: kept, and left out here
+  int64_t stale_trials = 0;  // of models whose files were read wrongly at the time: kept in the store, left out here
 
   // What is left out, as a sentence, or empty.
   std::string StaleRemark() const;
@@ -48,11 +48,12 @@ struct Evidence {
   const store::ModelRow& model(int64_t id) const { return models[static_cast<size_t>(id - 1)]; }
   std::vector<store::ModelRow> ModelsOf(const Source& source) const;
   std::vector<store::TrialRow> TrialsOf(const Source& source) const;
-  // Whether the network learned at all: at least half the fault-free accuracy of the best one. What answers by chance
-  // has nothing to lose to faults, and is left out where damages are compared (ours).
+  // Whether the network learned at all, that is, has at least half the fault-free accuracy of the best one. A network
+  // that answers by chance has nothing to lose to faults, and is left out where damages are compared (ours).
   bool Learned(const store::ModelRow& model) const;
-  // The rates whose mean compares these networks, by kind of fault (two's complement): those that most of them have,
-  // which are those that all share, where they share any. A network that lacks one has no such mean.
+  // The rates over which damage is averaged to compare these networks, by kind of fault (two's complement): those that
+  // the most networks have, hence those that all networks share if they share any. A network that lacks one of these
+  // rates has no such mean.
   std::map<std::string, std::vector<double>> SharedRates(const std::vector<int64_t>& models) const;
   // The model's group as short as it can be named here: without the width where all have one.
   std::string GroupName(const store::ModelRow& model) const;

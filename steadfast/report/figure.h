@@ -45,7 +45,7 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence);
 std::optional<Figure> LatencyFigure(const Evidence& evidence);
 std::optional<Figure> TrainingFigure(const Evidence& evidence);
 
-// All there are, in a reader's order.
+// All figures, in a reader's order.
 std::vector<Figure> AllFigures(const Evidence& evidence, const Tie& tie);
 
 }  // namespace steadfast::report

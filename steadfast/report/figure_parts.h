@@ -12,7 +12,7 @@ namespace steadfast::report {
 // Groups in the order of their first model.
 std::vector<std::string> GroupsOf(const Evidence& evidence, const std::vector<int64_t>& models);
 std::vector<int64_t> AllModels(const Evidence& evidence);
-// The first model of each group (of the lowest seed) that `has` something.
+// From each group, the model of the lowest seed among those for which has(model) is true.
 template <typename Has>
 std::vector<int64_t> FirstOfEachGroup(const Evidence& evidence, Has has) {
   std::vector<int64_t> firsts;

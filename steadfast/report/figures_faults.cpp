@@ -34,7 +34,7 @@ struct Range {
   }
 };
 
-// Rows of single trials: of each cell the first so many that the figure stays quick.
+// Rows of single trials: the first `shown` trials of each cell, few enough that the figure stays quick.
 std::string TrialRows(const Evidence& evidence, const Source& source, bool several_encodings, int64_t& shown,
                       Range& range) {
   std::map<std::tuple<int64_t, std::string, std::string, double>, std::vector<const store::TrialRow*>> cells;
@@ -176,7 +176,7 @@ std::vector<Difference> FromClaims(const Source& source) {
 std::vector<Difference> FromRecipes(const Evidence& evidence, const Source& source) {
   std::vector<Difference> rows;
   auto models = evidence.ModelsOf(source);
-  // Several widths are as many groups.
+  // Each width of a recipe counts as a recipe.
   std::erase_if(models, [](const store::ModelRow& model) { return model.recipe.empty(); });
   for (auto& model : models) model.recipe = evidence.GroupName(model);
   const auto trials = evidence.TrialsOf(source);
@@ -352,7 +352,7 @@ std::optional<Figure> SparsityDamageFigure(const Evidence& evidence) {
   for (const auto& model : evidence.models) {
     if (model.zero_share && evidence.Learned(model)) models.push_back(model.id);
   }
-  // Accuracy by fault, model and rate: of the rates that compare them.
+  // Accuracy by fault, model and rate, at the rates by which models are compared.
   const auto shared = evidence.SharedRates(models);
   std::map<std::string, std::map<int64_t, std::map<double, std::vector<double>>>> accuracies;
   for (const auto& t : evidence.trials) {

@@ -36,7 +36,7 @@ std::vector<int64_t> FirstWithSharpness(const Evidence& evidence) {
   return FirstOfEachGroup(evidence, [&](const store::ModelRow& m) { return RowOf(evidence, m.id) != nullptr; });
 }
 
-// "as, seed 0"; the label where no model has it, or it has no recipe.
+// "as, seed 0"; the label itself if no model has that label, or the model has no recipe.
 std::string ShortName(const Evidence& evidence, const std::string& label) {
   for (const auto& model : evidence.models) {
     if (model.label == label && !model.recipe.empty())
@@ -437,7 +437,7 @@ std::optional<Figure> TieFigure(const Evidence& evidence, const Tie& tie) {
 
 std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie) {
   if (tie.rows.empty()) return std::nullopt;
-  // The interval of a network's damage: over its trials; of a mean over rates, over each trial's mean.
+  // The interval of a network's damage is over its trials; for a mean over rates, over the means of its trials.
   std::map<std::pair<int64_t, std::string>, std::map<int64_t, std::vector<double>>> trials;  // model, damage; trial
   for (const auto& t : evidence.trials) {
     if (t.encoding != "twos") continue;

@@ -17,7 +17,7 @@ struct PageOptions {
 // and tables only.
 std::string MakePage(const Evidence& evidence, const Tie& tie, const PageOptions& options);
 
-// What to say of a page that is larger than 5 MB, the size that opens quickly and goes by mail; empty for others.
+// A remark for pages larger than 5 MB, up to which a page opens quickly and can be mailed; empty for smaller pages.
 std::string RemarkOnSize(const std::string& page);
 
 }  // namespace steadfast::report

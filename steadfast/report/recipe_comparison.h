@@ -1,8 +1,8 @@
 // Two recipes compared, as an effect with an interval, from the store's rows.
 //
 // An effect is a difference of accuracy paired by training seed and trial number, averaged over all fault kinds,
-// encodings and rates of the grid; the training seed is the unit, and the interval is Student's t over seed means. That
-// the first is better holds where the interval lies above 0, does not hold where it lies below, and is undecided
+// encodings and rates of the grid; the training seed is the unit, and the interval is Student's t over seed means. The
+// claim that the first is better holds if the interval lies above 0, does not hold if it lies below, and is undecided
 // otherwise.
 #pragma once
 
@@ -37,10 +37,10 @@ struct Comparison {
   std::string unit;           // "points" or "loss"
   std::string verdict;        // "holds", "does not hold", "undecided"
   Effect primary;
-  Effect drop;                    // of the drop from clean accuracy; empty seeds where accuracy is not compared
-  std::vector<CellEffect> cells;  // the grid; empty the same
+  Effect drop;                    // effect on the drop from clean accuracy; no seeds where accuracy is not compared
+  std::vector<CellEffect> cells;  // the grid; empty where accuracy is not compared
   int largest = -1;               // index of the cell with the largest effect
-  std::optional<double> relative_radius = {};  // of the sharpness that is compared, where it is
+  std::optional<double> relative_radius = {};  // of the sharpness, where sharpness is compared
 };
 
 // Better minus worse of accuracy under faults. Throws InputError where a recipe has no model, or the recipes' seeds
@@ -48,7 +48,7 @@ struct Comparison {
 Comparison CompareRecipes(const std::vector<store::ModelRow>& models, const std::vector<store::TrialRow>& trials,
                           const std::string& better, const std::string& worse, const std::string& id = "",
                           const std::string& statement = "");
-// The same of any number that a model has, in this unit.
+// The same for any number that each model has, `value`, measured in `unit`.
 Comparison CompareModels(const std::vector<store::ModelRow>& models, const std::string& better,
                          const std::string& worse, const std::string& id, const std::string& statement,
                          const std::string& unit, const std::function<double(const store::ModelRow&)>& value);

@@ -1,4 +1,4 @@
-// An evidence that has something of everything, made up, for tests of pages and figures.
+// Made-up evidence with something of everything, for tests of pages and figures.
 #pragma once
 
 #include <string>

@@ -47,7 +47,7 @@ std::string Plain(const json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-// The recipes' keys with the values they take, without what a group does not share.
+// The keys of all recipes with the values that they take, without name and seed.
 std::map<std::string, std::set<std::string>> RecipeValues(const Evidence& evidence) {
   std::map<std::string, std::set<std::string>> values;
   for (const auto& model : evidence.models) {
@@ -262,7 +262,7 @@ std::string TieSentence(const Tie& tie) {
   std::string text = fmt::format(
       "Of {} measures, the one that goes most closely with the accuracy lost to {} is {}: Spearman {}.",
       tie.predictors.size(), tie.damages[0].title, tie.predictors[best.predictor].title, Bounds(best.spearman));
-  // By size: what the intervals of the others reach of the best one's.
+  // How many other intervals overlap with the best one's, compared by absolute value.
   const auto& [low, high] = best.spearman.interval;
   const double edge = low <= 0 && high >= 0 ? 0.0 : std::min(std::abs(low), std::abs(high));
   size_t alike = 0;

@@ -10,7 +10,7 @@
 
 namespace steadfast::report {
 
-// A table for either: headers that start with '>' are numbers.
+// A table for the page or the terminal: headers that start with '>' are numbers.
 struct StoryTable {
   std::string caption;
   std::vector<std::string> headers;
@@ -37,7 +37,7 @@ std::vector<std::string> ScopesOf(const Tie& tie);
 StoryTable CriticalityTable(const Evidence& evidence, const SweptModel& swept);
 StoryTable LatencyTable(const Evidence& evidence);
 StoryTable TrainingTable(const Evidence& evidence);  // what differs between recipes
-std::string TrainedAlike(const Evidence& evidence);  // what does not, in a sentence
+std::string TrainedAlike(const Evidence& evidence);  // what is the same, in a sentence
 StoryTable ModelTable(const Evidence& evidence);
 StoryTable RunTable(const Source& source);
 // One sentence on what predicts fault damage best; empty where there is no tie.

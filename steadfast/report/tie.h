@@ -51,7 +51,7 @@ struct Tie {
 };
 
 // Of networks that learned (Evidence::Learned). Needs at least 5 networks with sharpness and trials; gives no rows with
-// fewer. Deterministic for any threads.
+// fewer. The result does not depend on `threads`.
 Tie MakeTie(const Evidence& evidence, int threads = 0, const Cancellation* cancellation = nullptr);
 
 // scope,predictor,fault,networks,groups,spearman,spearman_low,... one line a row.

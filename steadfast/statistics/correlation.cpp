@@ -71,7 +71,7 @@ double KendallTauB(std::span<const double> x, std::span<const double> y) {
 }
 
 std::vector<double> Residuals(std::span<const double> y, std::span<const std::vector<double>> controls) {
-  // Gram and Schmidt, modified: each control without what the others before it say, taken out of y.
+  // Modified Gram-Schmidt: makes each control orthogonal to those before it, then takes its share out of y.
   std::vector<std::vector<double>> basis = {std::vector<double>(y.size(), 1.0)};
   basis.insert(basis.end(), controls.begin(), controls.end());
   std::vector<double> left(y.begin(), y.end());
@@ -94,7 +94,7 @@ std::vector<double> Residuals(std::span<const double> y, std::span<const std::ve
     else
       take_out(left, basis[k], square);
   }
-  // What rounding leaves of something that the controls explain wholly is nothing.
+  // If the controls explain y completely, what is left is rounding, and counts as 0.
   const std::vector<double> whole(y.begin(), y.end());
   if (dot(left, left) <= 1e-18 * dot(whole, whole)) std::fill(left.begin(), left.end(), 0.0);
   return left;
@@ -109,7 +109,7 @@ double PartialSpearman(std::span<const double> x, std::span<const double> y,
 
 std::vector<double> CenteredWithin(std::span<const double> values, std::span<const int> groups) {
   const auto count = static_cast<size_t>(groups.empty() ? 0 : *std::max_element(groups.begin(), groups.end()) + 1);
-  // From the first member on, so that equal values are their mean exactly.
+  // Sums are relative to a group's first member, so that the mean of equal values is exact.
   std::vector<double> firsts(count, 0.0), sums(count, 0.0), sizes(count, 0.0);
   for (size_t i = 0; i < values.size(); ++i) {
     const auto g = static_cast<size_t>(groups[i]);

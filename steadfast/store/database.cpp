@@ -120,7 +120,7 @@ Database::Database(const std::filesystem::path& path, Mode mode)
                     : mode == Mode::kCreate ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                             : SQLITE_OPEN_READWRITE;
   if (Open(path_, flags)) return;
-  // A reader that may not write beside the file: without a log the file is whole; with one, a copy is read.
+  // The folder cannot be written to: without a log the file is complete by itself; with one, a copy is read.
   std::error_code error;
   const auto log = std::filesystem::file_size(path_ + "-wal", error);
   if (error || log == 0) {
@@ -157,7 +157,7 @@ void Database::OpenCopy() {
   const std::string file = folder + "/store";
   const std::string log = path_ + "-wal";
   std::error_code error;
-  // A program that writes meanwhile moves pages from the log into the file: only two files of one moment are a store.
+  // A program that is writing may move pages from the log into the file: both copies must be of the same moment.
   for (int tries = 0;; ++tries) {
     const auto before = std::pair(StampOf(path_), StampOf(log));
     std::filesystem::remove(file);
@@ -187,7 +187,7 @@ void Database::RemoveCopy() {
 }
 
 void Database::UseWriteAheadLog() {
-  // Of programs that start together on a new file, SQLite lets one change the mode and refuses the others at once.
+  // When programs start together on a new file, SQLite lets one of them change the mode and refuses the others at once.
   for (int tries = 0;; ++tries) {
     try {
       Execute("PRAGMA journal_mode=WAL");

@@ -46,8 +46,8 @@ class Statement {
 class Database {
  public:
   enum class Mode { kCreate, kReadWrite, kReadOnly };
-  // Throws IoError where it cannot be opened, InputError where it is not a database. What is only read may lie in a
-  // folder that must not be written to, and may have been interrupted (a write-ahead log beside it).
+  // Throws IoError if the file cannot be opened, InputError if it is not a database. A database that is only read may
+  // lie in a folder without write permission, even with a write-ahead log beside it from an interrupted run.
   Database(const std::filesystem::path& path, Mode mode);
   ~Database();
   Database(Database&&) noexcept = default;
@@ -55,8 +55,8 @@ class Database {
 
   // Commits go to a log beside the file from now on.
   void UseWriteAheadLog();
-  // Folds the log into the file, which then is whole by itself. Where another program has it open the log stays, and
-  // nothing is lost.
+  // Folds the log into the file, which is then complete by itself. If another program has the file open, the log stays,
+  // and nothing is lost.
   void FoldWriteAheadLog();
 
   void Execute(const std::string& sql);

@@ -105,7 +105,7 @@ constexpr const char* kTrialColumns =
     "id, model, fault, encoding, rate, trial, faulty_bits, changed_codes, images, correct, changed, broken, repaired, "
     "margin_sum, loss_sum";
 
-// What decided the trials of a store that kept it in its settings alone.
+// The condition of all trials of an older store, which kept it only in its settings.
 nlohmann::json ConditionOfSettings(const nlohmann::json& settings) {
   nlohmann::json condition = nlohmann::json::object();
   for (const char* key : {"seed", "word_bits", "images", "sampler_version", "arithmetic"}) {
@@ -365,7 +365,7 @@ int64_t Store::AddModel(const ModelRow& m) {
   return id;
 }
 
-// What the file says since it is read by newer rules.
+// Replaces what older rules read from the file.
 void Store::ReplaceModel(int64_t id, const ModelRow& m) {
   database_
       .Prepare(
@@ -633,7 +633,7 @@ void Store::AddSweepPart(int64_t run, int64_t sweep, const SweepPart& part) {
   }
   const auto count = static_cast<int64_t>(part.faults.size());
   Transaction transaction(database_);
-  // A program that cut its parts otherwise may have left some of these faults.
+  // A program that divided the sweep into other parts may have left some of these faults.
   database_.Prepare("DELETE FROM sweep_parts WHERE sweep = ? AND tensor = ? AND first < ? AND first + count > ?")
       .Bind(sweep)
       .Bind(part.tensor)

@@ -17,7 +17,7 @@
 
 namespace steadfast::store {
 
-inline constexpr int kSchemaVersion = 4;  // 1 lacked sweeps, 2 sharpness and latency, 3 the conditions of trials
+inline constexpr int kSchemaVersion = 4;  // new in 2: sweeps; in 3: sharpness and latency; in 4: conditions of trials
 
 struct LayerRow {
   std::string name, kind;
@@ -50,7 +50,7 @@ struct ModelRow {
   int64_t margin_sum = 0, loss_sum = 0;  // in units of 2^-20
   std::optional<double> zero_share;
   std::string sharpness_json, accuracy_json;
-  int64_t reading = 1;  // by which rules the file was read; 2: those since it was found to be read wrongly
+  int64_t reading = 1;  // number of the rules by which the file was read; 2: reading 1 was wrong for it
   std::vector<LayerRow> layers;
   std::vector<EpochRow> epochs;
 
@@ -68,7 +68,7 @@ struct TrialRow {
   int64_t changed_codes = 0;  // codes that really changed
   int64_t images = 0, correct = 0, changed = 0, broken = 0, repaired = 0;
   int64_t margin_sum = 0, loss_sum = 0;  // in units of 2^-20
-  int64_t condition = 0;                 // what decided it beside these columns: key of Store::Conditions; 0: not kept
+  int64_t condition = 0;                 // what else decided the trial: a key of Store::Conditions; 0: not kept
 
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(images); }
   bool operator==(const TrialRow&) const = default;
@@ -80,7 +80,7 @@ struct ClaimRow {
   std::string detail_json;
 };
 
-// The rules of rounding that results were computed by; of a file that is read otherwise than it was, the reading too.
+// The rules of rounding by which results were computed; ArithmeticOf adds the reading of the file where it is not 1.
 inline constexpr const char* kArithmetic = "float32, half to even";
 std::string ArithmeticOf(int64_t reading);
 
@@ -169,14 +169,14 @@ class Store {
 
   // The settings that all trials of this store share, or null.
   nlohmann::json settings() const;
-  // One transaction: `decide` sees the settings that are there (or null), and gives those that are to be, or throws. Of
-  // programs that start together, one claims the store, and the others see what it claimed.
+  // One transaction: `decide` gets the settings in the store (or null), and returns those to keep, or throws. When
+  // programs start together, one claims the store, and the others see what it claimed.
   void ClaimSettings(const std::function<nlohmann::json(const nlohmann::json& there)>& decide);
 
   bool HasTrials() const;
 
-  // What decided trials beside their own columns, as JSON: seed, images, data, sampler, arithmetic, and where they are
-  // not as usual the reading of the file, what a real input was made of, and where the faults lie.
+  // What decided trials besides their own columns, as JSON: seed, images, data, sampler, arithmetic; where unusual,
+  // also the reading of the file, how bytes became real inputs, and which parameters can fail.
   int64_t AddCondition(const nlohmann::json& condition);
   std::map<int64_t, nlohmann::json> Conditions() const;
 

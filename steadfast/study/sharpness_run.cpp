@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using store::SharpnessRow;
 
-// Goes up when a measure comes to mean something else: stores then hold no answer to it.
+// Increase this when the meaning of a measure changes, so that rows in stores no longer count as answers.
 constexpr int kMeasures = 1;
 
 double Number(const json& value) {
@@ -100,8 +100,8 @@ class SharpnessRunner {
     }
   }
 
-  // Of all that decides the numbers, beside the model and the lines: the settings and the training images as they are
-  // found now.
+  // A hash of all that decides the numbers besides the model and the lines: the settings, and the training images as
+  // they are found now.
   std::string Key(size_t m) {
     std::string text = fmt::format("{}/{}/{}", kMeasures, recipe::HashOf(settings_.settings), DataHash(m));
     const model::QuantizedModel& model = files_[m].model;
@@ -230,7 +230,7 @@ class SharpnessRunner {
     if (store_) store_->AddSharpness(RunId(), row);
   }
 
-  // The row takes the place of one with the same key.
+  // The row replaces one with the same key, but keeps that one's lines.
   void AddLinesMeasuredBefore(SharpnessRow& row) const {
     const auto has = [points = row.points](const std::string& surface) {
       return std::any_of(points.begin(), points.end(), [&](const auto& p) { return p.surface == surface; });

@@ -94,7 +94,7 @@ class StudyRunner {
     return steps;
   }
 
-  // Parts may share models: what they name alike must be alike.
+  // Parts may share models: recipes with the same name must have the same settings.
   void CheckNames() const {
     std::map<fs::path, std::string> hashes;
     for (const Part& part : study_.parts) {
@@ -430,7 +430,7 @@ class StudyRunner {
     fmt::print("\nReport, to be opened in a browser: {}\n", page.string());
   }
 
-  // A store whose settings or models are not these is stale.
+  // A store is stale if its settings or models differ from these.
   void SetStaleStoreAside(campaign::CampaignSettings settings, const fs::path& path) const {
     if (!fs::exists(path)) return;
     const std::string why = campaign::WhyStoreDoesNotFit(settings, path);

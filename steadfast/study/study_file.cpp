@@ -121,7 +121,7 @@ class Parser {
     return Placed(node, [&] { return ParseDouble(Text(node, key), key, low, high); });
   }
 
-  // A part's own key, or the study's.
+  // A key of the part, or else of the study.
   static YAML::Node Own(const YAML::Node& part, const YAML::Node& root, const char* key) {
     if (part[key]) return part[key];
     if (root.IsMap() && root[key]) return root[key];

@@ -41,8 +41,8 @@ bool HasLongSums(const model::QuantizedModel& model, const model::Node& node) {
   return false;
 }
 
-// One value a channel, [out], as they stand beside a tensor of so many dimensions, of which `channel` is that of the
-// channels.
+// One value a channel, [out], in a shape that broadcasts along dimension `channel` of a tensor with `dimensions`
+// dimensions.
 Tensor PerChannel(const std::vector<float>& values, int64_t dimensions, int64_t channel, torch::Dtype dtype) {
   std::vector<int64_t> shape(static_cast<size_t>(dimensions), 1);
   shape[static_cast<size_t>(channel)] = static_cast<int64_t>(values.size());

@@ -49,7 +49,8 @@ STEADFAST_INLINE void MemoryBarrier() {
   asm volatile("" ::: "memory");
 }
 
-// The `bytes` of up to 16 quads' rows that a tile load at `stride` finds: where they are, or gathered.
+// Up to 16 rows of `bytes` bytes for a tile load with `stride`: the quads in place if they are evenly spaced, otherwise
+// copied to `gathered`.
 STEADFAST_AMX STEADFAST_INLINE const uint8_t* TileRows(const uint8_t* base, const int32_t* offsets, int count,
                                                        int bytes, uint8_t* gathered, int64_t& stride) {
   stride = count > 1 ? offsets[1] - offsets[0] : kQuadBytes;

@@ -1,9 +1,9 @@
-// What an operator of the graph is to the engine: one file each gives the path for blocks of images, and the
-// differential rule: what of the output may change when something of the input did. Its definition is in
-// model/operators/.
+// What an operator of the graph is to the engine. Each fast operator has one file here, with the path for blocks of
+// images, and the differential rule: which of its outputs may change when some of its inputs did. The definition of an
+// operator is in model/operators/.
 //
 // An operator without a file here runs by its scalar rule, image by image (scalar_operator.cpp). To give one a fast
-// path: its file here, and its line in registry.cpp.
+// path, add its file here, and its line to registry.cpp.
 #pragma once
 
 #include <any>
@@ -26,14 +26,14 @@ struct WeightDelta {
   int32_t level_delta;
 };
 
-// An output of which the constants of requantization changed, those that stored biases, scales and multipliers give.
+// New requantization constants of an output, after a change of the stored biases, scales or multipliers they come from.
 struct ChangedConstants {
   int32_t output;
   float scale;
   float offset;
 };
 
-// Codes of a value of one block, of which some channels may have others than in the golden run.
+// The codes of a value for one block. In some channels, they may differ from the golden run.
 class ChangedValue {
  public:
   // rows: [channels * rows of a channel][64]
@@ -138,7 +138,7 @@ class Operator {
   // the operator's own memory between calls of one thread.
   virtual void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const = 0;
 
-  // What RunChanged costs of RunBlock, about, when these channels of its input changed.
+  // Roughly the cost of RunChanged as a share of RunBlock, when these channels of its input changed.
   virtual double ChangedShare(const ChangedValue& input, const KernelCosts&) const {
     return static_cast<double>(input.channels().size()) / static_cast<double>(input.channel_count());
   }
@@ -154,7 +154,7 @@ class WeightedOperator : public Operator {
 
   // Takes the parameters of its node: weights, and what the constants of requantization follow from.
   virtual void SetParameters(const model::QuantizedModel& model, const model::Node& node) = 0;
-  // Takes a max-pool behind it into itself, where that gives the same; false where it does not.
+  // Fuses the max-pool that follows it, if that gives the same results; otherwise returns false.
   virtual bool Fuse(const model::MaxPool& pool) = 0;
   // Another path for blocks of images: image by image, it skips inputs of level 0. To be prepared before
   // RunBlockSparsely; takes part in SetParameters from then on.
@@ -166,7 +166,7 @@ class WeightedOperator : public Operator {
   virtual void PrepareDifferential() = 0;
   // How many rows of sums the golden run keeps for RunChanged.
   virtual int64_t SumsKept() const = 0;
-  // The table look-up of a neuron that sums all rows of its input, and gives codes; false where it is none.
+  // Fills in the table look-up of an output; false if that is not a neuron that sums all rows of its input to a code.
   virtual bool LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const = 0;
   virtual int32_t ZeroPoint() const = 0;  // of its input
   // Of a fully connected layer with real output: how far the codes of its input may move, added up without signs, so

@@ -137,7 +137,7 @@ void WeightedSum::PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std
 void WeightedSum::SetParameters(const model::QuantizedModel& model, const model::Node& node) {
   requantization_ = model::RequantizationOf(model, node);
   const auto& scales = requantization_.scale;
-  any_scale_falls_ = std::any_of(scales.begin(), scales.end(), [](float scale) { return scale < 0; });
+  has_negative_scale_ = std::any_of(scales.begin(), scales.end(), [](float scale) { return scale < 0; });
   const model::Parameter& weight = model.parameter(*model::WeightOf(node));
   levels_.resize(static_cast<size_t>(weight.elements()));
   if (weight.output_axis == 0) {
@@ -209,7 +209,8 @@ RequantizeConstants WeightedSum::ConstantsAmong(int64_t output, std::span<const 
 
 void WeightedSum::Pool(int64_t channel, int count, const int32_t* sums, std::span<const ChangedConstants> changed,
                        const Kernels& kernels, int32_t* into) const {
-  if (!any_scale_falls_ && changed.empty()) return kernels.maximum(sums, into, count * static_cast<int>(kBlockImages));
+  if (!has_negative_scale_ && changed.empty())
+    return kernels.maximum(sums, into, count * static_cast<int>(kBlockImages));
   for (int o = 0; o < count; ++o, sums += kBlockImages, into += kBlockImages) {
     if (!(ConstantsOf(channel + o, changed).scale < 0))
       kernels.maximum(sums, into, static_cast<int>(kBlockImages));
@@ -281,7 +282,8 @@ const uint8_t* WeightedSum::QuadAt(const Arrangement& arrangement, const uint8_t
   return quads + (pixel * groups_ + group) * arrangement.planes_per_group * kQuadBytes;
 }
 
-// The sums of `count` outputs from `channel` on at a position: `into`, or where they start if no tap comes to that.
+// Computes the sums of `count` outputs from `channel` on at a position. Returns `into`, or the initial sums if there
+// are no taps.
 const int32_t* WeightedSum::ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
                                        const Kernels& kernels, int32_t* into) const {
   const int32_t* initial =

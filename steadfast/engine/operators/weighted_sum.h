@@ -49,7 +49,7 @@ class WeightedSum final : public WeightedOperator {
   const int outputs_per_call_;
   const int zero_point_;
   model::Requantization requantization_;
-  bool any_scale_falls_ = false;  // a fault can make a scale negative: codes then fall where sums grow
+  bool has_negative_scale_ = false;  // a fault can make a scale negative: codes then fall where sums grow
 
   // One way to arrange the products of an output as 4-way taps, with the weights packed for it.
   struct Arrangement {
@@ -66,7 +66,7 @@ class WeightedSum final : public WeightedOperator {
 
     int64_t taps() const { return static_cast<int64_t>(offsets.size()); }
   };
-  // The sums of a block of outputs at a position: where they start, and the taps that come to that.
+  // How to compute the sums of a block of outputs at a position: what they start from, and the taps to be added.
   struct Program {
     const Arrangement* arrangement = nullptr;
     const uint8_t* quads = nullptr;

@@ -226,7 +226,7 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
         const auto& of_output = deltas_of[static_cast<size_t>(o)];
         if (of_output.empty()) continue;
         AddDeltas(change, of_output, position, kernels, sums + o * kBlockImages, into + o * kBlockImages);
-        sums = into;  // sums that no tap came to are those of one output
+        sums = into;  // holds all sums: without taps, there is only one output
       }
       if (p == 0) {
         pooled = sums;
