@@ -349,7 +349,7 @@ TEST_F(OutsideFiles, TrialsOfAModelThatWasReadWronglyAreStale) {
   }
   const Outcome replay = RunSteadfast({"replay", Path("s.sqlite"), old[0].id, "--model", Path("clip-attributes.onnx")});
   EXPECT_EQ(replay.exit_code, 1);
-  EXPECT_NE(replay.errors.find("is stale: it was computed by reading 1"), std::string::npos) << replay.errors;
+  EXPECT_NE(replay.errors.find("is stale: it was computed with reading 1"), std::string::npos) << replay.errors;
   EXPECT_NE(RunSteadfast({"report", Path("s.sqlite")}).output.find("3 trials of an older reading"), std::string::npos);
 }
 
