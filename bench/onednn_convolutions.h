@@ -46,8 +46,8 @@ class OneDnnConvolutions {
                                                                 weights,
                                                                 sums,
                                                                 {w.stride_h, w.stride_w},
-                                                                {w.pad_h, w.pad_w},
-                                                                {w.pad_h, w.pad_w}},
+                                                                {w.pad_top, w.pad_left},
+                                                                {w.pad_bottom, w.pad_right}},
                                                                engine_);
     std::unordered_map<int, Memory> arguments = {{DNNL_ARG_SRC, Memory(descriptor.src_desc(), engine_)},
                                                  {DNNL_ARG_WEIGHTS, Memory(descriptor.weights_desc(), engine_)},

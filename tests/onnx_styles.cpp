@@ -127,6 +127,12 @@ class Builder {
     attribute->set_type(onnx::AttributeProto::INTS);
     for (int64_t value : values) attribute->add_ints(value);
   }
+  static void SetText(onnx::NodeProto* node, const char* name, const char* value) {
+    auto* attribute = node->add_attribute();
+    attribute->set_name(name);
+    attribute->set_type(onnx::AttributeProto::STRING);
+    attribute->set_s(value);
+  }
   static void SetFloat(onnx::NodeProto* node, const char* name, float value) {
     auto* attribute = node->add_attribute();
     attribute->set_name(name);
@@ -309,6 +315,25 @@ class Builder {
     Quantize(current, MakeCoding(ScaleNear(spread * (centred ? 2.0 : 1.0) / 255), centred));
   }
 
+  // Padding: none, the same on both sides, any, or by auto_pad. The plane becomes what the window makes of it.
+  void Slide(onnx::NodeProto* node, int64_t kernel, int64_t stride, bool same_size) {
+    const int64_t kind = same_size ? Between(3, 4) : Between(1, 5);
+    if (kind >= 4) {
+      SetText(node, "auto_pad", kind == 4 ? "SAME_UPPER" : "SAME_LOWER");
+      height_ = (height_ + stride - 1) / stride;
+      width_ = (width_ + stride - 1) / stride;
+      return;
+    }
+    int64_t pads[4] = {1, 1, 1, 1};  // top, left, bottom, right
+    if (!same_size) {
+      for (int64_t& pad : pads) pad = kind == 1 ? 0 : Between(0, kernel / 2);
+      if (kind == 2) std::copy(pads, pads + 2, pads + 2);
+    }
+    if (kind > 1 || Chance(50)) SetInts(node, "pads", {pads[0], pads[1], pads[2], pads[3]});
+    height_ = (height_ + pads[0] + pads[2] - kernel) / stride + 1;
+    width_ = (width_ + pads[1] + pads[3] - kernel) / stride + 1;
+  }
+
   void AddConvolution(int64_t outputs = 0, bool same_size = false) {
     const int64_t kernel = same_size ? 3 : Between(1, 3);
     if (kernel > height_ || kernel > width_) return;
@@ -327,14 +352,12 @@ class Builder {
     std::string result = Name("conv");
     auto* node = Add("Conv", inputs, result);
     if (Chance(60)) SetInts(node, "kernel_shape", {kernel, kernel});
-    const int64_t pad = same_size ? 1 : Between(0, kernel / 2), stride = same_size ? 1 : Between(1, 2);
-    if (pad > 0 || Chance(50)) SetInts(node, "pads", {pad, pad, pad, pad});
+    const int64_t stride = same_size ? 1 : Between(1, 2);
+    Slide(node, kernel, stride, same_size);
     if (stride > 1 || Chance(50)) SetInts(node, "strides", {stride, stride});
     if (groups > 1 || Chance(50)) SetInt(node, "group", groups);
     if (Chance(30)) SetInts(node, "dilations", {1, 1});
     channels_ = outputs;
-    height_ = (height_ + 2 * pad - kernel) / stride + 1;
-    width_ = (width_ + 2 * pad - kernel) / stride + 1;
     if (!styled_.exact && Chance(25)) result = AddBatchNormalization(result, spread);
     Finish(result, spread);
   }
@@ -371,8 +394,8 @@ class Builder {
       const int64_t stride = Between(1, 2);
       SetInts(node, "kernel_shape", {kernel, kernel});
       SetInts(node, "strides", {stride, stride});
-      height_ = (height_ - kernel) / stride + 1;
-      width_ = (width_ - kernel) / stride + 1;
+      Slide(node, kernel, stride, false);
+      if (average) SetInt(node, "count_include_pad", 1);
     }
     if (average) return Quantize(result, MakeCoding(ScaleNear(coding_.step * (Chance(50) ? 1.0 : 0.5)), true));
     Moved(result, on_codes);

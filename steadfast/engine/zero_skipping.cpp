@@ -40,8 +40,8 @@ ZeroSkippingCycles CountCycles(const model::QuantizedModel& model, const model::
         int64_t place = 0, inside = 0, zeros = 0;
         for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
           for (int64_t kx = 0; kx < window.kernel_w; ++kx) {
-            const int64_t y = oy * window.stride_h - window.pad_h + ky * window.dilation_h;
-            const int64_t x = ox * window.stride_w - window.pad_w + kx * window.dilation_w;
+            const int64_t y = oy * window.stride_h - window.pad_top + ky * window.dilation_h;
+            const int64_t x = ox * window.stride_w - window.pad_left + kx * window.dilation_w;
             const bool padding = y < 0 || y >= in.height || x < 0 || x >= in.width;
             for (int64_t c = 0; c < group_inputs; ++c, ++place) {
               if (padding) continue;

@@ -51,7 +51,11 @@ TEST(CountCycles, PaddingIsSkippedAndNotCounted) {
   const int weight =
       model::AddWeights(model, "conv.weight", {1, 1, 3, 3}, {.bits = 4}, {1.0f}, std::vector<int16_t>(9, 1));
   model.nodes = {
-      {"conv", model::Convolution{{weight, {}}, {.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}}, {0}, 1}};
+      {"conv",
+       model::Convolution{{weight, {}},
+                          {.kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1}},
+       {0},
+       1}};
   model.output = 1;
   const std::vector<uint8_t> codes = {1, 0, 2, 0};
   const auto cycles = CountCycles(model, model.nodes[0], codes, {.lanes = 1, .filters = 1, .brick = 1});

@@ -193,9 +193,7 @@ std::pair<int, int> OnnxNode::Pair(std::string_view attribute, int otherwise) co
   return {SmallInt(attribute, values[0]), SmallInt(attribute, values[1])};
 }
 
-Window OnnxNode::WindowOf(int kernel_h, int kernel_w) const {
-  const std::string auto_pad = Text("auto_pad", "NOTSET");
-  if (auto_pad != "NOTSET" && auto_pad != "VALID") Fail("auto_pad is not supported; write pads");
+Window OnnxNode::WindowOf(int kernel_h, int kernel_w, const ValueShape& input) const {
   if (Int("ceil_mode", 0) != 0) Fail("ceil_mode is not supported");
   Window window;
   const auto kernel = Pair("kernel_shape", 0);
@@ -205,11 +203,28 @@ Window OnnxNode::WindowOf(int kernel_h, int kernel_w) const {
   std::tie(window.dilation_h, window.dilation_w) = Pair("dilations", 1);
   if (Has("pads")) {
     const auto pads = Ints("pads");
-    if (pads.size() != 4 || pads[0] != pads[2] || pads[1] != pads[3]) Fail("pads must be the same on both sides");
-    if (auto_pad == "VALID" && (pads[0] != 0 || pads[1] != 0)) Fail("auto_pad VALID and pads contradict each other");
-    window.pad_h = SmallInt("pads", pads[0]);
-    window.pad_w = SmallInt("pads", pads[1]);
+    if (pads.size() != 4) Fail(fmt::format("attribute pads has {} values, expected 4", pads.size()));
+    window.pad_top = SmallInt("pads", pads[0]);
+    window.pad_left = SmallInt("pads", pads[1]);
+    window.pad_bottom = SmallInt("pads", pads[2]);
+    window.pad_right = SmallInt("pads", pads[3]);
   }
+  const std::string auto_pad = Text("auto_pad", "NOTSET");
+  if (auto_pad == "NOTSET") return window;
+  if (window.has_padding()) Fail(fmt::format("auto_pad {} and pads contradict each other", auto_pad));
+  if (auto_pad == "VALID") return window;
+  if (auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER")
+    Fail(fmt::format("auto_pad '{}', expected NOTSET, VALID, SAME_UPPER or SAME_LOWER", auto_pad));
+  const bool upper = auto_pad == "SAME_UPPER";  // what does not divide by two goes to the end
+  const auto pad = [&](int64_t size, int kernel, int stride, int dilation, int& before, int& after) {
+    if (kernel < 1 || stride < 1 || dilation < 1) return;  // refused when the output's shape is computed
+    const int64_t outputs = (size + stride - 1) / stride;
+    const int64_t total = std::max<int64_t>(0, (outputs - 1) * stride + int64_t{dilation} * (kernel - 1) + 1 - size);
+    (upper ? before : after) = SmallInt("auto_pad", total / 2);
+    (upper ? after : before) = SmallInt("auto_pad", total - total / 2);
+  };
+  pad(input.height, window.kernel_h, window.stride_h, window.dilation_h, window.pad_top, window.pad_bottom);
+  pad(input.width, window.kernel_w, window.stride_w, window.dilation_w, window.pad_left, window.pad_right);
   return window;
 }
 

@@ -62,8 +62,8 @@ class OnnxNode {
   const onnx::TensorProto* Tensor(std::string_view attribute) const;  // null: absent
   std::vector<float> Floats(std::string_view attribute) const;
   int SmallInt(std::string_view attribute, int64_t value) const;  // `value`, which must be 0 to 65536
-  // The window of convolution and pooling; the kernel where the node does not say it.
-  Window WindowOf(int kernel_h, int kernel_w) const;
+  // The window of a convolution or pooling over `input`; the kernel has this size where the node does not say it.
+  Window WindowOf(int kernel_h, int kernel_w, const ValueShape& input) const;
 
  private:
   const onnx::AttributeProto* Find(std::string_view attribute, int type = 0) const;

@@ -727,10 +727,14 @@ void OnnxReader::PutOutputsLast(const OnnxNode& node, int index) {
   needs_reading_2_ = true;
 }
 
+int OnnxReader::MovedValue(const OnnxNode& node) const {
+  const auto* codes = std::get_if<Codes>(&Lookup(node, 0));
+  return codes != nullptr ? codes->value : RealValue(node, 0);
+}
+
 void OnnxReader::MoveCodes(const OnnxNode& node, Operation operation) {
-  const Meaning& meaning = Lookup(node, 0);
-  const bool on_codes = std::holds_alternative<Codes>(meaning);
-  const int input = on_codes ? std::get<Codes>(meaning).value : RealValue(node, 0);
+  const bool on_codes = std::holds_alternative<Codes>(Lookup(node, 0));
+  const int input = MovedValue(node);
   if (!value(input).coding) node.Fail("takes codes that nothing dequantizes");
   Pending pending;
   pending.name = WithoutSuffix(node.output(), ".real");

@@ -41,6 +41,8 @@ class OnnxReader {
   void Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix);
   // The same with weights: `make` gives the operation when all that follows the sum is known. Input 2 may be a bias.
   void StartWeighted(const OnnxNode& node, std::function<Operation(Weighted)> make, int input, int weight);
+  // The value that an operator moves the codes of: dequantized, or not.
+  int MovedValue(const OnnxNode& node) const;
   // An operator that moves codes about, on a dequantized value or on codes: it keeps their coding.
   void MoveCodes(const OnnxNode& node, Operation operation);
 

@@ -158,7 +158,7 @@ void OnnxWriter::SetText(onnx::NodeProto* node, std::string_view name, const std
 void OnnxWriter::SetWindow(onnx::NodeProto* node, const Window& window) {
   SetInts(node, "kernel_shape", {window.kernel_h, window.kernel_w});
   SetInts(node, "strides", {window.stride_h, window.stride_w});
-  SetInts(node, "pads", {window.pad_h, window.pad_w, window.pad_h, window.pad_w});
+  SetInts(node, "pads", {window.pad_top, window.pad_left, window.pad_bottom, window.pad_right});
   SetInts(node, "dilations", {window.dilation_h, window.dilation_w});
 }
 

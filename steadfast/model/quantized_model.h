@@ -50,8 +50,10 @@ struct Value {
 struct Window {
   int kernel_h = 1, kernel_w = 1;
   int stride_h = 1, stride_w = 1;
-  int pad_h = 0, pad_w = 0;  // both sides
+  int pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
   int dilation_h = 1, dilation_w = 1;
+
+  bool has_padding() const { return pad_top > 0 || pad_left > 0 || pad_bottom > 0 || pad_right > 0; }
   bool operator==(const Window&) const = default;
 };
 

@@ -159,11 +159,15 @@ Window RandomGraph::RandomWindow(const ValueShape& shape, bool pooling) {
   }
   window.stride_h = static_cast<int>(Between(1, 2));
   window.stride_w = static_cast<int>(Between(1, 2));
-  window.pad_h = static_cast<int>(Between(0, (window.kernel_h - 1) / 2));
-  window.pad_w = static_cast<int>(Between(0, (window.kernel_w - 1) / 2));
-  const auto fits = [](int kernel, int64_t size, int pad) { return 2 * (kernel - 1) + 1 <= size + 2 * pad; };
-  if (fits(window.kernel_h, shape.height, window.pad_h) && Chance(25)) window.dilation_h = 2;
-  if (fits(window.kernel_w, shape.width, window.pad_w) && Chance(25)) window.dilation_w = 2;
+  window.pad_top = static_cast<int>(Between(0, (window.kernel_h - 1) / 2));
+  window.pad_left = static_cast<int>(Between(0, (window.kernel_w - 1) / 2));
+  window.pad_bottom = Chance(60) ? window.pad_top : static_cast<int>(Between(0, (window.kernel_h - 1) / 2));
+  window.pad_right = Chance(60) ? window.pad_left : static_cast<int>(Between(0, (window.kernel_w - 1) / 2));
+  const auto fits = [](int kernel, int64_t size, int before, int after) {
+    return 2 * (kernel - 1) + 1 <= size + before + after;
+  };
+  if (fits(window.kernel_h, shape.height, window.pad_top, window.pad_bottom) && Chance(25)) window.dilation_h = 2;
+  if (fits(window.kernel_w, shape.width, window.pad_left, window.pad_right) && Chance(25)) window.dilation_w = 2;
   return window;
 }
 

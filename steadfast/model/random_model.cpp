@@ -84,7 +84,8 @@ QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed)
   const auto convolution = [&](const std::string& name, int64_t outputs, int pad) {
     const ValueShape shape = model.values[static_cast<size_t>(current)].shape;
     const int weight = generator.AddRandomWeights(name + ".weight", {outputs, shape.channels, 5, 5}, format);
-    const Window window{.kernel_h = 5, .kernel_w = 5, .pad_h = pad, .pad_w = pad};
+    const Window window{
+        .kernel_h = 5, .kernel_w = 5, .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad};
     current = generator.AddNode(
         name,
         {"", Convolution{AddAffine(model, name, weight, {}, constants(outputs, 0.1f)), window}, {current}, 0, kRelu},
@@ -132,8 +133,14 @@ QuantizedModel RandomResNet18(int weight_bits, int activation_bits, uint64_t see
     coding.zero_below = 0;
     coding.zero_point = relu ? 0 : coding.highest_code() / 2;
     const int pad = kernel / 2;
-    const Window window{
-        .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad};
+    const Window window{.kernel_h = kernel,
+                        .kernel_w = kernel,
+                        .stride_h = stride,
+                        .stride_w = stride,
+                        .pad_top = pad,
+                        .pad_left = pad,
+                        .pad_bottom = pad,
+                        .pad_right = pad};
     return generator.AddNode(name, {"", Convolution{weighted, window}, {input}, 0, relu ? kRelu : Activation{}},
                              coding);
   };

@@ -29,6 +29,19 @@ Tensor RoundedStraightThrough(const Tensor& x) {
   return x + (torch::round(x) - x).detach();  // round: ties to even
 }
 
+// What LibTorch's operators take the same padding on both sides of; other padding is put round the tensor (zeros: level
+// 0, and the lowest code).
+struct Padded {
+  Tensor tensor;
+  std::vector<int64_t> padding;
+
+  Padded(const Tensor& input, const model::Window& w) : tensor(input), padding{w.pad_top, w.pad_left} {
+    if (w.pad_top == w.pad_bottom && w.pad_left == w.pad_right) return;
+    tensor = torch::constant_pad_nd(input, {w.pad_left, w.pad_right, w.pad_top, w.pad_bottom}, 0);
+    padding = {0, 0};
+  }
+};
+
 bool HasLongSums(const model::QuantizedModel& model, const model::Node& node) {
   const model::Parameter& weight = model.parameter(*model::WeightOf(node));
   const model::ActivationCoding& input = *model.value(node.input()).coding;
@@ -172,7 +185,8 @@ class DifferentiableRun {
   void Run(const model::Node& node, const model::Convolution& op) {
     const model::Window& w = op.window;
     Requantize(node, model::RequantizationOf(model_, node), Sums(node, [&](const Tensor& input, const Tensor& weight) {
-                 return torch::conv2d(input, weight, {}, {w.stride_h, w.stride_w}, {w.pad_h, w.pad_w},
+                 const Padded padded(input, w);
+                 return torch::conv2d(padded.tensor, weight, {}, {w.stride_h, w.stride_w}, padded.padding,
                                       {w.dilation_h, w.dilation_w}, op.groups);
                }));
   }
@@ -182,13 +196,15 @@ class DifferentiableRun {
   }
   void Run(const model::Node& node, const model::MaxPool& op) {
     const model::Window& w = op.window;
-    Output(node) = torch::max_pool2d(InputCodes(node), {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w},
-                                     {w.pad_h, w.pad_w}, {w.dilation_h, w.dilation_w});
+    const Padded padded(InputCodes(node), w);
+    Output(node) = torch::max_pool2d(padded.tensor, {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w}, padded.padding,
+                                     {w.dilation_h, w.dilation_w});
   }
   void Run(const model::Node& node, const model::AveragePool& op) {
     const model::Window& w = op.window;
-    const Tensor means = torch::avg_pool2d(InputLevels(node).to(torch::kDouble), {w.kernel_h, w.kernel_w},
-                                           {w.stride_h, w.stride_w}, {w.pad_h, w.pad_w});
+    const Padded padded(InputLevels(node), w);
+    const Tensor means = torch::avg_pool2d(padded.tensor.to(torch::kDouble), {w.kernel_h, w.kernel_w},
+                                           {w.stride_h, w.stride_w}, padded.padding);
     Requantize(node, model::RequantizationOfMean(model_, node, op.elements()),
                RoundedStraightThrough(means * static_cast<double>(op.elements())).to(dtype_));
   }

@@ -132,7 +132,7 @@ ConvolutionLayer::ConvolutionLayer(std::string name, const LayerSettings& settin
 
 Flow ConvolutionLayer::operator()(Pass& pass, const Flow& input) {
   const Tensor sums = torch::conv2d(input.tensor, QuantizeWeight(), bias_, {window_.stride_h, window_.stride_w},
-                                    {window_.pad_h, window_.pad_w}, {window_.dilation_h, window_.dilation_w});
+                                    {window_.pad_top, window_.pad_left}, {window_.dilation_h, window_.dilation_w});
   return Finish(pass, sums, input.value, [this](model::Weighted weighted) {
     return model::Operation(model::Convolution{std::move(weighted), window_});
   });

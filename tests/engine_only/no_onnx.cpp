@@ -83,7 +83,7 @@ std::string OnnxNode::Text(std::string_view, const std::string&) const {
 int OnnxNode::SmallInt(std::string_view, int64_t) const {
   std::abort();
 }
-Window OnnxNode::WindowOf(int, int) const {
+Window OnnxNode::WindowOf(int, int, const ValueShape&) const {
   std::abort();
 }
 const onnx::AttributeProto* OnnxNode::Find(std::string_view, int) const {

@@ -59,8 +59,8 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       group_inputs_(in.channels / groups),
       format_(WeightOf(source).format.codes),
       terms_(TermsOf(format_)),
-      padded_h_(in.height + 2 * int64_t{window.pad_h}),
-      padded_w_(in.width + 2 * int64_t{window.pad_w}),
+      padded_h_(in.height + window.pad_top + window.pad_bottom),
+      padded_w_(in.width + window.pad_left + window.pad_right),
       padding_row_(RowOf(zero_point_)),
       dense_(Arrange(ChooseQuad(group_inputs_, window), true)),
       differential_(Arrange(ChooseQuad(1, window), false)) {
@@ -166,8 +166,8 @@ void WeightedSum::PrepareDifferential() {
 // Max-pooling can be taken on the sums where its windows tile and requantization grows with the sum.
 bool WeightedSum::Fuse(const model::MaxPool& pool) {
   const model::Window& window = pool.window;
-  const bool tiles = window.stride_h == window.kernel_h && window.stride_w == window.kernel_w && window.pad_h == 0 &&
-                     window.pad_w == 0 && window.dilation_h == 1 && window.dilation_w == 1;
+  const bool tiles = window.stride_h == window.kernel_h && window.stride_w == window.kernel_w &&
+                     !window.has_padding() && window.dilation_h == 1 && window.dilation_w == 1;
   const auto& scales = requantization_.scale;
   const bool grows = std::all_of(scales.begin(), scales.end(), [](float scale) { return scale >= 0; });
   // Maxima are taken before the zero point is corrected: sums of plain codes must not wrap either.
@@ -183,8 +183,8 @@ void WeightedSum::PlaceWindows() {
   positions_.clear();
   for (int64_t y = 0; y < out_.height; ++y) {
     for (int64_t x = 0; x < out_.width; ++x)
-      positions_.push_back({static_cast<int32_t>(y * window_.stride_h - window_.pad_h),
-                            static_cast<int32_t>(x * window_.stride_w - window_.pad_w)});
+      positions_.push_back({static_cast<int32_t>(y * window_.stride_h - window_.pad_top),
+                            static_cast<int32_t>(x * window_.stride_w - window_.pad_left)});
   }
   window_starts_.clear();
   window_steps_.clear();
@@ -221,8 +221,8 @@ void WeightedSum::Pool(int64_t channel, int count, const int32_t* sums, std::spa
 
 bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const {
   // Product i must be that of the input's row i.
-  const bool whole_input = window_.kernel_h == in_.height && window_.kernel_w == in_.width && window_.pad_h == 0 &&
-                           window_.pad_w == 0 && groups_ == 1;
+  const bool whole_input =
+      window_.kernel_h == in_.height && window_.kernel_w == in_.width && !window_.has_padding() && groups_ == 1;
   if (requantization_.real || positions() != 1 || !whole_input) return false;
   look_up.sums = golden_sums + output * kBlockImages;
   look_up.correction = corrections_[static_cast<size_t>(output)];

@@ -52,11 +52,11 @@ void WeightedSum::ExpandPlane(const Arrangement& arrangement, int64_t plane, con
   const int64_t step = arrangement.planes_per_group * groups_ * kQuadBytes;
   uint8_t* quad = quads + plane * kQuadBytes;
   for (int64_t py = 0; py < padded_h_; ++py) {
-    const int64_t y = py - window_.pad_h;
+    const int64_t y = py - window_.pad_top;
     for (int64_t px = 0; px < padded_w_; ++px, quad += step) {
       const uint8_t* sources[4];
       for (int slot = 0; slot < 4; ++slot) {
-        const int64_t x = px - window_.pad_w + slot % shape.columns * window_.dilation_w;
+        const int64_t x = px - window_.pad_left + slot % shape.columns * window_.dilation_w;
         const bool inside = rows[slot] != nullptr && y >= 0 && y < in_.height && x >= 0 && x < in_.width;
         sources[slot] = inside ? rows[slot] + (y * in_.width + x) * kRowBytes : padding_row_.data();
       }

@@ -34,21 +34,21 @@ void WeightedSum::AddImage(const uint8_t* rows, int64_t image, const Kernels& ke
         const int level = *code - zero_point_;
         if (level == 0) continue;
         for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
-          const int64_t from_y = y + window_.pad_h - ky * window_.dilation_h;
+          const int64_t from_y = y + window_.pad_top - ky * window_.dilation_h;
           if (from_y < 0 || from_y % window_.stride_h != 0 || from_y / window_.stride_h >= out_.height) continue;
           int32_t* row = sums + from_y / window_.stride_h * out_.width * position_step +
                          places_[static_cast<size_t>(c)].group * outputs;
           const int32_t* columns = columns_.data() + (c * window_.kernel_h + ky) * window_.kernel_w * outputs;
           if (steps_by_one) {  // positions that see this input stand side by side, for the columns from last to first
-            const int64_t first = std::max<int64_t>(0, x + window_.pad_w - (out_.width - 1));
-            const int64_t last = std::min<int64_t>(window_.kernel_w - 1, x + window_.pad_w);
+            const int64_t first = std::max<int64_t>(0, x + window_.pad_left - (out_.width - 1));
+            const int64_t last = std::min<int64_t>(window_.kernel_w - 1, x + window_.pad_left);
             if (first <= last)
               kernels.add_columns(columns + first * outputs, level, outputs, last - first + 1, -position_step,
-                                  row + (x + window_.pad_w - first) * position_step);
+                                  row + (x + window_.pad_left - first) * position_step);
             continue;
           }
           for (int64_t kx = 0; kx < window_.kernel_w; ++kx) {
-            const int64_t from_x = x + window_.pad_w - kx * window_.dilation_w;
+            const int64_t from_x = x + window_.pad_left - kx * window_.dilation_w;
             if (from_x < 0 || from_x % window_.stride_w != 0 || from_x / window_.stride_w >= out_.width) continue;
             kernels.add_columns(columns + kx * outputs, level, outputs, 1, 0,
                                 row + from_x / window_.stride_w * position_step);

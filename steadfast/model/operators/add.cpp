@@ -47,8 +47,8 @@ int Sample(RandomGraph& graph, int input) {
   const auto side = [&](int64_t size) { return size >= 3 && graph.Chance(70) ? 3 : 1; };
   window.kernel_h = side(shape.height);
   window.kernel_w = side(shape.width);
-  window.pad_h = window.kernel_h / 2;
-  window.pad_w = window.kernel_w / 2;
+  window.pad_top = window.pad_bottom = window.kernel_h / 2;
+  window.pad_left = window.pad_right = window.kernel_w / 2;
   const std::string name = graph.NextName();
   const int branch = graph.AddConvolution(input, name + ".branch", window, shape.channels);
   const Activation activation = graph.RandomActivation(60);

@@ -41,17 +41,18 @@ void Write(OnnxWriter& writer, const Node& node) {
   auto* pool = writer.AddNode("AveragePool", {writer.RealName(node.input())}, node.name + ".mean");
   OnnxWriter::SetInts(pool, "kernel_shape", {window.kernel_h, window.kernel_w});
   OnnxWriter::SetInts(pool, "strides", {window.stride_h, window.stride_w});
-  OnnxWriter::SetInts(pool, "pads", {window.pad_h, window.pad_w, window.pad_h, window.pad_w});
+  OnnxWriter::SetInts(pool, "pads", {window.pad_top, window.pad_left, window.pad_bottom, window.pad_right});
   OnnxWriter::SetInt(pool, "count_include_pad", 1);
   writer.WriteQuantize(node, node.name + ".mean");
 }
 
 void Read(OnnxReader& reader, const OnnxNode& node) {
   if (!node.Has("kernel_shape")) node.Fail("has no kernel_shape");
-  const Window window = node.WindowOf(1, 1);
-  if ((window.pad_h > 0 || window.pad_w > 0) && node.Int("count_include_pad", 0) != 1)
+  const int input = reader.RealValue(node, 0);
+  const Window window = node.WindowOf(1, 1, reader.value(input).shape);
+  if (window.has_padding() && node.Int("count_include_pad", 0) != 1)
     node.Fail("padding must count (count_include_pad = 1)");
-  reader.Start(node, AveragePool{window}, {reader.RealValue(node, 0)}, ".mean");
+  reader.Start(node, AveragePool{window}, {input}, ".mean");
 }
 
 Window Whole(const ValueShape& shape) {

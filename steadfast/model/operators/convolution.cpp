@@ -50,8 +50,8 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
           for (int64_t c = 0; c < group_inputs; ++c) {
             for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
               for (int64_t kx = 0; kx < window.kernel_w; ++kx) {
-                const int64_t y = oy * window.stride_h - window.pad_h + ky * window.dilation_h;
-                const int64_t x = ox * window.stride_w - window.pad_w + kx * window.dilation_w;
+                const int64_t y = oy * window.stride_h - window.pad_top + ky * window.dilation_h;
+                const int64_t x = ox * window.stride_w - window.pad_left + kx * window.dilation_w;
                 if (y < 0 || y >= in.height || x < 0 || x >= in.width) continue;
                 const int64_t at = ((first_channel + c) * in.height + y) * in.width + x;
                 const int64_t product = (c * window.kernel_h + ky) * window.kernel_w + kx;
@@ -86,7 +86,7 @@ void Read(OnnxReader& reader, const OnnxNode& node) {
   if (shape.size() != 4) node.Fail("its weights must have 4 dimensions");
   const auto small = [](int64_t size) { return static_cast<int>(std::min<int64_t>(size, 65536)); };
   Convolution op;
-  op.window = node.WindowOf(small(shape[2]), small(shape[3]));
+  op.window = node.WindowOf(small(shape[2]), small(shape[3]), reader.value(input).shape);
   op.groups = node.SmallInt("group", node.Int("group", 1));
   const auto make = [op](Weighted weighted) {
     Convolution made = op;

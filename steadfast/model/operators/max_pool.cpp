@@ -36,7 +36,7 @@ void Write(OnnxWriter& writer, const Node& node) {
 
 void Read(OnnxReader& reader, const OnnxNode& node) {
   if (!node.Has("kernel_shape")) node.Fail("has no kernel_shape");
-  reader.MoveCodes(node, MaxPool{node.WindowOf(1, 1)});
+  reader.MoveCodes(node, MaxPool{node.WindowOf(1, 1, reader.value(reader.MovedValue(node)).shape)});
 }
 
 int Sample(RandomGraph& graph, int input) {

@@ -20,10 +20,10 @@ void ForEachWindow(const ValueShape& in, const ValueShape& out, const Window& wi
     for (int64_t ox = 0; ox < out.width; ++ox) {
       position([&](const auto& visit) {
         for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
-          const int64_t y = oy * window.stride_h - window.pad_h + ky * window.dilation_h;
+          const int64_t y = oy * window.stride_h - window.pad_top + ky * window.dilation_h;
           if (y < 0 || y >= in.height) continue;
           for (int64_t kx = 0; kx < window.kernel_w; ++kx) {
-            const int64_t x = ox * window.stride_w - window.pad_w + kx * window.dilation_w;
+            const int64_t x = ox * window.stride_w - window.pad_left + kx * window.dilation_w;
             if (x >= 0 && x < in.width) visit(y * in.width + x);
           }
         }

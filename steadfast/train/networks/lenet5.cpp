@@ -36,7 +36,7 @@ class LeNet5 : public Network {
           fmt::format("lenet5 takes images of 28 x 28 or 32 x 32, and these are {} x {}", input.height, input.width));
     }
     const int pad = input.height == 28 ? 2 : 0;
-    return {.kernel_h = 5, .kernel_w = 5, .pad_h = pad, .pad_w = pad};
+    return {.kernel_h = 5, .kernel_w = 5, .pad_top = pad, .pad_left = pad, .pad_bottom = pad, .pad_right = pad};
   }
 
   ConvolutionLayer conv1_, conv2_;
