@@ -216,10 +216,10 @@ Window OnnxNode::WindowOf(int kernel_h, int kernel_w, const ValueShape& input) c
   if (auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER")
     Fail(fmt::format("auto_pad '{}', expected NOTSET, VALID, SAME_UPPER or SAME_LOWER", auto_pad));
   const bool upper = auto_pad == "SAME_UPPER";  // what does not divide by two goes to the end
-  const auto pad = [&](int64_t size, int kernel, int stride, int dilation, int& before, int& after) {
-    if (kernel < 1 || stride < 1 || dilation < 1) return;  // refused when the output's shape is computed
+  const auto pad = [&](int64_t size, int elements, int stride, int dilation, int& before, int& after) {
+    if (elements < 1 || stride < 1 || dilation < 1) return;  // refused when the output's shape is computed
     const int64_t outputs = (size + stride - 1) / stride;
-    const int64_t total = std::max<int64_t>(0, (outputs - 1) * stride + int64_t{dilation} * (kernel - 1) + 1 - size);
+    const int64_t total = std::max<int64_t>(0, (outputs - 1) * stride + int64_t{dilation} * (elements - 1) + 1 - size);
     (upper ? before : after) = SmallInt("auto_pad", total / 2);
     (upper ? after : before) = SmallInt("auto_pad", total - total / 2);
   };
