@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -66,6 +67,23 @@ std::map<std::string, engine::ZeroSkippingCycles> CyclesOf(const model::Quantize
   return cycles;
 }
 
+// Nanoseconds an image of the dense run as it is run, all layers one after the other: the fastest of a few.
+double TimeOfDenseRun(engine::DenseEngine& engine, const engine::PreparedImages& images, int64_t classes,
+                      const Cancellation& cancellation) {
+  std::vector<float> logits(static_cast<size_t>(classes * engine::kBlockImages));
+  double least = 1e300;
+  for (int round = 0; round < 3; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int64_t block = 0; block < images.blocks(); ++block) {
+      cancellation.ThrowIfRequested();
+      engine.RunBlock(images, block, logits);
+    }
+    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+    least = std::min(least, elapsed.count());
+  }
+  return least / static_cast<double>(images.images());
+}
+
 std::string BreakEvenText(const LayerLatency& layer) {
   if (layer.name == "all") return "";
   return layer.break_even() <= 1.0 ? fmt::format("{:.1f}", layer.break_even() * 100) : "never";
@@ -101,16 +119,14 @@ void Run(const Options& options, const Cancellation& cancellation) {
   const auto set = campaign::EvaluationSetOf(file.model, data.images, options.data.input);
   const auto cycles = CyclesOf(file.model, set.images, options.machine, cancellation);
   engine::DenseEngine engine(file.model, instruction_set);
+  const double dense_run_ns = TimeOfDenseRun(engine, set.images, file.model.classes(), cancellation);
   std::vector<LayerLatency> layers;
   LayerLatency total{"all", 0, 0, 0, {}};
-  double others_ns = 0, best_ns = 0;
+  double best_ns = 0;
   for (const auto& step : engine.ChoosePaths(set.images)) {
     const auto found = cycles.find(step.name);
     best_ns += step.sparse_ns >= 0 ? std::min(step.dense_ns, step.sparse_ns) : step.dense_ns;
-    if (found == cycles.end()) {
-      others_ns += step.dense_ns;
-      continue;
-    }
+    if (found == cycles.end()) continue;
     layers.push_back({step.name, step.dense_ns, step.sparse_ns, step.empty_ns, found->second});
     total.dense_ns += step.dense_ns;
     total.sparse_ns += step.sparse_ns;
@@ -137,8 +153,9 @@ void Run(const Options& options, const Cancellation& cancellation) {
                engine::NameOf(instruction_set));
     fmt::print("accelerator: {} lanes, {} filters side by side, bricks of {}\n\n{}\n", options.machine.lanes,
                options.machine.filters, options.machine.brick, table.Text());
-    fmt::print("All layers, the faster path for each: {:.0f} ns (dense everywhere: {:.0f} ns)\n", best_ns,
-               total.dense_ns + others_ns);
+    fmt::print("All layers one by one, the faster path for each: {:.0f} ns; the whole network as it is run,\n",
+               best_ns);
+    fmt::print("dense everywhere: {:.0f} ns\n", dense_run_ns);
   }
   const json document = {
       {"schema", 1},
@@ -149,7 +166,8 @@ void Run(const Options& options, const Cancellation& cancellation) {
       {"accelerator",
        {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},
       {"layers", rows},
-      {"best_ns_per_image", best_ns}};
+      {"best_ns_per_image", best_ns},
+      {"dense_ns_per_image", dense_run_ns}};
   WriteJson(options.json, document);
   if (options.store.empty()) return;
   store::Store store = store::Store::Create(options.store);
