@@ -56,7 +56,7 @@ class QuantizedBuilder final : public NetworkBuilder {
   QuantizedBuilder(model::ValueShape input, int weight_bits, int activation_bits)
       : generator_(1), format_{.bits = weight_bits}, activation_bits_(activation_bits) {
     generator_.model.values.push_back(
-        {"input", input, model::ActivationCoding{.bits = 8, .scale = 1 / 65.0f, .zero_point = 121}});
+        {"input", input, model::ActivationCoding{.bits = 8, .scale = kStep, .zero_point = 121}});
   }
 
   model::ValueShape ShapeOf(int value) const override { return generator_.value(value).shape; }
@@ -67,9 +67,12 @@ class QuantizedBuilder final : public NetworkBuilder {
     const int weight = generator_.AddRandomWeights(
         name + ".weight", {shape.outputs, in.channels / shape.groups, shape.kernel_h, shape.kernel_w}, format_);
     const auto constants = [&](float value) { return std::vector<float>(static_cast<size_t>(shape.outputs), value); };
-    const model::Weighted weighted = model::AddAffine(generator_.model, name, weight, constants(0.9f), constants(0.1f));
     model::ActivationCoding coding = generator_.CodingFor(input, weight, shape.relu);
-    coding.scale *= static_cast<float>(coding.highest_code()) / static_cast<float>((1 << activation_bits_) - 1);
+    // The multiplier keeps the size of real values the same through all layers.
+    const float factor = kStep / coding.scale;
+    coding.scale = kStep * static_cast<float>(coding.highest_code()) / static_cast<float>((1 << activation_bits_) - 1);
+    const model::Weighted weighted =
+        model::AddAffine(generator_.model, name, weight, constants(0.9f * factor), constants(0.1f));
     coding.bits = activation_bits_;
     coding.zero_below = 0;
     coding.zero_point = shape.relu ? 0 : coding.highest_code() / 2;
@@ -99,6 +102,8 @@ class QuantizedBuilder final : public NetworkBuilder {
   model::QuantizedModel Take() { return std::move(generator_.model); }
 
  private:
+  static constexpr float kStep = 1 / 65.0f;  // of 8-bit codes
+
   model::RandomGraph generator_;
   model::CodeFormat format_;
   int activation_bits_;
@@ -146,7 +151,7 @@ class LibTorchBuilder final : public NetworkBuilder {
 
   int GlobalPool(int input) override {
     return Push({ShapeOf(input).channels, 1, 1}, [=](const std::vector<torch::Tensor>& values) {
-      return torch::adaptive_avg_pool2d(values[static_cast<size_t>(input)], 1);
+      return torch::adaptive_avg_pool2d(values[static_cast<size_t>(input)], {1, 1});
     });
   }
 
