@@ -12,34 +12,46 @@ namespace {
 STEADFAST_PORTABLE_KERNELS(Avx2Loops, STEADFAST_AVX2)
 
 // ---- AVX2: small weights by sums of 16 bits, 16 images x 6 outputs at a time; the others by pairs of 16-bit products,
-// 8 images x 4 outputs at a time ----
+// 8 images x 3 or 4 outputs at a time (with more, g++ keeps sums in memory) ----
 
 template <int kOutputs>
 STEADFAST_AVX2 STEADFAST_INLINE void Avx2WideProductsOf(const uint8_t* base, const int32_t* offsets, int taps,
                                                         const uint32_t* weights, int stride, const int32_t* initial,
                                                         int64_t initial_stride, int32_t* sums) {
-  for (int i = 0; i < kBlockImages; i += 8) {
-    __m256i low[kOutputs], high[kOutputs];
-    for (int o = 0; o < kOutputs; ++o) low[o] = high[o] = _mm256_setzero_si256();
-    for (int t = 0; t < taps; ++t) {
-      const uint8_t* quad = base + offsets[t] + 4 * i;
-      const __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(quad)));
-      const __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(quad + 16)));
+  constexpr int kTapsAtOnce = 128;
+  alignas(32) int64_t wide[kTapsAtOnce * kOutputs];  // weights in 16 bits, widened once for all images
+  for (int first = 0; first < taps || first == 0; first += kTapsAtOnce) {
+    const int count = std::min(taps - first, kTapsAtOnce);
+    for (int t = 0; t < count; ++t) {
       for (int o = 0; o < kOutputs; ++o) {
-        const __m128i packed = _mm_cvtsi32_si128(static_cast<int>(weights[t * stride + o]));
-        const __m256i w = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(packed));
-        low[o] = _mm256_add_epi32(low[o], _mm256_madd_epi16(a, w));
-        high[o] = _mm256_add_epi32(high[o], _mm256_madd_epi16(b, w));
+        const __m128i packed = _mm_cvtsi32_si128(static_cast<int>(weights[(first + t) * stride + o]));
+        wide[t * kOutputs + o] = _mm_cvtsi128_si64(_mm_cvtepi8_epi16(packed));
       }
     }
-    for (int o = 0; o < kOutputs; ++o) {
-      const __m256i pairs = _mm256_hadd_epi32(low[o], high[o]);  // images 0 1 4 5 | 2 3 6 7
-      __m256i total = _mm256_permute4x64_epi64(pairs, 0xD8);
-      if (initial != nullptr) {
-        const auto* from = reinterpret_cast<const __m256i*>(initial + o * initial_stride + i);
-        total = _mm256_add_epi32(total, _mm256_loadu_si256(from));
+    const int32_t* from = first > 0 ? sums : initial;
+    const int64_t from_stride = first > 0 ? kBlockImages : initial_stride;
+    for (int i = 0; i < kBlockImages; i += 8) {
+      __m256i low[kOutputs], high[kOutputs];
+      for (int o = 0; o < kOutputs; ++o) low[o] = high[o] = _mm256_setzero_si256();
+      for (int t = 0; t < count; ++t) {
+        const uint8_t* quad = base + offsets[first + t] + 4 * i;
+        const __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(quad)));
+        const __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(quad + 16)));
+        for (int o = 0; o < kOutputs; ++o) {
+          const __m256i w = _mm256_set1_epi64x(wide[t * kOutputs + o]);
+          low[o] = _mm256_add_epi32(low[o], _mm256_madd_epi16(a, w));
+          high[o] = _mm256_add_epi32(high[o], _mm256_madd_epi16(b, w));
+        }
       }
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + o * kBlockImages + i), total);
+      for (int o = 0; o < kOutputs; ++o) {
+        const __m256i pairs = _mm256_hadd_epi32(low[o], high[o]);  // images 0 1 4 5 | 2 3 6 7
+        __m256i total = _mm256_permute4x64_epi64(pairs, 0xD8);
+        if (from != nullptr) {
+          const auto* so_far = reinterpret_cast<const __m256i*>(from + o * from_stride + i);
+          total = _mm256_add_epi32(total, _mm256_loadu_si256(so_far));
+        }
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + o * kBlockImages + i), total);
+      }
     }
   }
 }
@@ -49,8 +61,10 @@ STEADFAST_AVX2 STEADFAST_INLINE void Avx2WideProducts(const uint8_t* base, const
                                                       int64_t initial_stride, int32_t* sums) {
   const auto from = [&](int o) { return initial == nullptr ? nullptr : initial + o * initial_stride; };
   int o = 0;
-  for (; o + 4 <= outputs; o += 4)
+  for (; o + 4 <= outputs && outputs - o != 6; o += 4)
     Avx2WideProductsOf<4>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
+  for (; o + 3 <= outputs; o += 3)
+    Avx2WideProductsOf<3>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
   for (; o + 2 <= outputs; o += 2)
     Avx2WideProductsOf<2>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
   for (; o < outputs; ++o)
