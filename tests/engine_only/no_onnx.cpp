@@ -21,6 +21,9 @@ void OnnxReader::Start(const OnnxNode&, Operation, std::vector<int>, const std::
 void OnnxReader::StartWeighted(const OnnxNode&, std::function<Operation(Weighted)>, int, int) {
   std::abort();
 }
+int OnnxReader::MovedValue(const OnnxNode&) const {
+  std::abort();
+}
 void OnnxReader::MoveCodes(const OnnxNode&, Operation) {
   std::abort();
 }
