@@ -17,7 +17,6 @@ std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
   return bits;
 }
 
-// 400, or $STEADFAST_GRAPHS (make nightly).
 class Dense : public testing::TestWithParam<InstructionSet> {
  protected:
   void SetUp() override {

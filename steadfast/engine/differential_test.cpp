@@ -69,7 +69,6 @@ Scores ReferenceScores(const Case& c, const ModelChange& change, const Golden& g
   return ScoreOf(RunReference(changed, c.images), c.model.classes(), c.labels, golden.predictions);
 }
 
-// 60, or $STEADFAST_GRAPHS (make nightly).
 class Differential : public testing::TestWithParam<InstructionSet> {
  protected:
   void SetUp() override {

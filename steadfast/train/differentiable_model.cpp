@@ -29,8 +29,8 @@ Tensor RoundedStraightThrough(const Tensor& x) {
   return x + (torch::round(x) - x).detach();  // round: ties to even
 }
 
-// What LibTorch's operators take the same padding on both sides of; other padding is put round the tensor (zeros: level
-// 0, and the lowest code).
+// LibTorch's operators take the same padding on both sides. Any other is put round the tensor first, as zeros: level 0
+// of a convolution or a mean, the lowest code of a maximum.
 struct Padded {
   Tensor tensor;
   std::vector<int64_t> padding;
