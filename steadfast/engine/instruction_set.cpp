@@ -39,6 +39,10 @@ std::string_view NameOf(InstructionSet set) {
       return "portable";
     case InstructionSet::kAvx2:
       return "avx2";
+    case InstructionSet::kAvxVnni:
+      return "avx-vnni";
+    case InstructionSet::kAvx512:
+      return "avx512";
     case InstructionSet::kAvx512Vnni:
       return "avx512-vnni";
     case InstructionSet::kAmx:
@@ -47,12 +51,26 @@ std::string_view NameOf(InstructionSet set) {
   return "?";
 }
 
+bool HasAvxVnni() {
+#if STEADFAST_X86
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAvxVnni = 1u << 4;  // CPUID leaf 7, subleaf 1, EAX
+  return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+#else
+  return false;
+#endif
+}
+
 std::vector<InstructionSet> SupportedInstructionSets() {
   std::vector<InstructionSet> sets = {InstructionSet::kPortable};
 #if STEADFAST_X86
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  const bool has_avx512_vnni = has_avx512 && __builtin_cpu_supports("avx512vnni");
   if (__builtin_cpu_supports("avx2")) sets.push_back(InstructionSet::kAvx2);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")) {
+  if (HasAvxVnni() || has_avx512_vnni) sets.push_back(InstructionSet::kAvxVnni);
+  if (has_avx512) sets.push_back(InstructionSet::kAvx512);
+  if (has_avx512_vnni) {
     sets.push_back(InstructionSet::kAvx512Vnni);
     if (TilesAreAllowed()) sets.push_back(InstructionSet::kAmx);
   }

@@ -6,10 +6,12 @@
 
 namespace steadfast::engine {
 
-enum class InstructionSet { kPortable, kAvx2, kAvx512Vnni, kAmx };
+enum class InstructionSet { kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx };
 
 std::string_view NameOf(InstructionSet set);             // "avx512-vnni"
-std::vector<InstructionSet> SupportedInstructionSets();  // of this machine, slowest first
+// Of this machine, slowest first. AVX-512 VNNI counts as AVX-VNNI as well: it has the same instructions.
+std::vector<InstructionSet> SupportedInstructionSets();
+bool HasAvxVnni();
 InstructionSet BestInstructionSet();
 // Throws UsageError where there is none of this name, or not on this machine.
 InstructionSet ParseInstructionSet(std::string_view name);

@@ -17,10 +17,23 @@ const Kernels& KernelsOf(InstructionSet set) {
 #if defined(__x86_64__)
   if (set == InstructionSet::kAmx) return AmxKernels();
   if (set == InstructionSet::kAvx512Vnni) return VnniKernels();
-  if (set == InstructionSet::kAvx2) return Avx2Kernels();
+  // Rows take no use of what these have beyond AVX2.
+  if (set == InstructionSet::kAvx2 || set == InstructionSet::kAvxVnni || set == InstructionSet::kAvx512)
+    return Avx2Kernels();
 #endif
   (void)set;
   return PortableKernels();
+}
+
+const SliceKernels* SliceKernelsOf(InstructionSet set) {
+#if defined(__x86_64__)
+  if (set == InstructionSet::kAvx512Vnni) return &VnniSliceKernels();
+  if (set == InstructionSet::kAvx512) return &Avx512SliceKernels();
+  if (set == InstructionSet::kAvxVnni) return &AvxVnniSliceKernels(HasAvxVnni());
+  if (set == InstructionSet::kAvx2) return &Avx2SliceKernels();
+#endif
+  (void)set;
+  return nullptr;
 }
 
 }  // namespace steadfast::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "steadfast/engine/kernels.h"
+#include "steadfast/engine/slices.h"
 
 namespace steadfast::engine {
 
@@ -10,6 +11,11 @@ const Kernels& PortableKernels();
 const Kernels& Avx2Kernels();
 const Kernels& VnniKernels();
 const Kernels& AmxKernels();
+
+const SliceKernels& Avx2SliceKernels();
+const SliceKernels& AvxVnniSliceKernels(bool has_avx_vnni);  // otherwise the machine must have AVX-512 VNNI
+const SliceKernels& Avx512SliceKernels();
+const SliceKernels& VnniSliceKernels();
 #endif
 
 }  // namespace steadfast::engine

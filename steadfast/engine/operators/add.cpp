@@ -13,15 +13,12 @@ class AddOperator final : public ChannelwiseOperator {
         quantization_(model::QuantizationOf(*source.output().coding, source.node.activation)) {}
 
  private:
-  void RunChannel(int64_t, std::span<const uint8_t* const> inputs, Workspace& workspace,
-                  uint8_t* output) const override {
+  void RunPlane(std::span<const From> inputs, Workspace& workspace, const To& output) const override {
     const OperandConstants a{codings_[0].zero_point, codings_[0].scale}, b{codings_[1].zero_point, codings_[1].scale};
     const QuantizeConstants constants{quantization_.scale, quantization_.zero_point, quantization_.lowest,
                                       quantization_.highest, quantization_.zero_below};
-    for (int64_t row = 0; row < out_.height * out_.width; ++row) {
-      const int64_t at = row * kRowBytes;
-      workspace.kernels->add_rows(inputs[0] + at, a, inputs[1] + at, b, constants, output + at);
-    }
+    for (int64_t i = 0; i < out_.height * out_.width; ++i)
+      workspace.kernels->add_rows(inputs[0].at(i), a, inputs[1].at(i), b, constants, output.at(i));
   }
 
   const model::ActivationCoding codings_[2];

@@ -18,29 +18,28 @@ class AveragePoolOperator final : public ChannelwiseOperator {
         requantization_(model::RequantizationOfMean(source.model, source.node, pool.elements())) {}
 
  private:
-  void Divide(const Kernels& kernels, const int32_t* sums, int32_t correction, int64_t channel, uint8_t* row) const {
+  void Divide(const Kernels& kernels, const int32_t* sums, int32_t correction, uint8_t* row) const {
     for (size_t i = 0; i < kBlockImages; ++i)
-      row[i] = model::Requantize(sums[kernels.lane_of_image[i]] + correction, requantization_, channel);
+      row[i] = model::Requantize(sums[kernels.lane_of_image[i]] + correction, requantization_, 0);
   }
 
-  void RunChannel(int64_t channel, std::span<const uint8_t* const> inputs, Workspace& workspace,
-                  uint8_t* output) const override {
-    const auto c = static_cast<size_t>(channel);
-    const RequantizeConstants constants{requantization_.scale[c],   requantization_.offset[c],
+  void RunPlane(std::span<const From> inputs, Workspace& workspace, const To& output) const override {
+    const RequantizeConstants constants{requantization_.scale[0],   requantization_.offset[0],
                                         requantization_.lowest,     requantization_.highest,
                                         requantization_.zero_point, requantization_.zero_below};
+    int64_t at = 0;
     model::ForEachWindow(in_, out_, window_, [&](const auto& elements) {
       int32_t sums[kBlockImages] = {};
       int32_t count = 0;
       elements([&](int64_t element) {
-        workspace.kernels->add_scaled_row(inputs[0] + element * kRowBytes, 1, sums, sums);
+        workspace.kernels->add_scaled_row(inputs[0].at(element), 1, sums, sums);
         ++count;
       });
       if (requantization_.divisor == 1)
-        workspace.kernels->requantize(sums, -zero_point_ * count, constants, output);
+        workspace.kernels->requantize(sums, -zero_point_ * count, constants, output.at(at));
       else
-        Divide(*workspace.kernels, sums, -zero_point_ * count, channel, output);
-      output += kRowBytes;
+        Divide(*workspace.kernels, sums, -zero_point_ * count, output.at(at));
+      ++at;
     });
   }
 

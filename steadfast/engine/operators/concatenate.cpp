@@ -28,6 +28,32 @@ class ConcatenateOperator final : public Operator {
     }
   }
 
+  // Where parts begin with a quad.
+  bool PrepareSlices(const SliceSetting& setting) override {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      const bool fits = setting.inputs[i].quad == QuadShape{4, 1} &&
+                        setting.inputs[i].shape.channels == parts_[i].channels &&
+                        (i + 1 == parts_.size() || parts_[i].channels % 4 == 0);
+      if (!fits) return false;
+    }
+    setting_ = setting;
+    return true;
+  }
+
+  void RunSlice(const SliceRun& run, Workspace&) const override {
+    const SliceLayout& out = *setting_.output;
+    for (int64_t y = 0; y < out.shape.height; ++y) {
+      for (int64_t x = 0; x < out.shape.width; ++x) {
+        uint8_t* to = run.output + out.at(y, x);
+        for (size_t i = 0; i < parts_.size(); ++i) {
+          const SliceLayout& in = setting_.inputs[i];
+          Translate(parts_[i], run.inputs[i] + in.at(y, x), in.pixel_bytes(), to);
+          to += in.pixel_bytes();
+        }
+      }
+    }
+  }
+
   void RunChanged(const BlockChange& change, Workspace& workspace, std::any&) const override {
     int64_t first = 0;
     for (size_t i = 0; i < parts_.size(); ++i) {
@@ -56,6 +82,7 @@ class ConcatenateOperator final : public Operator {
 
   const int64_t channel_rows_;
   std::vector<Part> parts_;
+  SliceSetting setting_;
 };
 
 }  // namespace

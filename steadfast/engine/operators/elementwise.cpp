@@ -14,9 +14,12 @@ class ElementwiseOperator final : public ChannelwiseOperator {
         table_(model::TableOf(source.model, source.node)) {}
 
  private:
-  void RunChannel(int64_t, std::span<const uint8_t* const> inputs, Workspace&, uint8_t* output) const override {
-    const int64_t bytes = out_.height * out_.width * kRowBytes;
-    for (int64_t i = 0; i < bytes; ++i) output[i] = table_[inputs[0][i]];
+  void RunPlane(std::span<const From> inputs, Workspace&, const To& output) const override {
+    for (int64_t pixel = 0; pixel < out_.height * out_.width; ++pixel) {
+      const uint8_t* from = inputs[0].at(pixel);
+      uint8_t* to = output.at(pixel);
+      for (int64_t i = 0; i < kRowBytes; ++i) to[i] = table_[from[i]];
+    }
   }
 
   const std::array<uint8_t, 256> table_;

@@ -15,12 +15,12 @@ class MaxPoolOperator final : public ChannelwiseOperator {
       : ChannelwiseOperator(source.input(0).shape, source.output().shape), window_(window) {}
 
  private:
-  void RunChannel(int64_t, std::span<const uint8_t* const> inputs, Workspace& workspace,
-                  uint8_t* output) const override {
+  void RunPlane(std::span<const From> inputs, Workspace& workspace, const To& output) const override {
+    int64_t at = 0;
     model::ForEachWindow(in_, out_, window_, [&](const auto& elements) {
-      std::memset(output, 0, kRowBytes);
-      elements([&](int64_t element) { workspace.kernels->maximum_rows(inputs[0] + element * kRowBytes, output); });
-      output += kRowBytes;
+      uint8_t* row = output.at(at++);
+      std::memset(row, 0, kRowBytes);
+      elements([&](int64_t element) { workspace.kernels->maximum_rows(inputs[0].at(element), row); });
     });
   }
 

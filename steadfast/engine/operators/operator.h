@@ -9,11 +9,13 @@
 #include <any>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "steadfast/engine/buffer.h"
 #include "steadfast/engine/kernels.h"
+#include "steadfast/engine/slices.h"
 #include "steadfast/model/operators/max_pool.h"  // MaxPool, to be fused
 #include "steadfast/model/quantized_model.h"     // QuantizedModel, Node
 
@@ -124,6 +126,23 @@ struct BlockChange {
   uint64_t* real_lanes = nullptr;
 };
 
+// How an operator's inputs and output lie on the path of slices.
+struct SliceSetting {
+  std::vector<SliceLayout> inputs;
+  std::optional<SliceLayout> output;  // nothing: real numbers
+  // A residual addition to be taken behind a weighted sum, and how its other operand lies.
+  std::optional<AddedOperand> add;
+  SliceLayout other;
+};
+
+// A slice of a block on its way through an operator.
+struct SliceRun {
+  std::span<const uint8_t* const> inputs;
+  const uint8_t* other = nullptr;
+  uint8_t* output = nullptr;
+  float* reals = nullptr;  // real outputs: [elements][64], of which this slice's 16 are written
+};
+
 class WeightedOperator;
 
 class Operator {
@@ -142,6 +161,10 @@ class Operator {
   virtual double ChangedShare(const ChangedValue& input, const KernelCosts&) const {
     return static_cast<double>(input.channels().size()) / static_cast<double>(input.channel_count());
   }
+
+  // The path of slices: false where the operator has none for this setting. To be prepared before RunSlice.
+  virtual bool PrepareSlices(const SliceSetting&) { return false; }
+  virtual void RunSlice(const SliceRun&, Workspace&) const {}
 
   virtual WeightedOperator* weighted() { return nullptr; }
   const WeightedOperator* weighted() const { return const_cast<Operator*>(this)->weighted(); }
@@ -162,6 +185,8 @@ class WeightedOperator : public Operator {
   virtual void DropSparsePath() = 0;
   virtual void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
                                 const BlockOutput& output) const = 0;
+  virtual const model::Window& window() const = 0;
+  virtual int groups() const = 0;
   // To be called before RunChanged.
   virtual void PrepareDifferential() = 0;
   // How many rows of sums the golden run keeps for RunChanged.
@@ -174,18 +199,38 @@ class WeightedOperator : public Operator {
   virtual int64_t SlackOf(const int32_t* golden_sums, int64_t lane, int winner) const = 0;
 };
 
-// Operators that compute each channel of their output from one channel of each input.
+// Where 64 codes of each pixel of a channel lie: rows of a block, or quads of a slice.
+template <typename Byte>
+struct Plane {
+  Byte* first;
+  int64_t width;
+  int64_t pixel_bytes, line_bytes;
+  Byte* at(int64_t element) const {
+    if (line_bytes == width * pixel_bytes) return first + element * pixel_bytes;
+    return first + element / width * line_bytes + element % width * pixel_bytes;
+  }
+};
+
+// Operators that compute each channel of their output from one channel of each input, all channels alike.
 class ChannelwiseOperator : public Operator {
  public:
   void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace, const BlockOutput& output) const override;
   void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
+  bool PrepareSlices(const SliceSetting& setting) override;
+  void RunSlice(const SliceRun& run, Workspace& workspace) const override;
 
  protected:
+  using From = Plane<const uint8_t>;
+  using To = Plane<uint8_t>;
   ChannelwiseOperator(const model::ValueShape& in, const model::ValueShape& out) : in_(in), out_(out) {}
-  // inputs: the rows of the channel, of each input.
-  virtual void RunChannel(int64_t channel, std::span<const uint8_t* const> inputs, Workspace& workspace,
-                          uint8_t* output) const = 0;
+  // Of 64 codes of each pixel, whichever channels and images they are of.
+  virtual void RunPlane(std::span<const From> inputs, Workspace& workspace, const To& output) const = 0;
+  static constexpr size_t kMostInputs = 2;
   const model::ValueShape in_, out_;
+
+ private:
+  void RunChannel(std::span<const uint8_t* const> inputs, Workspace& workspace, uint8_t* output) const;
+  SliceSetting setting_;
 };
 
 // What an operator of `model` is made from. The model is not kept.

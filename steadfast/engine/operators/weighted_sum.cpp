@@ -13,10 +13,12 @@ namespace {
 
 constexpr QuadShape kQuadShapes[] = {{4, 1}, {2, 2}, {1, 4}};
 
-// Weights whose levels exceed int8 are split into this many int8 terms (a valid model has |level| <= 255 = 127 + 127 +
-// 1).
+// Weights whose levels exceed int8, faults included, are split into this many int8 terms (a valid model has |level| <=
+// 255 = 127 + 127 + 1).
 int TermsOf(const model::CodeFormat& format) {
-  return model::LargestStoredLevel(format) <= 127 ? 1 : 3;
+  const int lowest = format.is_signed ? -(1 << (format.bits - 1)) : 0;
+  const auto [least, most] = std::minmax({format.level(lowest), format.level(format.highest_code())});
+  return least >= -128 && most <= 127 ? 1 : 3;
 }
 
 // The quad shape with the fewest taps for `channels` input channels.
@@ -55,6 +57,7 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       set_(source.set),
       outputs_per_call_(KernelsOf(source.set).outputs_per_call),
       zero_point_(source.input(0).coding->zero_point),
+      largest_code_(source.node.input() == 0 ? 255 : source.input(0).coding->highest_code()),
       products_(model::ProductsPerOutput(source.model, source.node)),
       group_inputs_(in.channels / groups),
       format_(WeightOf(source).format.codes),
@@ -157,6 +160,7 @@ void WeightedSum::SetParameters(const model::QuantizedModel& model, const model:
   if (!columns_.empty()) PackColumns();
   Pack(dense_);
   if (!differential_.by_tap.empty()) Pack(differential_);
+  if (slices_ != nullptr) PackSlices();
 }
 
 void WeightedSum::PrepareDifferential() {

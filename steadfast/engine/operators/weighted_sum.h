@@ -3,19 +3,13 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "steadfast/engine/operators/operator.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
-
-// How the 4 slots of a quad are filled: `channels` neighbouring channels times `columns` neighbouring pixels of a row.
-struct QuadShape {
-  int channels;
-  int columns;
-  bool operator==(const QuadShape&) const = default;
-};
 
 // A linear layer is a convolution of 1 x 1 windows on an input of one pixel.
 class WeightedSum final : public WeightedOperator {
@@ -37,6 +31,10 @@ class WeightedSum final : public WeightedOperator {
   int64_t SlackOf(const int32_t* golden_sums, int64_t lane, int winner) const override;
   double ChangedShare(const ChangedValue& input, const KernelCosts& costs) const override;
   bool LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& look_up) const override;
+  bool PrepareSlices(const SliceSetting& setting) override;
+  void RunSlice(const SliceRun& run, Workspace& workspace) const override;
+  const model::Window& window() const override { return window_; }
+  int groups() const override { return groups_; }
 
  private:
   int LevelAt(int64_t output, int64_t source) const {
@@ -48,6 +46,7 @@ class WeightedSum final : public WeightedOperator {
   const InstructionSet set_;
   const int outputs_per_call_;
   const int zero_point_;
+  const int largest_code_;  // of the input
   model::Requantization requantization_;
   bool has_negative_scale_ = false;  // a fault can make a scale negative: codes then fall where sums grow
 
@@ -102,6 +101,7 @@ class WeightedSum final : public WeightedOperator {
   const int32_t* ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
                             const Kernels& kernels, int32_t* into) const;
   // Calls block(first channel, outputs) for the blocks of outputs of a group that are computed together.
+  void PackSlices();
   template <typename Block>
   void ForEachOutputBlock(int64_t group, const Block& block) const;
   void PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups, std::vector<int32_t>& planes) const;
@@ -144,6 +144,8 @@ class WeightedSum final : public WeightedOperator {
   std::vector<int32_t> columns_;      // of the sparse path: [input channel][ky][kx][output of its group], low 16 bits
   Arrangement dense_;                 // the fewest taps
   Arrangement differential_;          // the fewest taps for one input channel
+  struct Slices;
+  std::shared_ptr<Slices> slices_;  // the path of slices, once prepared
   struct Place {
     int32_t group, plane;  // plane: in its group, of the differential arrangement
   };

@@ -1,0 +1,218 @@
+// Weighted sums on slices: tiles of outputs and places, from quads to quads.
+#include <algorithm>
+#include <numeric>
+
+#include "steadfast/engine/operators/weighted_sum_parts.h"
+
+namespace steadfast::engine {
+namespace {
+
+// Places are computed in bands whose input stays in a cache while tile after tile of outputs takes it: the first cache, where
+// the weights are few enough to be read again for each band; otherwise the second.
+constexpr int64_t kFewWeights = 16 * 1024, kFirstCache = 24 * 1024, kSecondCache = 384 * 1024;
+
+// How many groups are computed together, so that planes of 4 channels belong to them alone.
+int64_t GroupsTogether(int64_t groups, int64_t inputs, int64_t outputs) {
+  for (const int64_t count : {1, 2, 4}) {
+    if (count * inputs % 4 == 0 && count * outputs % 4 == 0) return std::min(count, groups);
+  }
+  return groups;
+}
+
+}  // namespace
+
+struct WeightedSum::Slices {
+  const SliceKernels* kernels;
+  SliceSetting setting;
+  int64_t in_channels, kernel_h, kernel_w;  // of the input as it lies: a linear layer is a window on all of it
+  int terms;
+  int64_t groups;  // computed together
+  int64_t places_in_band;
+  int pool;
+  std::vector<int32_t> windows;       // [place][pool]
+  std::vector<int32_t> targets;       // [place]
+  std::vector<int32_t> other_places;  // [place]
+  struct Source {
+    int32_t channel, ky, kx;  // channel: of all
+  };
+  struct Part {  // groups that are computed together
+    std::vector<int32_t> taps;
+    std::vector<std::array<Source, 4>> sources;  // [tap]; channel -1: none
+  };
+  std::vector<Part> parts;
+  struct PackedTile {
+    size_t part;
+    int64_t first;  // output
+    int outputs;
+    size_t weights;  // index
+    int taps_in_short;
+  };
+  std::vector<PackedTile> tiles;
+  std::vector<uint32_t> weights;
+  std::vector<int32_t> corrections;  // [output], filled up to whole tiles
+  std::vector<float> scales, offsets;
+  std::vector<std::array<int16_t, 4>> levels;  // of a tile
+};
+
+bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
+  slices_ = nullptr;
+  const SliceKernels* kernels = SliceKernelsOf(set_);
+  if (kernels == nullptr || setting.inputs.size() != 1) return false;
+  const SliceLayout& in = setting.inputs[0];
+  // A linear layer takes a value that was flattened as it was before.
+  const bool whole = in.shape != in_;
+  if (whole && (in.shape.elements() != in_.channels || window_ != model::Window{} || groups_ > 1)) return false;
+  if (in.quad.columns > 1 && (groups_ > 1 || window_.dilation_w > 1)) return false;
+  auto slices = std::make_shared<Slices>();
+  Slices& s = *slices;
+  s.kernels = kernels;
+  s.setting = setting;
+  s.in_channels = in.shape.channels;
+  s.kernel_h = whole ? in.shape.height : window_.kernel_h;
+  s.kernel_w = whole ? in.shape.width : window_.kernel_w;
+  s.terms = kernels->takes_int8 ? terms_ : 1;
+  s.groups = GroupsTogether(groups_, group_inputs_, outputs_per_group());
+  s.pool = static_cast<int>(window_steps_.size());
+
+  const int64_t parts = CeilDivide(groups_, s.groups);
+  for (int64_t p = 0; p < parts; ++p) {
+    Slices::Part part;
+    const int64_t first = whole ? 0 : p * s.groups * group_inputs_;
+    const int64_t end = whole ? s.in_channels : std::min(in_.channels, first + s.groups * group_inputs_);
+    for (int term = 0; term < s.terms; ++term) {
+      for (int64_t ky = 0; ky < s.kernel_h; ++ky) {
+        for (int64_t kx = 0; kx < s.kernel_w; kx += in.quad.columns) {
+          for (int64_t channel = first; channel < end; channel += in.quad.channels) {
+            std::array<Slices::Source, 4> sources;
+            for (int slot = 0; slot < 4; ++slot) {
+              const int64_t c = channel + slot / in.quad.columns, x = kx + slot % in.quad.columns;
+              const bool inside = c < end && x < s.kernel_w;
+              sources[static_cast<size_t>(slot)] = {inside ? static_cast<int32_t>(c) : -1, static_cast<int32_t>(ky),
+                                                    static_cast<int32_t>(x)};
+            }
+            part.sources.push_back(sources);
+            part.taps.push_back(static_cast<int32_t>(ky * window_.dilation_h * in.row_bytes() +
+                                                     kx * window_.dilation_w * in.pixel_bytes() +
+                                                     channel / in.quad.channels * kSliceQuadBytes));
+          }
+        }
+      }
+    }
+    s.parts.push_back(std::move(part));
+  }
+
+  const int64_t pooled_w = out_.width / pool_w_;
+  for (int64_t place = 0; place < static_cast<int64_t>(window_starts_.size()); ++place) {
+    for (const int64_t step : window_steps_) {
+      const Position& at = positions_[static_cast<size_t>(window_starts_[static_cast<size_t>(place)] + step)];
+      s.windows.push_back(static_cast<int32_t>(in.at(at.y, at.x)));
+    }
+    const int64_t y = place / pooled_w, x = place % pooled_w;
+    s.targets.push_back(setting.output ? static_cast<int32_t>(setting.output->at(y, x)) : 0);
+    s.other_places.push_back(setting.add ? static_cast<int32_t>(setting.other.at(y, x)) : 0);
+  }
+  const int64_t weight_bytes = 4 * out_.channels * static_cast<int64_t>(s.parts[0].taps.size());
+  const int64_t cache = weight_bytes <= kFewWeights ? kFirstCache : kSecondCache;
+  const int64_t rows_at_once = (cache / in.row_bytes() - s.kernel_h + 1) / (window_.stride_h * pool_h_);
+  s.places_in_band = std::max<int64_t>(1, rows_at_once) * pooled_w;
+  slices_ = std::move(slices);
+  PackSlices();
+  return true;
+}
+
+void WeightedSum::PackSlices() {
+  Slices& s = *slices_;
+  const int64_t outputs_of_part = s.groups * outputs_per_group();
+  const auto padded = static_cast<size_t>(CeilDivide(out_.channels, 4) * 4 + kSliceQuadBytes);
+  s.corrections.assign(padded, 0);
+  s.scales.assign(padded, 0.0f);
+  s.offsets.assign(padded, 0.0f);
+  for (size_t o = 0; o < static_cast<size_t>(out_.channels); ++o) {
+    s.corrections[o] = corrections_[o];
+    s.scales[o] = requantization_.scale[o];
+    s.offsets[o] = requantization_.offset[o];
+  }
+  s.tiles.clear();
+  s.weights.clear();
+  const int64_t kernel = s.kernel_h * s.kernel_w;
+  for (size_t p = 0; p < s.parts.size(); ++p) {
+    const Slices::Part& part = s.parts[p];
+    const int64_t first = static_cast<int64_t>(p) * outputs_of_part;
+    const int64_t end = std::min(out_.channels, first + outputs_of_part);
+    const size_t taps = part.taps.size(), taps_of_term = taps / static_cast<size_t>(s.terms);
+    for (int64_t output = first; output < end;) {
+      const auto outputs =
+          static_cast<int>(std::min<int64_t>(s.kernels->most_outputs, CeilDivide(end - output, 4) * 4));
+      s.levels.clear();
+      for (size_t tap = 0; tap < taps; ++tap) {
+        for (int64_t o = output; o < output + outputs; ++o) {
+          std::array<int16_t, 4> levels = {};
+          for (size_t slot = 0; slot < 4 && o < end; ++slot) {
+            const Slices::Source& source = part.sources[tap][slot];
+            const int64_t own = source.channel - o / outputs_per_group() * group_inputs_;
+            const bool connected =
+                source.channel >= 0 && (groups_ == 1 || (own >= 0 && own < group_inputs_));
+            if (!connected) continue;
+            const int level = LevelAt(o, own * kernel + source.ky * s.kernel_w + source.kx);
+            levels[slot] = s.terms == 1 ? static_cast<int16_t>(level)
+                                        : TermOf(level, static_cast<int>(tap / taps_of_term), s.terms);
+          }
+          s.levels.push_back(levels);
+        }
+      }
+      const size_t at = s.weights.size();
+      const int in_short =
+          s.kernels->pack(s.levels, static_cast<int>(taps), outputs, largest_code_, s.weights);
+      s.tiles.push_back({p, output, outputs, at, in_short});
+      output += outputs;
+    }
+  }
+}
+
+void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
+  const Slices& s = *slices_;
+  Tile tile{};
+  tile.input = run.inputs[0];
+  tile.pool = s.pool;
+  tile.falls = has_negative_scale_;
+  tile.range = {0.0f, 0.0f, requantization_.lowest, requantization_.highest, requantization_.zero_point,
+                requantization_.zero_below};
+  tile.add = s.setting.add ? &*s.setting.add : nullptr;
+  const auto places = static_cast<int64_t>(s.targets.size());
+  for (int64_t place = 0; place < places; place += s.places_in_band) {
+    tile.places = static_cast<int>(std::min(s.places_in_band, places - place));
+    tile.windows = s.windows.data() + place * s.pool;
+    tile.targets = s.targets.data() + place;
+    tile.other_places = s.other_places.data() + place;
+    for (const Slices::PackedTile& packed : s.tiles) {
+      const Slices::Part& part = s.parts[packed.part];
+      tile.taps = part.taps.data();
+      tile.tap_count = static_cast<int>(part.taps.size());
+      tile.weights = s.weights.data() + packed.weights;
+      tile.taps_in_short = packed.taps_in_short;
+      tile.outputs = packed.outputs;
+      tile.corrections = s.corrections.data() + packed.first;
+      tile.scales = s.scales.data() + packed.first;
+      tile.offsets = s.offsets.data() + packed.first;
+      const int64_t quad = packed.first / 4 * kSliceQuadBytes;
+      if (!requantization_.real) {
+        tile.codes = run.output + quad;
+        tile.other = run.other + quad;
+        s.kernels->run(tile);
+        continue;
+      }
+      workspace.sums.resize(static_cast<size_t>(tile.places * packed.outputs * kSliceImages));
+      tile.sums = workspace.sums.data();
+      s.kernels->run(tile);
+      for (int64_t at = 0; at < tile.places; ++at) {
+        for (int64_t o = 0; o < std::min<int64_t>(packed.outputs, out_.channels - packed.first); ++o) {
+          const int32_t* sums = tile.sums + (at * packed.outputs + o) * kSliceImages;
+          float* reals = run.reals + ((packed.first + o) * places + place + at) * kBlockImages;
+          for (int64_t i = 0; i < kSliceImages; ++i) reals[i] = RealOf(sums[i], requantization_, packed.first + o);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace steadfast::engine

@@ -1,0 +1,188 @@
+#include "steadfast/engine/sliced.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+
+#include "steadfast/engine/block.h"
+#include "steadfast/engine/graphs_to_try.h"
+#include "steadfast/engine/reference.h"
+#include "steadfast/model/operators/add.h"
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/random_graph.h"
+#include "steadfast/model/random_model.h"
+
+namespace steadfast::engine {
+namespace {
+
+using model::QuantizedModel;
+using model::RandomGraph;
+using model::ValueShape;
+using model::Window;
+
+class Sliced : public testing::TestWithParam<InstructionSet> {
+ protected:
+  void SetUp() override {
+    const auto supported = SupportedInstructionSets();
+    if (std::find(supported.begin(), supported.end(), GetParam()) == supported.end())
+      GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
+  }
+
+  // Runs a model slice by slice, under other parameters of the same structure where given.
+  std::vector<uint32_t> Run(const QuantizedModel& model, const std::vector<uint8_t>& bytes,
+                            const QuantizedModel* changed = nullptr) {
+    const std::vector<Step> steps = MakeSteps(model, true, GetParam());
+    const std::unique_ptr<SlicedPath> path = SlicedPath::Make(model, steps, GetParam());
+    if (path == nullptr) return {};
+    for (const Step& step : steps) {
+      if (changed != nullptr && step.weighted() != nullptr)
+        step.weighted()->SetParameters(*changed, model.nodes[static_cast<size_t>(step.node)]);
+    }
+    Workspace workspace(GetParam());
+    const PreparedImages images(bytes, model.values[0].shape.elements());
+    const int64_t classes = model.classes();
+    std::vector<float> block(static_cast<size_t>(classes * kBlockImages));
+    std::vector<uint32_t> logits;
+    for (int64_t b = 0; b < images.blocks(); ++b) {
+      path->Run(images.block(b).data(), images.images_in(b), workspace, block.data());
+      for (int64_t i = 0; i < images.images_in(b); ++i) {
+        for (int64_t c = 0; c < classes; ++c)
+          logits.push_back(std::bit_cast<uint32_t>(block[static_cast<size_t>(c * kBlockImages + i)]));
+      }
+    }
+    return logits;
+  }
+
+  static std::vector<uint32_t> Reference(const QuantizedModel& model, const std::vector<uint8_t>& bytes) {
+    std::vector<uint32_t> bits;
+    for (const float logit : RunReference(model, bytes)) bits.push_back(std::bit_cast<uint32_t>(logit));
+    return bits;
+  }
+
+  void ExpectEqual(const QuantizedModel& model, uint64_t seed) {
+    model::Validate(model);
+    const auto bytes = model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed);
+    ASSERT_EQ(Run(model, bytes), Reference(model, bytes)) << model.name;
+  }
+};
+
+RandomGraph GraphOf(uint64_t seed, const ValueShape& input) {
+  RandomGraph graph(seed);
+  graph.model.name = "graph " + std::to_string(seed);
+  graph.model.values.push_back(
+      {"input", input, model::ActivationCoding{.bits = 8, .scale = 0.01f, .zero_point = static_cast<int>(seed % 256)}});
+  return graph;
+}
+
+TEST_P(Sliced, EqualsTheReferenceOnRandomGraphs) {
+  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed)
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(model::RandomModel(seed), seed));
+}
+
+// Numbers of channels, outputs and places around those of a tile; groups of any size, 1 x 1 windows, strides.
+TEST_P(Sliced, EqualsTheReferenceAtEveryTileBoundary) {
+  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed) {
+    RandomGraph graph = GraphOf(seed, {static_cast<int64_t>(seed % 7 + 1), 1, 1});
+    graph.model.values[0].shape.height = graph.Between(1, 9);
+    graph.model.values[0].shape.width = graph.Between(1, 9);
+    int current = 0;
+    for (int layer = 0; layer < 3; ++layer) {
+      const ValueShape shape = graph.value(current).shape;
+      const Window window = graph.Chance(40) ? Window{} : graph.RandomWindow(shape, false);
+      // As many outputs as channels, or a multiple, may become a depthwise convolution.
+      const int64_t outputs = graph.Chance(40) ? shape.channels * graph.Between(1, 2) : graph.Between(1, 19);
+      current = graph.AddConvolution(current, "conv" + std::to_string(layer), window, outputs);
+    }
+    graph.model.output = graph.AddLinear(current, "last", graph.Between(1, 18), graph.Format(), true);
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
+  }
+}
+
+// Additions behind a sum or on their own, pools with and without padding, and branches that are joined.
+TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
+  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed) {
+    RandomGraph graph = GraphOf(seed, {3, 8, 8});
+    const Window three{.kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+    const int64_t channels = graph.Between(1, 12);
+    int current = graph.AddConvolution(0, "stem", three, channels);
+    for (int block = 0; block < 2; ++block) {
+      const std::string name = "block" + std::to_string(block);
+      const int inside = graph.AddConvolution(current, name + ".a", three, channels);
+      const int second = graph.AddConvolution(inside, name + ".b", three, channels);
+      const int shortcut = graph.Chance(50) ? current : graph.AddConvolution(current, name + ".c", Window{}, channels);
+      const model::Activation activation = graph.RandomActivation(60);
+      auto coding = graph.CodingOfAbout(*graph.value(second).coding, graph.Real(0.5f, 2.0f), !activation.relu);
+      if (graph.Chance(30)) coding.scale = std::exp2(std::round(std::log2(coding.scale)));
+      const std::vector<int> operands = graph.Chance(50) ? std::vector{second, shortcut} : std::vector{shortcut, second};
+      current = graph.AddNode(name + ".add", {"", model::Add{}, operands, 0, activation}, coding);
+      if (graph.Chance(30)) {
+        Window pool{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
+        if (graph.Chance(50)) pool.pad_top = pool.pad_left = 1;
+        if (graph.Chance(50))
+          current = graph.AddNode(name + ".pool", {"", model::MaxPool{pool}, {current}, 0}, graph.value(current).coding);
+        else
+          current =
+              graph.AddNode(name + ".pool", {"", model::AveragePool{pool}, {current}, 0}, graph.value(current).coding);
+      }
+      if (graph.Chance(30)) {
+        const int other = graph.AddConvolution(current, name + ".d", Window{}, channels);
+        const int joined = graph.AddNode(name + ".join", {"", model::Concatenate{}, {current, other}, 0},
+                                         graph.value(current).coding);
+        current = graph.AddConvolution(joined, name + ".e", Window{}, channels);
+      }
+    }
+    graph.model.output = graph.AddLinear(current, "last", 5, graph.Format(), true);
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
+  }
+}
+
+// Weights, scales and biases of any bits, those that make a scale negative or not a number among them.
+TEST_P(Sliced, EqualsTheReferenceUnderBrokenParameters) {
+  for (uint64_t seed = 0; seed < GraphsToTry(200); ++seed) {
+    const QuantizedModel model = model::RandomModel(seed);
+    QuantizedModel broken = model;
+    std::mt19937_64 random(seed);
+    for (auto& parameter : broken.parameters) {
+      for (int fault = 0; fault < 2; ++fault) {
+        const int bits = parameter.format.bits();
+        const auto element = static_cast<size_t>(random() % parameter.bits.size());
+        const bool is_extreme = random() % 4 == 0 && bits == 32;
+        const uint32_t extremes[] = {0x7F800000, 0xFF800000, 0x7FC00000, 0x7F7FFFFF, 0x00000001, 0x80000000};
+        parameter.bits[element] = is_extreme  ? extremes[random() % std::size(extremes)]
+                                  : bits == 32 ? parameter.bits[element] ^ (1u << (random() % 32))
+                                               : static_cast<uint32_t>(random()) & ((1u << bits) - 1);
+      }
+    }
+    const auto bytes = model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed);
+    const auto sliced = Run(model, bytes, &broken);
+    const auto reference = Reference(broken, bytes);
+    ASSERT_EQ(sliced.size(), reference.size()) << seed;
+    for (size_t i = 0; i < sliced.size(); ++i) {
+      const float a = std::bit_cast<float>(sliced[i]), b = std::bit_cast<float>(reference[i]);
+      ASSERT_TRUE(sliced[i] == reference[i] || (std::isnan(a) && std::isnan(b))) << seed << ", " << i;
+    }
+  }
+}
+
+TEST_P(Sliced, EqualsTheReferenceOnNetworksOfTheField) {
+  for (const int bits : {2, 4, 8}) {
+    const QuantizedModel model = model::RandomLeNet5(bits, bits, 1);
+    const auto bytes = model::RandomImages(model, 70, 2);
+    ASSERT_EQ(Run(model, bytes), Reference(model, bytes)) << bits;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Sliced,
+                         testing::Values(InstructionSet::kAvx2, InstructionSet::kAvxVnni, InstructionSet::kAvx512,
+                                         InstructionSet::kAvx512Vnni),
+                         [](const auto& param_info) {
+                           std::string name(NameOf(param_info.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace steadfast::engine
