@@ -9,7 +9,7 @@ namespace {
 
 // Places are computed in bands whose input stays in a cache while tile after tile of outputs takes it: the first cache, where
 // the weights are few enough to be read again for each band; otherwise the second.
-constexpr int64_t kFewWeights = 16 * 1024, kFirstCache = 24 * 1024, kSecondCache = 384 * 1024;
+constexpr int64_t kFewWeights = 16 * 1024, kFirstCache = 64 * 1024, kSecondCache = 384 * 1024;
 
 // How many groups are computed together, so that planes of 4 channels belong to them alone.
 int64_t GroupsTogether(int64_t groups, int64_t inputs, int64_t outputs) {
