@@ -333,7 +333,7 @@ class Campaign {
       const TrialKey& key = missing[i];
       const memory::MemoryImage& image = images.at(key.encoding);
       const auto change = memory::EffectOf(FaultsOf(context, key, image, list_ ? &*list_ : nullptr), image);
-      if (!change.empty() && engine::StepDeltas(plan, model, change).expected_share(plan) < 1.0)
+      if (!change.empty() && engine::StepDeltas(plan, model, change).expected_nanoseconds(plan) < plan.nanoseconds_per_block())
         return engine::MakeGoldenRun(std::move(plan), set, threads, cancellation_);
     }
     return nullptr;

@@ -16,7 +16,9 @@ struct DenseEngine::Plan {
   std::vector<Buffer<uint8_t>> rows;  // rows[value][element * 64 + image]; empty where never stored
   int64_t classes;
   std::vector<uint8_t> sparse;  // [step]
-  std::unique_ptr<SlicedPath> sliced;  // where it is taken
+  std::shared_ptr<const SlicedPath> sliced;  // where it is taken
+  SlicedMemory memory;
+  double nanoseconds = 0;  // of a block
   std::vector<size_t> row_bytes;       // [value]
 
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
@@ -32,8 +34,23 @@ struct DenseEngine::Plan {
     if (fuse) sliced = SlicedPath::Make(model, steps, set);
   }
 
+  // The same network, with memory of its own.
+  Plan(const Plan& other)
+      : steps(other.steps),
+        instruction_set(other.instruction_set),
+        workspace(other.instruction_set),
+        rows(other.rows.size()),
+        classes(other.classes),
+        sparse(other.sparse),
+        sliced(other.sliced),
+        nanoseconds(other.nanoseconds),
+        row_bytes(other.row_bytes) {}
+
   void PrepareRows() {
     for (size_t v = 0; v < rows.size(); ++v) rows[v].resize(row_bytes[v]);
+    for (const Step& step : steps) {
+      if (step.weighted() != nullptr) step.weighted()->RunSlicesAlone(false);
+    }
   }
 
   void RunStep(size_t s, bool sparsely, const uint8_t* images, int64_t count, float* logits) {
@@ -48,15 +65,14 @@ struct DenseEngine::Plan {
   }
 
   void Run(const uint8_t* images, int64_t count, float* logits) {
-    if (sliced != nullptr) return sliced->Run(images, count, workspace, logits);
+    if (sliced != nullptr) return sliced->Run(steps, images, count, workspace, memory, logits);
     PrepareRows();
     for (size_t s = 0; s < steps.size(); ++s) RunStep(s, sparse[s] != 0, images, count, logits);
   }
 
-  // Drops the path of slices where rows are faster.
+  // Drops the path of slices, or what rows need, whichever is slower.
   void ChooseSlices(const PreparedImages& images, float* logits) {
-    if (sliced == nullptr) return;
-    std::unique_ptr<SlicedPath> kept = std::move(sliced);
+    const std::shared_ptr<const SlicedPath> by_slices = std::move(sliced);
     const auto time = [&] {
       double least = 1e300;
       for (int round = 0; round < 3; ++round) {
@@ -65,11 +81,23 @@ struct DenseEngine::Plan {
         const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
         least = std::min(least, elapsed.count());
       }
-      return least;
+      return least / static_cast<double>(images.blocks());
     };
-    const double by_rows = time();
-    sliced = std::move(kept);
-    if (time() > by_rows) sliced = nullptr;
+    nanoseconds = time();
+    if (by_slices == nullptr) return;
+    sliced = by_slices;
+    const double sliced_nanoseconds = time();
+    if (sliced_nanoseconds > nanoseconds) {
+      sliced = nullptr;
+      return;
+    }
+    nanoseconds = sliced_nanoseconds;
+    for (auto& of_value : rows) of_value = {};
+    if (!sliced->HasRowSteps()) {
+      for (const Step& step : steps) {
+        if (step.weighted() != nullptr && step.operation.use_count() == 1) step.weighted()->RunSlicesAlone(true);
+      }
+    }
   }
 
   // Nanoseconds an image of the sparse path where every input has level 0.
@@ -95,14 +123,25 @@ struct DenseEngine::Plan {
 
 DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set)
     : plan_(std::make_unique<Plan>(model, set, /*fuse=*/true)) {}
+DenseEngine::DenseEngine(const DenseEngine& other) : plan_(std::make_unique<Plan>(*other.plan_)) {}
 DenseEngine::~DenseEngine() = default;
 DenseEngine::DenseEngine(DenseEngine&&) noexcept = default;
 DenseEngine& DenseEngine::operator=(DenseEngine&&) noexcept = default;
 
 void DenseEngine::SetParameters(const QuantizedModel& model) {
-  for (const Step& step : plan_->steps) {
-    if (step.weighted() != nullptr) step.weighted()->SetParameters(model, model.nodes[static_cast<size_t>(step.node)]);
+  for (Step& step : plan_->steps) {
+    if (step.weighted() == nullptr) continue;
+    const model::Node& node = model.nodes[static_cast<size_t>(step.node)];
+    if (step.operation.use_count() > 1) {  // another engine has it too
+      if (step.weighted()->HasParameters(model, node)) continue;
+      step.operation = step.weighted()->Clone();
+    }
+    step.weighted()->SetParameters(model, node);
   }
+}
+
+double DenseEngine::nanoseconds_per_block() const {
+  return plan_->nanoseconds;
 }
 
 void DenseEngine::KeepAllValues(const QuantizedModel& model) {
@@ -147,6 +186,7 @@ std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages
 
 void DenseEngine::UseSparsePaths() {
   plan_->sliced = nullptr;
+  plan_->PrepareRows();
   for (size_t s = 0; s < plan_->steps.size(); ++s) {
     WeightedOperator* weighted = plan_->steps[s].weighted();
     if (weighted != nullptr) weighted->PrepareSparsePath();

@@ -14,6 +14,7 @@
 #include "steadfast/base/parallel.h"
 #include "steadfast/engine/plan.h"
 #include "steadfast/engine/score_rows.h"
+#include "steadfast/engine/sliced.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
@@ -33,7 +34,12 @@ struct DifferentialPlan::Steps {
   std::vector<std::vector<int>> uses;                  // [value]: steps that read it
   std::vector<uint8_t> is_cut;                         // [step]: behind it, only its output is still needed
   std::vector<double> nanoseconds;                     // [step]: of a whole block, measured
-  std::vector<double> suffix;                          // [step]: of this and all later ones
+  std::vector<double> suffix;                          // [step]: of this and all later ones, by rows
+  std::vector<double> together;                        // [step]: of all behind it, for a gathered block
+  std::vector<uint8_t> goes_by_slices;                 // [step]: whether those are faster by slices
+  std::vector<double> rest;                            // [step]: of all behind it, if every code differs
+  double dense_nanoseconds;                            // of a block on the faster path
+  std::unique_ptr<const SlicedPath> sliced;            // or null
   std::vector<model::Requantization> requantizations;  // [step]; empty of those without weights
   InstructionSet set;
   int64_t classes;
@@ -78,7 +84,13 @@ void RunSteps(const Steps& plan, size_t first, Workspace& workspace, const RowsO
   }
 }
 
-// Times each step on a block of zero codes.
+// Nanoseconds of gathering a block's images behind a step.
+double GatheringCost(const Steps& plan, size_t s) {
+  const ValueInfo& value = plan.values[static_cast<size_t>(plan.steps[s].output)];
+  return static_cast<double>(value.elements()) * CostsOf(plan.set).compress;
+}
+
+// Times each step on a block of zero codes, and what follows each cut.
 void MeasureSteps(Steps& plan) {
   Workspace workspace(plan.set);
   std::vector<Buffer<uint8_t>> rows;
@@ -92,8 +104,33 @@ void MeasureSteps(Steps& plan) {
         plan, 0, workspace, [&](int value) { return rows[static_cast<size_t>(value)].data(); }, logits.data(), nullptr,
         &plan.nanoseconds);
   }
-  plan.suffix.assign(plan.steps.size() + 1, 0.0);
-  for (size_t s = plan.steps.size(); s-- > 0;) plan.suffix[s] = plan.suffix[s + 1] + plan.nanoseconds[s];
+  const size_t count = plan.steps.size();
+  plan.suffix.assign(count + 1, 0.0);
+  for (size_t s = count; s-- > 0;) plan.suffix[s] = plan.suffix[s + 1] + plan.nanoseconds[s];
+  SlicedMemory memory;
+  const auto by_slices = [&](size_t first, int value) {
+    double least = 1e300;
+    for (int round = 0; round < kRounds && plan.sliced != nullptr; ++round) {
+      const auto start = std::chrono::steady_clock::now();
+      plan.sliced->RunFrom(plan.steps, first, value, rows[static_cast<size_t>(value)].data(), kBlockImages, workspace,
+                           memory, logits.data());
+      const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+      least = std::min(least, elapsed.count());
+    }
+    return least;
+  };
+  plan.dense_nanoseconds = std::min(plan.suffix[0], by_slices(0, 0));
+  plan.together.assign(count, 0.0);
+  plan.goes_by_slices.assign(count, 0);
+  plan.rest.assign(count, 0.0);
+  for (size_t s = count - 1; s-- > 0;) {
+    plan.rest[s] = plan.nanoseconds[s + 1] + plan.rest[s + 1];
+    if (plan.is_cut[s] == 0) continue;
+    const double sliced = by_slices(s + 1, plan.steps[s].output);
+    plan.goes_by_slices[s] = sliced < plan.suffix[s + 1] ? 1 : 0;
+    plan.together[s] = std::min(sliced, plan.suffix[s + 1]);
+    plan.rest[s] = std::min(plan.rest[s], GatheringCost(plan, s) + plan.together[s]);
+  }
 }
 
 }  // namespace
@@ -123,6 +160,7 @@ DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet s
                                        ? model::Requantization{}
                                        : model::RequantizationOf(model, model.nodes[static_cast<size_t>(step.node)]));
   }
+  plan.sliced = SlicedPath::Make(model, plan.steps, set);
   MeasureSteps(plan);
 }
 
@@ -130,7 +168,7 @@ DifferentialPlan::~DifferentialPlan() = default;
 DifferentialPlan::DifferentialPlan(DifferentialPlan&&) noexcept = default;
 
 double DifferentialPlan::nanoseconds_per_block() const {
-  return steps_->suffix[0];
+  return steps_->dense_nanoseconds;
 }
 
 int64_t DifferentialPlan::bytes_per_block() const {
@@ -270,11 +308,11 @@ StepDeltas::StepDeltas(const DifferentialPlan& plan, const QuantizedModel& model
   }
 }
 
-double StepDeltas::expected_share(const DifferentialPlan& plan) const {
+double StepDeltas::expected_nanoseconds(const DifferentialPlan& plan) const {
   const Steps& steps = plan.steps();
   const KernelCosts& costs = CostsOf(steps.set);
   double expected = 0.0;
-  for (size_t s = static_cast<size_t>(lists_->first); s < steps.steps.size(); ++s) {
+  for (size_t s = static_cast<size_t>(lists_->first); static_cast<int>(s) <= lists_->last; ++s) {
     const auto& deltas = lists_->of_step[s];
     int64_t outputs = 0;
     for (size_t i = 0; i < deltas.size(); ++i) outputs += i == 0 || deltas[i].output != deltas[i - 1].output;
@@ -288,7 +326,12 @@ double StepDeltas::expected_share(const DifferentialPlan& plan) const {
     expected += static_cast<int>(s) == lists_->first ? std::min(rows, share * steps.nanoseconds[s])
                                                      : steps.nanoseconds[s] + rows;
   }
-  return expected / steps.suffix[0];
+  if (lists_->last >= 0) expected += steps.rest[static_cast<size_t>(lists_->last)];
+  return expected;
+}
+
+int StepDeltas::first_step() const {
+  return lists_->first;
 }
 
 StepDeltas::~StepDeltas() = default;
@@ -312,6 +355,7 @@ struct DifferentialEngine::Impl {
   };
   std::vector<Gathered> gathered;            // [step]
   std::vector<Buffer<uint8_t>> suffix_rows;  // [value]
+  SlicedMemory memory;
 
   Impl(const DifferentialPlan& p, ResultSink& s, ResultDetail d)
       : plan(p.steps()), sink(s), detail(d), workspace(plan.set) {
@@ -394,15 +438,14 @@ struct DifferentialEngine::Impl {
   // Compares going on with all 64 lanes against gathering the lanes that differ and going on with 64 of those.
   bool GatheringIsCheaper(size_t s, const ChangedValue& value, uint64_t lanes) const {
     const double share = std::popcount(lanes) / static_cast<double>(kBlockImages);
-    const double rows = static_cast<double>(value.channel_count() * value.rows_of_channel());
-    const double gather = rows * workspace.costs->compress + share * plan.suffix[s + 1];
+    const double gather = GatheringCost(plan, s) + share * plan.together[s];
     double next = plan.nanoseconds[s + 1] * plan.steps[s + 1].operation->ChangedShare(value, *workspace.costs);
-    double after = plan.suffix[s + 2];
+    double after = plan.rest[s + 1];
     // A flatten costs next to nothing; look behind it.
     if (s + 2 < plan.steps.size() && plan.nanoseconds[s + 1] < plan.nanoseconds[s + 2] &&
         plan.steps[s + 1].sums_kept() == 0) {
       next += plan.nanoseconds[s + 2] * next / std::max(plan.nanoseconds[s + 1], 1.0);
-      after = plan.suffix[s + 3];
+      after = plan.rest[s + 2];
     }
     return gather < next + after;
   }
@@ -436,17 +479,11 @@ struct DifferentialEngine::Impl {
   void RunGathered(size_t s) {
     Gathered& from = gathered[s];
     if (from.tags.empty()) return;
-    for (size_t t = s + 1; t < plan.steps.size(); ++t) {
-      const auto output = static_cast<size_t>(plan.steps[t].output);
-      if (plan.values[output].coded)
-        suffix_rows[output].resize(static_cast<size_t>(plan.values[output].elements() * kRowBytes));
-    }
-    RunSteps(
-        plan, s + 1, workspace,
-        [&](int value) -> const uint8_t* {
-          return value == plan.steps[s].output ? from.rows.data() : suffix_rows[static_cast<size_t>(value)].data();
-        },
-        reals.data(), nullptr);
+    if (plan.goes_by_slices[s] != 0)
+      plan.sliced->RunFrom(plan.steps, s + 1, plan.steps[s].output, from.rows.data(),
+                           static_cast<int64_t>(from.tags.size()), workspace, memory, reals.data());
+    else
+      RunGatheredByRows(s, from.rows.data());
     from.labels.resize(kBlockImages);
     const BlockScores scores(*workspace.kernels, reals.data(), static_cast<int>(plan.classes), from.labels.data(),
                              detail == ResultDetail::kLosses);
@@ -456,6 +493,20 @@ struct DifferentialEngine::Impl {
               std::span(scores.losses).first(detail == ResultDetail::kLosses ? count : 0));
     from.tags.clear();
     from.labels.clear();
+  }
+
+  void RunGatheredByRows(size_t s, const uint8_t* rows) {
+    for (size_t t = s + 1; t < plan.steps.size(); ++t) {
+      const auto output = static_cast<size_t>(plan.steps[t].output);
+      if (plan.values[output].coded)
+        suffix_rows[output].resize(static_cast<size_t>(plan.values[output].elements() * kRowBytes));
+    }
+    RunSteps(
+        plan, s + 1, workspace,
+        [&](int value) {
+          return value == plan.steps[s].output ? rows : suffix_rows[static_cast<size_t>(value)].data();
+        },
+        reals.data(), nullptr);
   }
 
   void Score(const GoldenBlock& golden, uint64_t lanes, int32_t change) {

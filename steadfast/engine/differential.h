@@ -69,8 +69,9 @@ class StepDeltas {
   ~StepDeltas();
   StepDeltas(StepDeltas&&) noexcept;
 
-  // Roughly the cost of a differential run as a share of a dense one, if everything that follows the changes changes.
-  double expected_share(const DifferentialPlan& plan) const;
+  // Roughly the cost of a differential run of a block, if everything that follows the changes changes.
+  double expected_nanoseconds(const DifferentialPlan& plan) const;
+  int first_step() const;  // with any
 
   struct Lists;
   const Lists& lists() const { return *lists_; }

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
+#include <limits>
+#include <map>
 #include <mutex>
 #include <optional>
 
+#include "steadfast/base/machine.h"  // AvailableCores
 #include "steadfast/base/parallel.h"
 #include "steadfast/engine/score_rows.h"
 
@@ -66,10 +70,14 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
   golden.losses.resize(static_cast<size_t>(n));
   const Kernels& kernels = KernelsOf(BestInstructionSet());
   constexpr int64_t kBlocksAtOnce = 8;
+  const DenseEngine shared(model);
+  std::vector<std::unique_ptr<DenseEngine>> engines(static_cast<size_t>(threads > 0 ? threads : AvailableCores()));
   ParallelFor(
       threads, (set.images.blocks() + kBlocksAtOnce - 1) / kBlocksAtOnce,
-      [&](int, int64_t piece) {
-        DenseEngine engine(model);
+      [&](int worker, int64_t piece) {
+        auto& own = engines[static_cast<size_t>(worker)];
+        if (own == nullptr) own = std::make_unique<DenseEngine>(shared);
+        DenseEngine& engine = *own;
         std::vector<float> logits(static_cast<size_t>(kBlockImages * classes));
         for (int64_t b = piece * kBlocksAtOnce; b < std::min((piece + 1) * kBlocksAtOnce, set.images.blocks()); ++b) {
           engine.RunBlock(set.images, b, logits);
@@ -140,7 +148,8 @@ struct Evaluator::Differential final : ResultSink {
   DifferentialEngine engine;
   const Golden* golden = nullptr;
   Tally tally;
-  std::array<std::optional<double>, kCostClasses> measured;  // costs as shares of a dense run, by CostClass
+  std::map<std::pair<int, size_t>, std::optional<double>> measured;  // costs as shares of a dense run, by first changed
+                                                                     // step and CostClass
 
   Differential(std::shared_ptr<const GoldenRun> r, const EvaluationSet& s)
       : run(std::move(r)), set(s), engine(run->plan, *this, ResultDetail::kLosses) {}
@@ -171,59 +180,83 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
   if (change.empty()) return golden.scores;
   if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
-  // Expected costs are replaced by what earlier changes of about this size did cost.
+  // Expected costs are replaced by what earlier changes of about this size, in the same layer, did cost.
   const DifferentialPlan& plan = differential_->run->plan;
-  const double expected = StepDeltas(plan, model_, change).expected_share(plan);
-  std::optional<double>& measured = differential_->measured[CostClass(expected)];
-  if (measured.value_or(expected) >= 1.0) {
+  const StepDeltas deltas(plan, model_, change);
+  const double dense = dense_.nanoseconds_per_block(), expected = deltas.expected_nanoseconds(plan) / dense;
+  std::optional<double>& measured = differential_->measured[{deltas.first_step(), CostClass(expected)}];
+  Tally tally;
+  int64_t first = 0;
+  if (measured.value_or(expected) < 1.0) {
+    const auto start = std::chrono::steady_clock::now();
+    first = AddDifferentially(change, golden, dense, cancellation, tally);
+    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+    constexpr double kMostShare = 2.0;  // beyond that, something else kept the machine busy
+    const double share = elapsed.count() / dense / static_cast<double>(first);
+    constexpr double kWeightOfTheLast = 0.3;
+    measured = kWeightOfTheLast * std::min(share, kMostShare) + (1 - kWeightOfTheLast) * measured.value_or(expected);
+  } else {
     // What made it slow may have passed: it is tried again after some time.
     constexpr double kForgetting = 0.02;
     measured = (1 - kForgetting) * measured.value_or(expected) + kForgetting * std::min(expected, 1.0);
-    return EvaluateDensely(change, golden, cancellation);
   }
-  const auto start = std::chrono::steady_clock::now();
-  const Scores scores = EvaluateDifferentially(change, golden, cancellation);
-  const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
-  constexpr double kMostShare = 2.0;  // beyond that, something else kept the machine busy
-  const double share = elapsed.count() / plan.nanoseconds_per_block() / static_cast<double>(set_->images.blocks());
-  constexpr double kWeightOfTheLast = 0.3;
-  measured = kWeightOfTheLast * std::min(share, kMostShare) + (1 - kWeightOfTheLast) * measured.value_or(expected);
-  return scores;
+  if (first < set_->images.blocks()) AddDensely(change, golden, first, cancellation, tally);
+  return ScoresOf(tally, golden.scores);
 }
 
 Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
                                          const Cancellation* cancellation) {
+  Tally tally;
+  AddDifferentially(change, golden, std::numeric_limits<double>::infinity(), cancellation, tally);
+  return ScoresOf(tally, golden.scores);
+}
+
+int64_t Evaluator::AddDifferentially(const model::ModelChange& change, const Golden& golden, double limit,
+                                     const Cancellation* cancellation, Tally& tally) {
   const StepDeltas deltas(differential_->run->plan, model_, change);
   differential_->engine.Discard();  // of an evaluation that was cancelled
   differential_->golden = &golden;
   differential_->tally = {};
+  const auto start = std::chrono::steady_clock::now();
+  int64_t done = 0;
   for (const GoldenBlock& block : differential_->run->blocks) {
     if (cancellation != nullptr) cancellation->ThrowIfRequested();
     differential_->engine.Evaluate(block, deltas, 0);
+    ++done;
+    constexpr int64_t kFewBlocks = 4;  // the first ones prepare what later ones share
+    if (done < kFewBlocks || !std::has_single_bit(static_cast<uint64_t>(done))) continue;
+    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+    if (elapsed.count() > limit * static_cast<double>(done)) break;
   }
   differential_->engine.Flush();
-  return ScoresOf(differential_->tally, golden.scores);
+  tally += differential_->tally;
+  return done;
 }
 
 Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                                   const Cancellation* cancellation) {
+  Tally tally;
+  AddDensely(change, golden, 0, cancellation, tally);
+  return ScoresOf(tally, golden.scores);
+}
+
+void Evaluator::AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first,
+                           const Cancellation* cancellation, Tally& tally) {
   Apply(change, model_);
   dense_.SetParameters(model_);
   Undo(change, model_);
-  Tally tally;
   const Kernels& kernels = KernelsOf(instruction_set_);
-  for (int64_t b = 0; b < set_->images.blocks(); ++b) {
+  for (int64_t b = first; b < set_->images.blocks(); ++b) {
     if (cancellation != nullptr) cancellation->ThrowIfRequested();
     dense_.RunBlock(set_->images, b, logits_);
     const auto labels = LabelsOf(*set_, b);
     const BlockScores scores(kernels, logits_.data(), static_cast<int>(model_.classes()), labels.data(), true);
     for (int64_t i = 0; i < set_->images.images_in(b); ++i) {
       const auto lane = static_cast<size_t>(i), image = static_cast<size_t>(b * kBlockImages + i);
-      tally += TallyOf(labels[lane], golden.predictions[image], scores.predictions[lane],
+      tally += TallyOf(set_->labels[image], golden.predictions[image], scores.predictions[lane],
                        scores.margins[lane] - golden.margins[image], scores.losses[lane] - golden.losses[image]);
     }
   }
-  return ScoresOf(tally, golden.scores);
 }
 
 }  // namespace steadfast::engine

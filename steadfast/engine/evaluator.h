@@ -76,6 +76,11 @@ class Evaluator {
 
  private:
   struct Differential;
+  // Of the blocks from `first` on; `limit`: nanoseconds a block beyond which it stops. Returns the first block that is left.
+  int64_t AddDifferentially(const model::ModelChange& change, const Golden& golden, double limit,
+                            const Cancellation* cancellation, Tally& tally);
+  void AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first,
+                  const Cancellation* cancellation, Tally& tally);
   model::QuantizedModel model_;
   const EvaluationSet* set_;
   InstructionSet instruction_set_;

@@ -9,7 +9,7 @@
 namespace steadfast::engine {
 
 struct Step {
-  std::unique_ptr<Operator> operation;
+  std::shared_ptr<Operator> operation;  // engines of the same network share those with the same parameters
   std::vector<int> inputs;  // values
   int output;
   int weight;  // index of the weight parameter, or -1

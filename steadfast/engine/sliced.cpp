@@ -114,7 +114,7 @@ int SumBeforeAddition(const Flow& flow, size_t add) {
 
 }  // namespace
 
-std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const std::vector<Step>& steps,
+std::unique_ptr<const SlicedPath> SlicedPath::Make(const QuantizedModel& model, const std::vector<Step>& steps,
                                              InstructionSet set) {
   const SliceKernels* kernels = SliceKernelsOf(set);
   if (kernels == nullptr) return nullptr;
@@ -126,6 +126,7 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
     const auto value = static_cast<int>(v);
     path->zero_points_.push_back(
         model.values[v].coding ? static_cast<uint8_t>(model.values[v].coding->zero_point) : uint8_t{0});
+    path->held_as_.push_back(flow.HeldAs(value));
     path->values_[v].layout = LayoutOf(flow, flow.HeldAs(value));
   }
   const auto held = [&](int value) -> Held& { return path->values_[static_cast<size_t>(value)]; };
@@ -168,6 +169,7 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
     const bool needs_quads = std::any_of(step.inputs.begin(), step.inputs.end(),
                                          [&](int input) { return flow.HeldAs(input) != input; });
     if (by_slices[s] == 0 && needs_quads) return nullptr;
+    path->has_row_steps_ |= by_slices[s] == 0 && step.weighted() != nullptr;
   }
 
   std::vector<size_t> stage_of(model.values.size(), 0);  // [value]: that makes it
@@ -181,16 +183,14 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
     if (sliced && in_quads[v] == 0) {
       if (std::find(stage.quads_made.begin(), stage.quads_made.end(), static_cast<int>(v)) == stage.quads_made.end())
         stage.quads_made.push_back(static_cast<int>(v));
-      if (v != 0 && held(static_cast<int>(v)).rows.empty())
-        held(static_cast<int>(v)).rows.resize(static_cast<size_t>(model.values[v].shape.elements() * kRowBytes));
+      held(static_cast<int>(v)).has_rows = v != 0;
     } else if (sliced && stage_of[v] + 1 != path->stages_.size()) {
       leaves[v] = 1;
     } else if (!sliced && in_quads[v] != 0) {
       leaves[v] = 1;
       Held& h = held(static_cast<int>(v));
       if (!h.must_be_split) path->stages_[stage_of[v]].rows_made.push_back(static_cast<int>(v));
-      h.must_be_split = true;
-      h.rows.resize(static_cast<size_t>(model.values[v].shape.elements() * kRowBytes));
+      h.must_be_split = h.has_rows = true;
     }
     last_use[v] = actions;
   };
@@ -201,7 +201,7 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
       path->stages_.emplace_back();
       path->stages_.back().by_slices = sliced;
     }
-    Action action{steps[s].operation.get(), steps[s].inputs, steps[s].output};
+    Action action{s, steps[s].inputs, steps[s].output};
     for (int& input : action.inputs) {
       use(input, sliced);
       input = flow.HeldAs(input);
@@ -216,8 +216,7 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
     stage_of[output] = path->stages_.size() - 1;
     in_quads[output] = sliced ? 1 : 0;
     last_use[output] = actions;
-    if (!sliced && model.values[output].coding)
-      held(action.output).rows.resize(static_cast<size_t>(model.values[output].shape.elements() * kRowBytes));
+    if (!sliced && model.values[output].coding) held(action.output).has_rows = true;
     path->stages_.back().actions.push_back(std::move(action));
     ++actions;
   }
@@ -243,8 +242,7 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
       return;
     }
     h.memory = static_cast<int>(path->memories_.size());
-    path->memories_.push_back({h.layout, path->zero_points_[v], slices,
-                               Buffer<uint8_t>(static_cast<size_t>(slices * h.layout.bytes()), path->zero_points_[v])});
+    path->memories_.push_back({h.layout, path->zero_points_[v], slices});
   };
   size_t number = 0;
   for (const Stage& stage : path->stages_) {
@@ -262,10 +260,24 @@ std::unique_ptr<SlicedPath> SlicedPath::Make(const QuantizedModel& model, const 
   return path;
 }
 
-void SlicedPath::MakeQuads(int value, int64_t slice, const uint8_t* rows) {
-  const Held& held = values_[static_cast<size_t>(value)];
-  const SliceLayout& layout = held.layout;
-  uint8_t* to = memories_[static_cast<size_t>(held.memory)].of(slice);
+void SlicedPath::Prepare(SlicedMemory& memory) const {
+  if (!memory.quads.empty() || !memory.rows.empty()) return;
+  for (const Memory& m : memories_)
+    memory.quads.emplace_back(static_cast<size_t>(m.slices * m.layout.bytes()), m.padding);
+  for (const Held& held : values_)
+    memory.rows.emplace_back(held.has_rows ? static_cast<size_t>(held.layout.shape.elements() * kRowBytes) : 0);
+}
+
+uint8_t* SlicedPath::QuadsOf(int value, int64_t slice, SlicedMemory& memory) const {
+  const int number = values_[static_cast<size_t>(value)].memory;
+  if (number < 0) return nullptr;
+  const Memory& m = memories_[static_cast<size_t>(number)];
+  return memory.quads[static_cast<size_t>(number)].data() + (m.slices == 1 ? 0 : slice * m.layout.bytes());
+}
+
+void SlicedPath::MakeQuads(int value, int64_t slice, const uint8_t* rows, SlicedMemory& memory) const {
+  const SliceLayout& layout = values_[static_cast<size_t>(value)].layout;
+  uint8_t* to = QuadsOf(value, slice, memory);
   std::array<uint8_t, kSliceImages> padding;
   padding.fill(zero_points_[static_cast<size_t>(value)]);
   const model::ValueShape& shape = layout.shape;
@@ -288,10 +300,10 @@ void SlicedPath::MakeQuads(int value, int64_t slice, const uint8_t* rows) {
   }
 }
 
-void SlicedPath::MakeRows(int value, int64_t slice) {
-  Held& held = values_[static_cast<size_t>(value)];
-  const SliceLayout& layout = held.layout;
-  const uint8_t* from = memories_[static_cast<size_t>(held.memory)].of(slice);
+void SlicedPath::MakeRows(int value, int64_t slice, SlicedMemory& memory) const {
+  const SliceLayout& layout = values_[static_cast<size_t>(value)].layout;
+  const uint8_t* from = QuadsOf(value, slice, memory);
+  uint8_t* to = memory.rows[static_cast<size_t>(value)].data();
   std::array<uint8_t, kSliceImages> unused;
   const model::ValueShape& shape = layout.shape;
   for (int64_t y = 0; y < shape.height; ++y) {
@@ -301,8 +313,7 @@ void SlicedPath::MakeRows(int value, int64_t slice) {
         for (int slot = 0; slot < 4; ++slot) {
           const int64_t channel = plane * 4 + slot;
           const int64_t element = (channel * shape.height + y) * shape.width + x;
-          rows[slot] = channel < shape.channels ? held.rows.data() + element * kRowBytes + slice * kSliceImages
-                                                : unused.data();
+          rows[slot] = channel < shape.channels ? to + element * kRowBytes + slice * kSliceImages : unused.data();
         }
         kernels_->split_quad(from + layout.at(y, x) + plane * kSliceQuadBytes, rows);
       }
@@ -310,31 +321,51 @@ void SlicedPath::MakeRows(int value, int64_t slice) {
   }
 }
 
-void SlicedPath::Run(const uint8_t* images, int64_t count, Workspace& workspace, float* logits) {
-  const auto rows_of = [&](int value) { return value == 0 ? images : values_[static_cast<size_t>(value)].rows.data(); };
-  const auto quads_of = [&](int value, int64_t slice) -> uint8_t* {
-    const int memory = values_[static_cast<size_t>(value)].memory;
-    return memory < 0 ? nullptr : memories_[static_cast<size_t>(memory)].of(slice);
-  };
+void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value, const uint8_t* rows, int64_t count,
+                         Workspace& workspace, SlicedMemory& memory, float* logits) const {
+  Prepare(memory);
+  value = held_as_[static_cast<size_t>(value)];
+  const auto rows_of = [&](int v) { return v == value ? rows : memory.rows[static_cast<size_t>(v)].data(); };
+  std::vector<const uint8_t*>& inputs = memory.inputs;
   for (const Stage& stage : stages_) {
+    if (stage.actions.back().step < first) continue;
+    const size_t begin =
+        static_cast<size_t>(std::find_if(stage.actions.begin(), stage.actions.end(),
+                                         [&](const Action& action) { return action.step >= first; }) -
+                            stage.actions.begin());
     if (!stage.by_slices) {
       const Action& action = stage.actions.front();
-      inputs_.clear();
-      for (const int input : action.inputs) inputs_.push_back(rows_of(input));
-      action.operation->RunBlock(inputs_, workspace,
-                                 {values_[static_cast<size_t>(action.output)].rows.data(), logits, nullptr, count});
+      inputs.clear();
+      for (const int input : action.inputs) inputs.push_back(rows_of(input));
+      steps[action.step].operation->RunBlock(
+          inputs, workspace, {memory.rows[static_cast<size_t>(action.output)].data(), logits, nullptr, count});
       continue;
     }
+    const auto is_needed = [&](int v) {
+      return std::any_of(stage.actions.begin() + static_cast<int64_t>(begin), stage.actions.end(),
+                         [&](const Action& action) {
+                           return action.other == v ||
+                                  std::find(action.inputs.begin(), action.inputs.end(), v) != action.inputs.end();
+                         });
+    };
+    std::vector<int> made;  // quads, from rows
+    for (const int v : stage.quads_made) {
+      if (v != value && is_needed(v)) made.push_back(v);
+    }
+    if (is_needed(value)) made.push_back(value);
     for (int64_t slice = 0; slice * kSliceImages < count; ++slice) {
-      for (const int value : stage.quads_made) MakeQuads(value, slice, rows_of(value));
-      for (const Action& action : stage.actions) {
-        inputs_.clear();
-        for (const int input : action.inputs) inputs_.push_back(quads_of(input, slice));
-        action.operation->RunSlice({inputs_, action.other < 0 ? nullptr : quads_of(action.other, slice),
-                                    quads_of(action.output, slice), logits + slice * kSliceImages},
+      for (const int v : made) MakeQuads(v, slice, rows_of(v), memory);
+      for (size_t a = begin; a < stage.actions.size(); ++a) {
+        const Action& action = stage.actions[a];
+        inputs.clear();
+        for (const int input : action.inputs) inputs.push_back(QuadsOf(input, slice, memory));
+        steps[action.step].operation->RunSlice({inputs, action.other < 0 ? nullptr : QuadsOf(action.other, slice, memory),
+                                    QuadsOf(action.output, slice, memory), logits + slice * kSliceImages},
                                    workspace);
       }
-      for (const int value : stage.rows_made) MakeRows(value, slice);
+      for (const int v : stage.rows_made) {
+        if (v != value) MakeRows(v, slice, memory);
+      }
     }
   }
 }

@@ -12,32 +12,50 @@
 
 namespace steadfast::engine {
 
+// What a thread needs to run a network slice by slice.
+class SlicedMemory {
+ private:
+  friend class SlicedPath;
+  std::vector<Buffer<uint8_t>> quads;  // [memory]
+  std::vector<Buffer<uint8_t>> rows;   // [value]; empty where they are not needed
+  std::vector<const uint8_t*> inputs;
+};
+
+// How a network is run slice by slice. Never changed; shared by threads. The operators come with each call: those that it was
+// made for, or clones with other parameters.
 class SlicedPath {
  public:
-  // Prepares the operators of `steps`, which must outlive it. Null where the set has no kernels for slices.
-  static std::unique_ptr<SlicedPath> Make(const model::QuantizedModel& model, const std::vector<Step>& steps,
-                                          InstructionSet set);
+  // Prepares the operators of `steps`. Null where the set has no kernels for slices.
+  static std::unique_ptr<const SlicedPath> Make(const model::QuantizedModel& model, const std::vector<Step>& steps,
+                                                InstructionSet set);
 
-  // A block: images as rows; logits: [classes][64].
-  void Run(const uint8_t* images, int64_t count, Workspace& workspace, float* logits);
+  // Whether any weighted sum runs on the rows of a whole block.
+  bool HasRowSteps() const { return has_row_steps_; }
+
+  // A block: images as rows; logits: [classes][64], of which the first `count` images count.
+  void Run(const std::vector<Step>& steps, const uint8_t* images, int64_t count, Workspace& workspace,
+           SlicedMemory& memory, float* logits) const {
+    RunFrom(steps, 0, 0, images, count, workspace, memory, logits);
+  }
+  // The steps from `first` on, which need this value alone of those before them: its rows.
+  void RunFrom(const std::vector<Step>& steps, size_t first, int value, const uint8_t* rows, int64_t count,
+               Workspace& workspace, SlicedMemory& memory, float* logits) const;
 
  private:
   struct Memory {
     SliceLayout layout;
     uint8_t padding;
     int64_t slices;  // that are kept: 1, or all of a block
-    Buffer<uint8_t> bytes;
-    uint8_t* of(int64_t slice) { return bytes.data() + (slices == 1 ? 0 : slice * layout.bytes()); }
   };
   // A value as it is held: as quads, as rows, or both.
   struct Held {
     SliceLayout layout;
-    int memory = -1;            // of quads
-    Buffer<uint8_t> rows;       // empty where they are not needed
+    int memory = -1;  // of quads
+    bool has_rows = false;
     bool must_be_split = false;  // rows are made from quads
   };
   struct Action {
-    const Operator* operation;
+    size_t step;
     std::vector<int> inputs;  // values
     int output;               // value
     int other = -1;           // value that is added
@@ -50,15 +68,18 @@ class SlicedPath {
     std::vector<int> rows_made;  // values whose rows are made from quads behind it
   };
 
-  void MakeQuads(int value, int64_t slice, const uint8_t* rows);
-  void MakeRows(int value, int64_t slice);
+  void Prepare(SlicedMemory& memory) const;
+  uint8_t* QuadsOf(int value, int64_t slice, SlicedMemory& memory) const;
+  void MakeQuads(int value, int64_t slice, const uint8_t* rows, SlicedMemory& memory) const;
+  void MakeRows(int value, int64_t slice, SlicedMemory& memory) const;
 
   const SliceKernels* kernels_ = nullptr;
+  bool has_row_steps_ = false;
   std::vector<uint8_t> zero_points_;  // [value]
+  std::vector<int> held_as_;          // [value]: a flattened one is held as it was
   std::vector<Held> values_;
   std::vector<Memory> memories_;
   std::vector<Stage> stages_;
-  std::vector<const uint8_t*> inputs_;
 };
 
 }  // namespace steadfast::engine

@@ -34,20 +34,22 @@ class Sliced : public testing::TestWithParam<InstructionSet> {
   // Runs a model slice by slice, under other parameters of the same structure where given.
   std::vector<uint32_t> Run(const QuantizedModel& model, const std::vector<uint8_t>& bytes,
                             const QuantizedModel* changed = nullptr) {
-    const std::vector<Step> steps = MakeSteps(model, true, GetParam());
-    const std::unique_ptr<SlicedPath> path = SlicedPath::Make(model, steps, GetParam());
+    std::vector<Step> steps = MakeSteps(model, true, GetParam());
+    const std::unique_ptr<const SlicedPath> path = SlicedPath::Make(model, steps, GetParam());
     if (path == nullptr) return {};
-    for (const Step& step : steps) {
-      if (changed != nullptr && step.weighted() != nullptr)
-        step.weighted()->SetParameters(*changed, model.nodes[static_cast<size_t>(step.node)]);
+    for (Step& step : steps) {
+      if (changed == nullptr || step.weighted() == nullptr) continue;
+      step.operation = step.weighted()->Clone();
+      step.weighted()->SetParameters(*changed, model.nodes[static_cast<size_t>(step.node)]);
     }
     Workspace workspace(GetParam());
+    SlicedMemory memory;
     const PreparedImages images(bytes, model.values[0].shape.elements());
     const int64_t classes = model.classes();
     std::vector<float> block(static_cast<size_t>(classes * kBlockImages));
     std::vector<uint32_t> logits;
     for (int64_t b = 0; b < images.blocks(); ++b) {
-      path->Run(images.block(b).data(), images.images_in(b), workspace, block.data());
+      path->Run(steps, images.block(b).data(), images.images_in(b), workspace, memory, block.data());
       for (int64_t i = 0; i < images.images_in(b); ++i) {
         for (int64_t c = 0; c < classes; ++c)
           logits.push_back(std::bit_cast<uint32_t>(block[static_cast<size_t>(c * kBlockImages + i)]));

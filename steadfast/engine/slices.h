@@ -79,9 +79,10 @@ struct SliceKernels {
   int most_outputs;      // of a tile; outputs come in fours
   bool takes_int8;       // levels beyond int8 must come as several taps
 
+  int words_of_tap;      // of packed weights, for each output: at most
+
   // Packs the weights of a tile: levels of 4 slots, [tap][output]. largest_code: of the input. Returns taps_in_short.
-  int (*pack)(std::span<const std::array<int16_t, 4>> levels, int taps, int outputs, int largest_code,
-              std::vector<uint32_t>& packed);
+  int (*pack)(std::span<const std::array<int16_t, 4>> levels, int largest_code, uint32_t* packed);
   void (*run)(const Tile& tile);
 
   // Between 16 bytes of 4 rows and a quad.

@@ -42,8 +42,8 @@ inline uint32_t PackedBytes(const std::array<int16_t, 4>& levels) {
 }
 
 // For sums of 4 products of bytes.
-inline int PackBytes(std::span<const std::array<int16_t, 4>> levels, int, int, int, std::vector<uint32_t>& packed) {
-  for (const auto& of_tap : levels) packed.push_back(PackedBytes(of_tap));
+inline int PackBytes(std::span<const std::array<int16_t, 4>> levels, int, uint32_t* packed) {
+  for (const auto& of_tap : levels) *packed++ = PackedBytes(of_tap);
   return 0;
 }
 
@@ -54,8 +54,7 @@ inline int TapsInShort(int largest_level, int largest_code) {
 }
 
 // For products in pairs: bytes where a sum of 16 bits holds any, otherwise slots 0 and 2, then 1 and 3 in 16 bits.
-inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int, int, int largest_code,
-                       std::vector<uint32_t>& packed) {
+inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int largest_code, uint32_t* packed) {
   int largest = 0;
   bool fits = true;
   for (const auto& of_tap : levels) {
@@ -67,14 +66,14 @@ inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int, int,
   const int taps_in_short = fits ? TapsInShort(largest, largest_code) : 0;
   for (const auto& of_tap : levels) {
     if (taps_in_short > 0) {
-      packed.push_back(PackedBytes(of_tap));
+      *packed++ = PackedBytes(of_tap);
       continue;
     }
     const auto pair = [&](size_t low) {
       return uint32_t{static_cast<uint16_t>(of_tap[low])} | uint32_t{static_cast<uint16_t>(of_tap[low + 2])} << 16;
     };
-    packed.push_back(pair(0));
-    packed.push_back(pair(1));
+    *packed++ = pair(0);
+    *packed++ = pair(1);
   }
   return taps_in_short;
 }

@@ -113,12 +113,12 @@ STEADFAST_TARGET void Run(const Tile& tile) {
 }  // namespace
 
 const SliceKernels& Avx2SliceKernels() {
-  static const SliceKernels kernels = {4, false, PackInPairs, avx2::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {4, false, 2, PackInPairs, avx2::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 
 const SliceKernels& AvxVnniSliceKernels(bool has_avx_vnni) {
-  static const SliceKernels kernels = {4, true, PackBytes, has_avx_vnni ? avx_vnni::Run : avx512_vnni_256::Run,
+  static const SliceKernels kernels = {4, true, 1, PackBytes, has_avx_vnni ? avx_vnni::Run : avx512_vnni_256::Run,
                                        MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }

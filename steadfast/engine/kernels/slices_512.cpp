@@ -99,12 +99,12 @@ STEADFAST_TARGET void Run(const Tile& tile) {
 }  // namespace
 
 const SliceKernels& Avx512SliceKernels() {
-  static const SliceKernels kernels = {4, false, PackInPairs, avx512::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {4, false, 2, PackInPairs, avx512::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 
 const SliceKernels& VnniSliceKernels() {
-  static const SliceKernels kernels = {8, true, PackBytes, avx512_vnni::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {8, true, 1, PackBytes, avx512_vnni::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 

@@ -175,8 +175,13 @@ class WeightedOperator : public Operator {
  public:
   WeightedOperator* weighted() final { return this; }
 
-  // Takes the parameters of its node: weights, and what the constants of requantization follow from.
+  // Takes the parameters of its node: weights, and what the constants of requantization follow from. Packs again what
+  // changed.
   virtual void SetParameters(const model::QuantizedModel& model, const model::Node& node) = 0;
+  virtual bool HasParameters(const model::QuantizedModel& model, const model::Node& node) const = 0;
+  virtual std::shared_ptr<WeightedOperator> Clone() const = 0;
+  // Whether, from now on, RunSlice is all that is called.
+  virtual void RunSlicesAlone(bool alone) = 0;
   // Fuses the max-pool that follows it, if that gives the same results; otherwise returns false.
   virtual bool Fuse(const model::MaxPool& pool) = 0;
   // Another path for blocks of images: image by image, it skips inputs of level 0. To be prepared before

@@ -137,30 +137,62 @@ void WeightedSum::PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std
   }
 }
 
+std::vector<int16_t> WeightedSum::LevelsOf(const model::Parameter& weight) const {
+  std::vector<int16_t> levels(static_cast<size_t>(weight.elements()));
+  if (weight.output_axis == 0) {
+    for (size_t i = 0; i < levels.size(); ++i)
+      levels[i] = static_cast<int16_t>(format_.level(format_.code(weight.bits[i])));
+  } else {
+    for (int64_t i = 0; i < weight.elements(); ++i)
+      levels[static_cast<size_t>(weight.OutputOf(i) * products_ + weight.ProductOf(i))] =
+          static_cast<int16_t>(weight.level(i));
+  }
+  return levels;
+}
+
 void WeightedSum::SetParameters(const model::QuantizedModel& model, const model::Node& node) {
   requantization_ = model::RequantizationOf(model, node);
   const auto& scales = requantization_.scale;
   has_negative_scale_ = std::any_of(scales.begin(), scales.end(), [](float scale) { return scale < 0; });
-  const model::Parameter& weight = model.parameter(*model::WeightOf(node));
-  levels_.resize(static_cast<size_t>(weight.elements()));
-  if (weight.output_axis == 0) {
-    for (size_t i = 0; i < levels_.size(); ++i)
-      levels_[i] = static_cast<int16_t>(format_.level(format_.code(weight.bits[i])));
-  } else {
-    for (int64_t i = 0; i < weight.elements(); ++i)
-      levels_[static_cast<size_t>(weight.OutputOf(i) * products_ + weight.ProductOf(i))] =
-          static_cast<int16_t>(weight.level(i));
-  }
-  corrections_.assign(static_cast<size_t>(out_.channels), 0);
+  const std::vector<int16_t> levels = LevelsOf(model.parameter(*model::WeightOf(node)));
+  const bool is_new = levels_.empty();
+  std::vector<uint8_t> is_changed(static_cast<size_t>(out_.channels), 1);
+  corrections_.resize(static_cast<size_t>(out_.channels));
   for (int64_t output = 0; output < out_.channels; ++output) {
+    const auto first = levels.begin() + output * products_;
+    const auto o = static_cast<size_t>(output);
+    if (!is_new && std::equal(first, first + products_, levels_.begin() + output * products_)) {
+      is_changed[o] = 0;
+      continue;
+    }
     int64_t sum = 0;
-    for (int64_t i = 0; i < products_; ++i) sum += LevelAt(output, i);
-    corrections_[static_cast<size_t>(output)] = static_cast<int32_t>(-zero_point_ * sum);
+    for (auto level = first; level != first + products_; ++level) sum += *level;
+    corrections_[o] = static_cast<int32_t>(-zero_point_ * sum);
   }
+  levels_ = levels;
+  if (slices_ != nullptr) PackSlices(is_changed);
+  const bool has_changed = std::any_of(is_changed.begin(), is_changed.end(), [](uint8_t c) { return c != 0; });
+  if (!has_changed || slices_alone_) return;
   if (!columns_.empty()) PackColumns();
   Pack(dense_);
   if (!differential_.by_tap.empty()) Pack(differential_);
-  if (slices_ != nullptr) PackSlices();
+}
+
+bool WeightedSum::HasParameters(const model::QuantizedModel& model, const model::Node& node) const {
+  const model::Requantization now = model::RequantizationOf(model, node);
+  return now.scale == requantization_.scale && now.offset == requantization_.offset &&
+         LevelsOf(model.parameter(*model::WeightOf(node))) == levels_;
+}
+
+void WeightedSum::RunSlicesAlone(bool alone) {
+  if (slices_alone_ == alone) return;
+  slices_alone_ = alone;
+  if (!alone) return Pack(dense_);
+  for (Arrangement* arrangement : {&dense_, &differential_}) {
+    arrangement->by_tap = {};
+    arrangement->weights = {};
+  }
+  columns_ = {};
 }
 
 void WeightedSum::PrepareDifferential() {

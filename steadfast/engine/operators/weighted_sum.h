@@ -20,6 +20,9 @@ class WeightedSum final : public WeightedOperator {
   void RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace, const BlockOutput& output) const override;
   void RunChanged(const BlockChange& change, Workspace& workspace, std::any& state) const override;
   void SetParameters(const model::QuantizedModel& model, const model::Node& node) override;
+  bool HasParameters(const model::QuantizedModel& model, const model::Node& node) const override;
+  std::shared_ptr<WeightedOperator> Clone() const override;
+  void RunSlicesAlone(bool alone) override;
   bool Fuse(const model::MaxPool& pool) override;
   void PrepareDifferential() override;
   void PrepareSparsePath() override;
@@ -76,6 +79,7 @@ class WeightedSum final : public WeightedOperator {
     bool has_changed_weights = false;      // changed weights are among `weights` already
   };
   struct State;
+  struct Slices;
 
   int64_t outputs_per_group() const { return out_.channels / groups_; }
   int64_t positions() const { return out_.height * out_.width; }
@@ -101,7 +105,10 @@ class WeightedSum final : public WeightedOperator {
   const int32_t* ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
                             const Kernels& kernels, int32_t* into) const;
   // Calls block(first channel, outputs) for the blocks of outputs of a group that are computed together.
-  void PackSlices();
+  std::vector<int16_t> LevelsOf(const model::Parameter& weight) const;
+  void PlanTiles(Slices& slices) const;
+  // Packs the tiles of changed outputs.
+  void PackSlices(const std::vector<uint8_t>& is_changed);
   template <typename Block>
   void ForEachOutputBlock(int64_t group, const Block& block) const;
   void PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups, std::vector<int32_t>& planes) const;
@@ -144,8 +151,8 @@ class WeightedSum final : public WeightedOperator {
   std::vector<int32_t> columns_;      // of the sparse path: [input channel][ky][kx][output of its group], low 16 bits
   Arrangement dense_;                 // the fewest taps
   Arrangement differential_;          // the fewest taps for one input channel
-  struct Slices;
-  std::shared_ptr<Slices> slices_;  // the path of slices, once prepared
+  std::shared_ptr<Slices> slices_;  // the path of slices, once prepared; of this operator alone
+  bool slices_alone_ = false;
   struct Place {
     int32_t group, plane;  // plane: in its group, of the differential arrangement
   };

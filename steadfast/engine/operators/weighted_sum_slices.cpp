@@ -42,7 +42,7 @@ struct WeightedSum::Slices {
   std::vector<Part> parts;
   struct PackedTile {
     size_t part;
-    int64_t first;  // output
+    int64_t first, end;  // outputs; end: of the part
     int outputs;
     size_t weights;  // index
     int taps_in_short;
@@ -115,57 +115,70 @@ bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
   const int64_t cache = weight_bytes <= kFewWeights ? kFirstCache : kSecondCache;
   const int64_t rows_at_once = (cache / in.row_bytes() - s.kernel_h + 1) / (window_.stride_h * pool_h_);
   s.places_in_band = std::max<int64_t>(1, rows_at_once) * pooled_w;
+  PlanTiles(s);
   slices_ = std::move(slices);
-  PackSlices();
+  PackSlices(std::vector<uint8_t>(static_cast<size_t>(out_.channels), 1));
   return true;
 }
 
-void WeightedSum::PackSlices() {
-  Slices& s = *slices_;
+std::shared_ptr<WeightedOperator> WeightedSum::Clone() const {
+  auto clone = std::make_shared<WeightedSum>(*this);
+  if (slices_ != nullptr) clone->slices_ = std::make_shared<Slices>(*slices_);
+  return clone;
+}
+
+void WeightedSum::PlanTiles(Slices& s) const {
   const int64_t outputs_of_part = s.groups * outputs_per_group();
-  const auto padded = static_cast<size_t>(CeilDivide(out_.channels, 4) * 4 + kSliceQuadBytes);
-  s.corrections.assign(padded, 0);
-  s.scales.assign(padded, 0.0f);
-  s.offsets.assign(padded, 0.0f);
-  for (size_t o = 0; o < static_cast<size_t>(out_.channels); ++o) {
-    s.corrections[o] = corrections_[o];
-    s.scales[o] = requantization_.scale[o];
-    s.offsets[o] = requantization_.offset[o];
-  }
-  s.tiles.clear();
-  s.weights.clear();
-  const int64_t kernel = s.kernel_h * s.kernel_w;
+  size_t words = 0;
   for (size_t p = 0; p < s.parts.size(); ++p) {
-    const Slices::Part& part = s.parts[p];
     const int64_t first = static_cast<int64_t>(p) * outputs_of_part;
     const int64_t end = std::min(out_.channels, first + outputs_of_part);
-    const size_t taps = part.taps.size(), taps_of_term = taps / static_cast<size_t>(s.terms);
     for (int64_t output = first; output < end;) {
       const auto outputs =
           static_cast<int>(std::min<int64_t>(s.kernels->most_outputs, CeilDivide(end - output, 4) * 4));
-      s.levels.clear();
-      for (size_t tap = 0; tap < taps; ++tap) {
-        for (int64_t o = output; o < output + outputs; ++o) {
-          std::array<int16_t, 4> levels = {};
-          for (size_t slot = 0; slot < 4 && o < end; ++slot) {
-            const Slices::Source& source = part.sources[tap][slot];
-            const int64_t own = source.channel - o / outputs_per_group() * group_inputs_;
-            const bool connected =
-                source.channel >= 0 && (groups_ == 1 || (own >= 0 && own < group_inputs_));
-            if (!connected) continue;
-            const int level = LevelAt(o, own * kernel + source.ky * s.kernel_w + source.kx);
-            levels[slot] = s.terms == 1 ? static_cast<int16_t>(level)
-                                        : TermOf(level, static_cast<int>(tap / taps_of_term), s.terms);
-          }
-          s.levels.push_back(levels);
-        }
-      }
-      const size_t at = s.weights.size();
-      const int in_short =
-          s.kernels->pack(s.levels, static_cast<int>(taps), outputs, largest_code_, s.weights);
-      s.tiles.push_back({p, output, outputs, at, in_short});
+      s.tiles.push_back({p, output, end, outputs, words, 0});
+      words += s.parts[p].taps.size() * static_cast<size_t>(outputs * s.kernels->words_of_tap);
       output += outputs;
     }
+  }
+  s.weights.assign(words, 0);
+}
+
+void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
+  Slices& s = *slices_;
+  const auto padded = static_cast<size_t>(CeilDivide(out_.channels, 4) * 4 + s.kernels->most_outputs);
+  s.corrections.assign(padded, 0);
+  s.scales.assign(padded, 0.0f);
+  s.offsets.assign(padded, 0.0f);
+  std::copy(corrections_.begin(), corrections_.end(), s.corrections.begin());
+  std::copy(requantization_.scale.begin(), requantization_.scale.end(), s.scales.begin());
+  std::copy(requantization_.offset.begin(), requantization_.offset.end(), s.offsets.begin());
+  const int64_t kernel = s.kernel_h * s.kernel_w;
+  for (Slices::PackedTile& tile : s.tiles) {
+    const int64_t last = std::min(tile.end, tile.first + tile.outputs);
+    if (std::none_of(is_changed.begin() + tile.first, is_changed.begin() + last, [](uint8_t c) { return c != 0; }))
+      continue;
+    const Slices::Part& part = s.parts[tile.part];
+    const size_t taps = part.taps.size(), taps_of_term = taps / static_cast<size_t>(s.terms);
+    s.levels.clear();
+    for (size_t tap = 0; tap < taps; ++tap) {
+      for (int64_t o = tile.first; o < tile.first + tile.outputs; ++o) {
+        std::array<int16_t, 4>& levels = s.levels.emplace_back();
+        levels = {};
+        if (o >= last) continue;
+        const int64_t first_channel = groups_ == 1 ? 0 : o / outputs_per_group() * group_inputs_;
+        for (size_t slot = 0; slot < 4; ++slot) {
+          const Slices::Source& source = part.sources[tap][slot];
+          const int64_t own = source.channel - first_channel;
+          const bool connected = source.channel >= 0 && (groups_ == 1 || (own >= 0 && own < group_inputs_));
+          if (!connected) continue;
+          const int level = LevelAt(o, own * kernel + source.ky * s.kernel_w + source.kx);
+          levels[slot] = s.terms == 1 ? static_cast<int16_t>(level)
+                                      : TermOf(level, static_cast<int>(tap / taps_of_term), s.terms);
+        }
+      }
+    }
+    tile.taps_in_short = s.kernels->pack(s.levels, largest_code_, s.weights.data() + tile.weights);
   }
 }
 
