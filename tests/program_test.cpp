@@ -306,6 +306,19 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   }
 }
 
+// Whether what the fault-free run keeps fits in memory for all images, for some at a time, or not at all.
+TEST_F(ProgramWithData, InjectingDoesNotDependOnMemory) {
+  const std::string model = MakeModel("model.onnx", 5);
+  for (const std::string memory : {"2048", "5", "0"}) {
+    ASSERT_EQ(RunSteadfast({"inject", model, "--images", "500", "--fault", "flip", "--rate", "1e-5,1e-2", "--trials",
+                            "270", "--threads", "2", "--store", Path(memory + ".sqlite"), "--csv",
+                            Path(memory + ".csv"), "--memory", memory})
+                  .exit_code,
+              0);
+    EXPECT_EQ(ReadTextFile(Path(memory + ".csv")), ReadTextFile(Path("2048.csv"))) << memory;
+  }
+}
+
 // Killed with SIGKILL in the middle, a sweep goes on from its store and ends as if undisturbed.
 TEST_F(ProgramWithData, KilledSweepResumes) {
   const std::string model = MakeModel("model.onnx", 6);

@@ -177,6 +177,7 @@ class Campaign {
   }
 
   // The keys under which settings may grow.
+  static constexpr size_t kTrialsAtOnce = 256;  // in pieces: so many are lost when interrupted
   static constexpr const char* kGrowing[] = {"models", "faults", "rates", "encodings", "readings", "inputs"};
 
   // Whether `here` only adds to `there`: more keys in the growing objects, no fewer trials.
@@ -295,21 +296,41 @@ class Campaign {
     std::map<memory::Encoding, memory::MemoryImage> images;
     for (auto encoding : settings_.encodings) images.emplace(encoding, ImageOf(files_[m], encoding));
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
-    const auto golden_run = GoldenRunFor(m, missing, images, set, threads);
-    std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
-    const auto work = [&](int worker, int64_t index) {
-      auto& evaluator = evaluators[static_cast<size_t>(worker)];
-      if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, golden_run);
-      const TrialKey& key = missing[static_cast<size_t>(index)];
-      const memory::MemoryImage& image = images.at(key.encoding);
-      const memory::FaultMap faults = FaultsOf(context, key, image, list_ ? &*list_ : nullptr);
-      TrialRow trial = RowOf(context, key, Evaluate(faults, image, *evaluator, golden, cancellation_));
+    const auto faults_of = [&](const TrialKey& key) {
+      return FaultsOf(context, key, images.at(key.encoding), list_ ? &*list_ : nullptr);
+    };
+    const auto take = [&](const TrialKey& key, const Outcome& outcome) {
+      TrialRow trial = RowOf(context, key, outcome);
       trial.model = row.id;
       trial.condition = condition;
       sink_->Take(std::move(trial));
     };
+    std::shared_ptr<engine::GoldenRun> golden_run;
+    std::vector<TrialKey> at_once, in_pieces;  // all images at once; a piece of the images after the other
+    const auto changes_of = [&](const TrialKey& key) {
+      return memory::EffectOf(faults_of(key), images.at(key.encoding));
+    };
+    if (!missing.empty()) golden_run = GoldenRunFor(model, missing, changes_of, set);
+    const bool fits =
+        golden_run == nullptr || golden_run->plan.bytes_per_block() * set.images.blocks() <= settings_.memory_bytes;
+    for (const TrialKey& key : missing)
+      (fits || !IsWorthIt(golden_run->plan, model, changes_of(key)) ? at_once : in_pieces).push_back(key);
     try {
-      ParallelFor(threads, static_cast<int64_t>(missing.size()), work, cancellation_);
+      if (fits && golden_run != nullptr)
+        golden_run->blocks = engine::RunGoldenBlocks(golden_run->plan, set, threads, cancellation_);
+      std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
+      const auto work = [&](int worker, int64_t index) {
+        auto& evaluator = evaluators[static_cast<size_t>(worker)];
+        if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, fits ? golden_run : nullptr);
+        const TrialKey& key = at_once[static_cast<size_t>(index)];
+        take(key, Evaluate(faults_of(key), images.at(key.encoding), *evaluator, golden, cancellation_));
+      };
+      ParallelFor(threads, static_cast<int64_t>(at_once.size()), work, cancellation_);
+      evaluators.clear();
+      for (size_t first = 0; first < in_pieces.size(); first += kTrialsAtOnce) {
+        const auto some = std::span(in_pieces).subspan(first, std::min(kTrialsAtOnce, in_pieces.size() - first));
+        RunInPieces(model, set, golden, golden_run, threads, some, faults_of, images, take);
+      }
     } catch (...) {
       sink_->Finish();
       throw;
@@ -318,23 +339,68 @@ class Campaign {
     return row;
   }
 
-  // The golden run that differential evaluations start from, or null if no sampled trial is cheaper that way, or it
-  // does not fit in memory.
-  std::shared_ptr<const engine::GoldenRun> GoldenRunFor(size_t m, const std::vector<TrialKey>& missing,
-                                                        const std::map<memory::Encoding, memory::MemoryImage>& images,
-                                                        const engine::EvaluationSet& set, int threads) const {
-    const model::QuantizedModel& model = files_[m].model;
-    if (missing.empty()) return nullptr;
+  // Trials that take what the fault-free run keeps, where that does not fit in memory for all images: for one piece of
+  // the images after the other, it is computed and all these trials are evaluated.
+  template <typename Take, typename FaultsOfKey>
+  void RunInPieces(const model::QuantizedModel& model, const engine::EvaluationSet& set, const engine::Golden& golden,
+                   const std::shared_ptr<engine::GoldenRun>& run, int threads, std::span<const TrialKey> keys,
+                   const FaultsOfKey& faults_of, const std::map<memory::Encoding, memory::MemoryImage>& images,
+                   const Take& take) {
+    struct Trial {
+      int64_t faulty_bits;
+      model::ModelChange change;
+      engine::Tally tally;
+    };
+    std::vector<Trial> trials;
+    for (const TrialKey& key : keys) {
+      const memory::FaultMap faults = faults_of(key);
+      trials.push_back(
+          {static_cast<int64_t>(faults.faults.size()), memory::EffectOf(faults, images.at(key.encoding)), {}});
+    }
+    std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
+    const int64_t blocks = set.images.blocks();
+    const int64_t at_once = std::max<int64_t>(threads, settings_.memory_bytes / run->plan.bytes_per_block());
+    for (int64_t first = 0; first < blocks; first += at_once) {
+      run->blocks.clear();
+      run->blocks =
+          engine::RunGoldenBlocks(run->plan, set, first, std::min(at_once, blocks - first), threads, cancellation_);
+      ParallelFor(
+          threads, static_cast<int64_t>(trials.size()),
+          [&](int worker, int64_t index) {
+            auto& evaluator = evaluators[static_cast<size_t>(worker)];
+            if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, run);
+            Trial& trial = trials[static_cast<size_t>(index)];
+            trial.tally += evaluator->EvaluateBlocks(trial.change, golden, cancellation_);
+          },
+          cancellation_);
+      Report(0);
+    }
+    for (size_t t = 0; t < trials.size(); ++t) {
+      take(keys[t], {trials[t].faulty_bits, static_cast<int64_t>(trials[t].change.changes.size()),
+                     engine::ScoresOf(trials[t].tally, golden.scores)});
+    }
+  }
+
+  static bool IsWorthIt(const engine::DifferentialPlan& plan, const model::QuantizedModel& model,
+                        const model::ModelChange& change) {
+    return !change.empty() &&
+           engine::StepDeltas(plan, model, change).expected_nanoseconds(plan) < plan.nanoseconds_per_block();
+  }
+
+  // What differential evaluations start from, its blocks still to be computed; null if no sampled trial is cheaper that
+  // way, or even a block on each thread does not fit in memory.
+  template <typename ChangesOf>
+  std::shared_ptr<engine::GoldenRun> GoldenRunFor(const model::QuantizedModel& model,
+                                                  const std::vector<TrialKey>& missing, const ChangesOf& changes_of,
+                                                  const engine::EvaluationSet& set) const {
     engine::DifferentialPlan plan(model);
-    if (plan.bytes_per_block() * set.images.blocks() > settings_.memory_bytes) return nullptr;
+    const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
+    const int64_t least = std::min<int64_t>(threads, set.images.blocks()) * plan.bytes_per_block();
+    if (least > settings_.memory_bytes) return nullptr;
     constexpr size_t kSamples = 64;
-    const TrialContext context = ContextOf(m);
     for (size_t i = 0; i < missing.size(); i += std::max<size_t>(1, missing.size() / kSamples)) {
-      const TrialKey& key = missing[i];
-      const memory::MemoryImage& image = images.at(key.encoding);
-      const auto change = memory::EffectOf(FaultsOf(context, key, image, list_ ? &*list_ : nullptr), image);
-      if (!change.empty() && engine::StepDeltas(plan, model, change).expected_nanoseconds(plan) < plan.nanoseconds_per_block())
-        return engine::MakeGoldenRun(std::move(plan), set, threads, cancellation_);
+      if (IsWorthIt(plan, model, changes_of(missing[i])))
+        return std::make_shared<engine::GoldenRun>(engine::GoldenRun{std::move(plan), {}});
     }
     return nullptr;
   }

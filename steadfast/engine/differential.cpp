@@ -226,13 +226,19 @@ GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& se
   return golden;
 }
 
+std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int64_t first,
+                                         int64_t count, int threads, const Cancellation* cancellation) {
+  std::vector<GoldenBlock> blocks(static_cast<size_t>(count));
+  ParallelFor(
+      threads, count,
+      [&](int, int64_t block) { blocks[static_cast<size_t>(block)] = RunGoldenBlock(plan, set, first + block); },
+      cancellation);
+  return blocks;
+}
+
 std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int threads,
                                          const Cancellation* cancellation) {
-  std::vector<GoldenBlock> blocks(static_cast<size_t>(set.images.blocks()));
-  ParallelFor(
-      threads, set.images.blocks(),
-      [&](int, int64_t block) { blocks[static_cast<size_t>(block)] = RunGoldenBlock(plan, set, block); }, cancellation);
-  return blocks;
+  return RunGoldenBlocks(plan, set, 0, set.images.blocks(), threads, cancellation);
 }
 
 struct StepDeltas::Lists {

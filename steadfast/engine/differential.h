@@ -57,7 +57,9 @@ struct GoldenBlock {
 };
 GoldenBlock RunGoldenBlock(const DifferentialPlan& plan, const EvaluationSet& set, int64_t block);
 
-// All blocks of a set, on `threads` threads.
+// Some blocks of a set, on `threads` threads, or all.
+std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int64_t first,
+                                         int64_t count, int threads, const Cancellation* cancellation = nullptr);
 std::vector<GoldenBlock> RunGoldenBlocks(const DifferentialPlan& plan, const EvaluationSet& set, int threads,
                                          const Cancellation* cancellation = nullptr);
 

@@ -180,6 +180,13 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
   if (change.empty()) return golden.scores;
   if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
+  return ScoresOf(EvaluateBlocks(change, golden, cancellation), golden.scores);
+}
+
+Tally Evaluator::EvaluateBlocks(const model::ModelChange& change, const Golden& golden,
+                                const Cancellation* cancellation) {
+  const std::vector<GoldenBlock>& blocks = differential_->run->blocks;
+  if (change.empty() || blocks.empty()) return {};
   // Expected costs are replaced by what earlier changes of about this size, in the same layer, did cost.
   const DifferentialPlan& plan = differential_->run->plan;
   const StepDeltas deltas(plan, model_, change);
@@ -200,8 +207,10 @@ Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golde
     constexpr double kForgetting = 0.02;
     measured = (1 - kForgetting) * measured.value_or(expected) + kForgetting * std::min(expected, 1.0);
   }
-  if (first < set_->images.blocks()) AddDensely(change, golden, first, cancellation, tally);
-  return ScoresOf(tally, golden.scores);
+  const auto count = static_cast<int64_t>(blocks.size());
+  if (first < count)
+    AddDensely(change, golden, blocks[static_cast<size_t>(first)].number, blocks[0].number + count, cancellation, tally);
+  return tally;
 }
 
 Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
@@ -236,17 +245,17 @@ int64_t Evaluator::AddDifferentially(const model::ModelChange& change, const Gol
 Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                                   const Cancellation* cancellation) {
   Tally tally;
-  AddDensely(change, golden, 0, cancellation, tally);
+  AddDensely(change, golden, 0, set_->images.blocks(), cancellation, tally);
   return ScoresOf(tally, golden.scores);
 }
 
-void Evaluator::AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first,
+void Evaluator::AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first, int64_t end,
                            const Cancellation* cancellation, Tally& tally) {
   Apply(change, model_);
   dense_.SetParameters(model_);
   Undo(change, model_);
   const Kernels& kernels = KernelsOf(instruction_set_);
-  for (int64_t b = first; b < set_->images.blocks(); ++b) {
+  for (int64_t b = first; b < end; ++b) {
     if (cancellation != nullptr) cancellation->ThrowIfRequested();
     dense_.RunBlock(set_->images, b, logits_);
     const auto labels = LabelsOf(*set_, b);

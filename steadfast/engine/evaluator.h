@@ -40,7 +40,7 @@ Scores ScoresOf(const Tally& tally, const Scores& golden);
 // One image's part.
 Tally TallyOf(uint8_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta, int64_t loss_delta);
 
-// What differential evaluations start from. Shared by all threads.
+// What differential evaluations start from: of all blocks, or of some that follow one another. Shared by all threads.
 struct GoldenRun {
   DifferentialPlan plan;
   std::vector<GoldenBlock> blocks;
@@ -68,7 +68,11 @@ class Evaluator {
   // The scores of the changed model on all images. Throws InterruptedError between blocks when cancelled.
   Scores Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation = nullptr);
 
-  // The same by one path.
+  // What the change does to the images of the golden run's blocks.
+  Tally EvaluateBlocks(const model::ModelChange& change, const Golden& golden,
+                       const Cancellation* cancellation = nullptr);
+
+  // The same as Evaluate by one path.
   Scores EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                          const Cancellation* cancellation = nullptr);
   Scores EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
@@ -76,10 +80,10 @@ class Evaluator {
 
  private:
   struct Differential;
-  // Of the blocks from `first` on; `limit`: nanoseconds a block beyond which it stops. Returns the first block that is left.
+  // Of the golden run's blocks; stops where it takes more than `limit` nanoseconds a block. Returns how many it did.
   int64_t AddDifferentially(const model::ModelChange& change, const Golden& golden, double limit,
                             const Cancellation* cancellation, Tally& tally);
-  void AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first,
+  void AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first, int64_t end,
                   const Cancellation* cancellation, Tally& tally);
   model::QuantizedModel model_;
   const EvaluationSet* set_;

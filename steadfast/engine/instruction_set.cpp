@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
+
 #include "steadfast/base/error.h"
 
 #if defined(__x86_64__)
@@ -89,7 +91,11 @@ InstructionSet ParseInstructionSet(std::string_view name) {
 }
 
 InstructionSet BestInstructionSet() {
-  return SupportedInstructionSets().back();
+  static const InstructionSet best = [] {
+    const char* chosen = std::getenv("STEADFAST_INSTRUCTION_SET");
+    return chosen != nullptr && *chosen != 0 ? ParseInstructionSet(chosen) : SupportedInstructionSets().back();
+  }();
+  return best;
 }
 
 }  // namespace steadfast::engine
