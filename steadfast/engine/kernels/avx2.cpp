@@ -71,8 +71,13 @@ STEADFAST_AVX2 STEADFAST_INLINE void Avx2WideProducts(const uint8_t* base, const
     Avx2WideProductsOf<1>(base, offsets, taps, weights + o, outputs, from(o), initial_stride, sums + o * kBlockImages);
 }
 
+// In assembly: g++ 12 keeps some of the intrinsic's sums in memory.
+STEADFAST_AVX2 STEADFAST_INLINE void AddInPlace16(__m256i& sums, __m256i v) {
+  asm("vpaddw %1, %0, %0" : "+x"(sums) : "x"(v));
+}
+
 // How many taps of these weights a sum of 16 bits holds, whatever the codes; 0: not even one.
-STEADFAST_AVX2 int TapsInShort(const uint32_t* weights, int count) {
+STEADFAST_AVX2 int LevelsInShort(const uint32_t* weights, int count) {
   __m256i largest = _mm256_setzero_si256();
   int i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -101,18 +106,22 @@ STEADFAST_AVX2 STEADFAST_INLINE void Avx2ShortProductsOf(const uint8_t* base, co
   for (int i = 0; i < kBlockImages; i += 16) {
     for (int first = 0; first < taps; first += taps_at_once) {
       __m256i low[kOutputs], high[kOutputs];
+#pragma GCC unroll 8
       for (int o = 0; o < kOutputs; ++o) low[o] = high[o] = _mm256_setzero_si256();
-      for (int t = first; t < std::min(taps, first + taps_at_once); ++t) {
+      const int end = std::min(taps, first + taps_at_once);
+      for (int t = first; t < end; ++t) {
         const auto* quad = reinterpret_cast<const __m256i*>(base + offsets[t] + 4 * i);
         const __m256i a = _mm256_loadu_si256(quad), b = _mm256_loadu_si256(quad + 1);
+#pragma GCC unroll 8
         for (int o = 0; o < kOutputs; ++o) {
           const __m256i w = _mm256_set1_epi32(static_cast<int>(weights[t * stride + o]));
-          low[o] = _mm256_add_epi16(low[o], _mm256_maddubs_epi16(a, w));
-          high[o] = _mm256_add_epi16(high[o], _mm256_maddubs_epi16(b, w));
+          AddInPlace16(low[o], _mm256_maddubs_epi16(a, w));
+          AddInPlace16(high[o], _mm256_maddubs_epi16(b, w));
         }
       }
       const int32_t* from = first > 0 ? sums : initial;
       const int64_t from_stride = first > 0 ? kBlockImages : initial_stride;
+#pragma GCC unroll 8
       for (int o = 0; o < kOutputs; ++o) {
         __m256i a = _mm256_madd_epi16(low[o], ones), b = _mm256_madd_epi16(high[o], ones);
         if (from != nullptr) {
@@ -142,9 +151,15 @@ STEADFAST_AVX2 void Avx2MakeQuad(const uint8_t* const rows[4], uint8_t* quad) {
   }
 }
 
+// By tap, behind the number of taps that a sum of 16 bits holds.
+void Avx2Pack(std::span<const uint32_t> weights, int, int, std::vector<uint32_t>& packed) {
+  packed.push_back(static_cast<uint32_t>(LevelsInShort(weights.data(), static_cast<int>(weights.size()))));
+  packed.insert(packed.end(), weights.begin(), weights.end());
+}
+
 STEADFAST_AVX2 void Avx2Products(const uint8_t* base, const int32_t* offsets, int taps, const uint32_t* weights,
                                  int outputs, const int32_t* initial, int64_t initial_stride, int32_t* sums) {
-  const int at_once = TapsInShort(weights, taps * outputs);
+  const auto at_once = static_cast<int>(*weights++);
   if (at_once == 0 || taps == 0)
     return Avx2WideProducts(base, offsets, taps, weights, outputs, initial, initial_stride, sums);
   const auto from = [&](int o) { return initial == nullptr ? nullptr : initial + o * initial_stride; };
@@ -163,10 +178,142 @@ STEADFAST_AVX2 void Avx2Products(const uint8_t* base, const int32_t* offsets, in
                            sums + o * kBlockImages);
 }
 
+struct Avx2Requantizer {
+  __m256 scale, offset, lowest, highest;
+  __m256i zero_point, threshold, low_code, correction;
+
+  STEADFAST_AVX2 STEADFAST_INLINE Avx2Requantizer(int32_t add, const RequantizeConstants& c)
+      : scale(_mm256_set1_ps(c.scale)),
+        offset(_mm256_set1_ps(c.offset)),
+        lowest(_mm256_set1_ps(c.lowest)),
+        highest(_mm256_set1_ps(c.highest)),
+        zero_point(_mm256_set1_epi16(static_cast<int16_t>(c.zero_point))),
+        threshold(_mm256_set1_epi8(static_cast<char>(c.zero_below))),
+        low_code(_mm256_set1_epi8(static_cast<char>(c.lowest_code()))),
+        correction(_mm256_set1_epi32(add)) {}
+
+  STEADFAST_AVX2 STEADFAST_INLINE __m256i Steps(__m256i sums) const {
+    const __m256i sum = _mm256_add_epi32(sums, correction);
+    const __m256 value = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale), offset);
+    // What is not a number becomes the lowest.
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(value, lowest), highest));  // to nearest, ties to even
+  }
+
+  // The codes of 32 images.
+  STEADFAST_AVX2 STEADFAST_INLINE __m256i operator()(const __m256i sums[4]) const {
+    const __m256i low = _mm256_add_epi16(_mm256_packs_epi32(Steps(sums[0]), Steps(sums[1])), zero_point);
+    const __m256i high = _mm256_add_epi16(_mm256_packs_epi32(Steps(sums[2]), Steps(sums[3])), zero_point);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i codes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+    const __m256i stays = _mm256_cmpeq_epi8(_mm256_max_epu8(codes, threshold), codes);
+    return _mm256_blendv_epi8(low_code, codes, stays);
+  }
+};
+
+STEADFAST_AVX2 STEADFAST_INLINE __m256i Avx2Load(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+
+STEADFAST_AVX2 STEADFAST_INLINE uint64_t Avx2Differing(__m256i a, __m256i b) {
+  return static_cast<uint32_t>(~_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b)));
+}
+
+// `sums_of(i)` gives the sums of images i to i + 7.
+template <typename SumsOf>
+STEADFAST_AVX2 STEADFAST_INLINE __m256i Avx2Codes(const Avx2Requantizer& requantizer, int first, const SumsOf& sums_of) {
+  const __m256i sums[4] = {sums_of(first), sums_of(first + 8), sums_of(first + 16), sums_of(first + 24)};
+  return requantizer(sums);
+}
+
+STEADFAST_AVX2 void Avx2Requantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
+                                   uint8_t* row) {
+  const Avx2Requantizer requantizer(correction, c);
+  for (int i = 0; i < kBlockImages; i += 32) {
+    const __m256i codes = Avx2Codes(requantizer, i, [&](int at) STEADFAST_AVX2 { return Avx2Load(sums + at); });
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + i), codes);
+  }
+}
+
+STEADFAST_AVX2 uint64_t Avx2RequantizeAndCompare(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
+                                                 const uint8_t* other, uint8_t* row) {
+  const Avx2Requantizer requantizer(correction, c);
+  uint64_t lanes = 0;
+  for (int i = 0; i < kBlockImages; i += 32) {
+    const __m256i codes = Avx2Codes(requantizer, i, [&](int at) STEADFAST_AVX2 { return Avx2Load(sums + at); });
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + i), codes);
+    lanes |= Avx2Differing(codes, Avx2Load(other + i)) << i;
+  }
+  return lanes;
+}
+
+// Codes are below 2^8 and factors fit 16 bits: a pair of 16-bit products (the second is 0) is the 32-bit product.
+STEADFAST_AVX2 STEADFAST_INLINE __m256i Avx2Scaled(const uint8_t* row, __m256i factors) {
+  const __m256i codes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row)));
+  return _mm256_madd_epi16(codes, factors);
+}
+
+STEADFAST_AVX2 void Avx2AddScaledRow(const uint8_t* row, int32_t factor, const int32_t* from, int32_t* into) {
+  const __m256i factors = _mm256_set1_epi32(factor & 0xFFFF);
+  for (int i = 0; i < kBlockImages; i += 8)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(into + i),
+                        _mm256_add_epi32(Avx2Load(from + i), Avx2Scaled(row + i, factors)));
+}
+
+STEADFAST_AVX2 uint64_t Avx2ChangedRow(const int32_t* const* sums, const uint8_t* const* rows, size_t count,
+                                       int32_t factor, int32_t correction, const RequantizeConstants& c,
+                                       const uint8_t* other, uint8_t* row) {
+  const __m256i factors = _mm256_set1_epi32(factor & 0xFFFF);
+  const Avx2Requantizer requantizer(correction, c);
+  const auto largest = [&](int at) STEADFAST_AVX2 {
+    __m256i best = _mm256_add_epi32(Avx2Load(sums[0] + at), Avx2Scaled(rows[0] + at, factors));
+    for (size_t k = 1; k < count; ++k)
+      best = _mm256_max_epi32(best, _mm256_add_epi32(Avx2Load(sums[k] + at), Avx2Scaled(rows[k] + at, factors)));
+    return best;
+  };
+  uint64_t lanes = 0;
+  for (int i = 0; i < kBlockImages; i += 32) {
+    const __m256i codes = Avx2Codes(requantizer, i, largest);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + i), codes);
+    lanes |= Avx2Differing(codes, Avx2Load(other + i)) << i;
+  }
+  return lanes;
+}
+
+STEADFAST_AVX2 uint64_t Avx2Difference(const uint8_t* a, const uint8_t* b) {
+  return Avx2Differing(Avx2Load(a), Avx2Load(b)) | Avx2Differing(Avx2Load(a + 32), Avx2Load(b + 32)) << 32;
+}
+
+STEADFAST_AVX2 int64_t Avx2LookUp(const LookUp& look_up, const uint8_t* row, int32_t factor) {
+  const __m256i factors = _mm256_set1_epi32(factor & 0xFFFF);
+  const Avx2Requantizer requantizer(look_up.correction, look_up.constants);
+  alignas(32) uint8_t codes[kRowBytes];
+  for (int i = 0; i < kBlockImages; i += 32) {
+    const auto sums = [&](int at) STEADFAST_AVX2 {
+      return _mm256_add_epi32(Avx2Load(look_up.sums + at), Avx2Scaled(row + at, factors));
+    };
+    _mm256_store_si256(reinterpret_cast<__m256i*>(codes + i), Avx2Codes(requantizer, i, sums));
+  }
+  int64_t totals[4] = {};
+  for (int i = 0; i < kBlockImages; i += 4) {
+    for (int k = 0; k < 4; ++k) totals[k] += look_up.table[codes[i + k] * kBlockImages + i + k];
+  }
+  return totals[0] + totals[1] + totals[2] + totals[3];
+}
+
 }  // namespace
 
 const Kernels& Avx2Kernels() {
-  static const Kernels kernels = STEADFAST_LOOPS(Avx2Loops, Avx2MakeQuad, Avx2Products);
+  static const Kernels kernels = [] {
+    Kernels set = STEADFAST_LOOPS(Avx2Loops, Avx2MakeQuad, Avx2Products);
+    set.pack = Avx2Pack;
+    set.add_scaled_row = Avx2AddScaledRow;
+    set.requantize = Avx2Requantize;
+    set.requantize_and_compare = Avx2RequantizeAndCompare;
+    set.changed_row = Avx2ChangedRow;
+    set.difference = Avx2Difference;
+    set.look_up = Avx2LookUp;
+    return set;
+  }();
   return kernels;
 }
 

@@ -141,10 +141,11 @@ WeightedSum::Program WeightedSum::ProgramOfOutput(int64_t channel, std::span<con
   std::vector<int> levels(static_cast<size_t>(products_));
   for (int64_t i = 0; i < products_; ++i) levels[static_cast<size_t>(i)] = LevelAt(channel, i);
   for (const WeightDelta& delta : deltas) levels[static_cast<size_t>(delta.source)] += delta.level_delta;
+  std::vector<uint32_t> by_tap;
+  for (int64_t tap = 0; tap < dense_.taps(); ++tap)
+    by_tap.push_back(PackedTap(dense_, tap, [&](int32_t i) { return levels[static_cast<size_t>(i)]; }));
   workspace.weights.clear();
-  for (int64_t tap = 0; tap < dense_.taps(); ++tap) {
-    workspace.weights.push_back(PackedTap(dense_, tap, [&](int32_t i) { return levels[static_cast<size_t>(i)]; }));
-  }
+  workspace.kernels->pack(by_tap, static_cast<int>(dense_.taps()), 1, workspace.weights);
   Program program{&dense_, workspace.quads.data(), dense_.offsets, workspace.weights.data()};
   program.has_changed_weights = true;
   return program;
