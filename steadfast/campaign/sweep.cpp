@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/machine.h"  // AvailableCores
 #include "steadfast/base/parallel.h"
+#include "steadfast/base/philox.h"
 #include "steadfast/base/text.h"  // SplitNames
 #include "steadfast/engine/differential.h"
 #include "steadfast/memory/fault_map.h"
@@ -23,8 +25,9 @@ using engine::kBlockImages;
 using store::SweepPart;
 
 constexpr int64_t kLargestPairSweep = 4'000'000;
-constexpr int64_t kFaultsOfNeuronPart = 32768;  // about
+constexpr int64_t kFaultsOfNeuronPart = 4096;  // about; a sample chooses among parts
 constexpr int64_t kBlocksAtOnce = 8;
+constexpr uint64_t kSampleSeed = 1;  // of samples of a sweep: the same in all versions
 
 // The outcome of one image as one number, so that sums over the up to 64 images of a block are sums of numbers: a
 // margin difference of 41 bits (64 * 2^33 fits), then three counts of 7 bits.
@@ -158,6 +161,7 @@ class Sweep {
                     .arithmetic = store::ArithmeticOf(file_.model.reading)};
     const engine::DifferentialPlan plan(file_.model);
     PlanParts(plan);
+    result.strata = ChooseSample();
     if (!store_path.empty()) OpenStore(store_path, result);
     CountDone(result);
     if (done_faults_ < all_faults_) {
@@ -165,7 +169,11 @@ class Sweep {
       Evaluate(plan, blocks, set.images.blocks());
     }
     if (store_ != nullptr) store_->FinishRun(run_);
-    for (const Part& part : parts_) result.parts.push_back(std::move(finished_.at({part.array, part.first})));
+    for (size_t p = 0; p < parts_.size(); ++p) {
+      result.parts.push_back(std::move(finished_.at({parts_[p].array, parts_[p].first})));
+      result.part_seconds.push_back(p < seconds_.size() && seconds_[p] > 0 ? seconds_[p] : -1.0);
+    }
+    result.threads = threads_;
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return result;
   }
@@ -263,6 +271,40 @@ class Sweep {
     }
   }
 
+  // Keeps the sampled parts of each array; what all of them are.
+  std::vector<SweepStratum> ChooseSample() {
+    std::map<int, std::vector<size_t>> of_array;
+    for (size_t p = 0; p < parts_.size(); ++p) of_array[parts_[p].array].push_back(p);
+    std::vector<SweepStratum> strata;
+    std::vector<uint8_t> is_chosen(parts_.size(), 0);
+    for (auto& [array, places] : of_array) {
+      SweepStratum& stratum = strata.emplace_back(SweepStratum{ArrayAt(array).name, 0, 0});
+      for (const size_t p : places) stratum.faults += parts_[p].count;
+      stratum.parts = static_cast<int64_t>(places.size());
+      // Ordered by chance: of a larger share, the smaller one's come first.
+      const auto key = [&](size_t p) {
+        const auto first = static_cast<uint64_t>(parts_[p].first);
+        const PhiloxOutput random = Philox4x32(
+            {static_cast<uint32_t>(array), static_cast<uint32_t>(first), static_cast<uint32_t>(first >> 32), 0},
+            KeyOfSeed(kSampleSeed));
+        return std::pair(random, p);
+      };
+      std::sort(places.begin(), places.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
+      const auto wanted = static_cast<size_t>(std::ceil(settings_.sample * static_cast<double>(places.size())));
+      const size_t count = std::min(places.size(), std::max<size_t>(2, wanted));
+      for (size_t i = 0; i < count; ++i) is_chosen[places[i]] = 1;
+    }
+    std::vector<Part> chosen;
+    all_faults_ = 0;
+    for (size_t p = 0; p < parts_.size(); ++p) {
+      if (is_chosen[p] == 0) continue;
+      chosen.push_back(parts_[p]);
+      all_faults_ += parts_[p].count;
+    }
+    parts_ = std::move(chosen);
+    return strata;
+  }
+
   void AddPart(const Part& part) {
     parts_.push_back(part);
     all_faults_ += part.count;
@@ -278,19 +320,24 @@ class Sweep {
     for (int t = 0; t < static_cast<int>(image_.arrays().size()); ++t) array_of[ArrayAt(t).name] = t;
     for (SweepPart& part : store_->SweepParts(sweep_)) {
       const auto found = array_of.find(part.tensor);
-      if (found != array_of.end()) finished_.emplace(std::pair{found->second, part.first}, std::move(part));
+      if (found != array_of.end()) stored_[found->second].push_back(std::move(part));
     }
   }
 
+  // Takes what the store has of each part, which programs of other versions may have cut otherwise.
   void CountDone(SweepResult& result) {
     for (const Part& part : parts_) {
-      const auto found = finished_.find({part.array, part.first});
-      if (found == finished_.end()) continue;
-      if (static_cast<int64_t>(found->second.faults.size()) == part.count)
+      for (const SweepPart& stored : stored_[part.array]) {
+        const int64_t skipped = part.first - stored.first;
+        if (skipped < 0 || skipped + part.count > static_cast<int64_t>(stored.faults.size())) continue;
+        const auto first = stored.faults.begin() + skipped;
+        finished_.emplace(std::pair{part.array, part.first},
+                          SweepPart{stored.tensor, stored.bits, stored.codes, part.first, {first, first + part.count}});
         done_faults_ += part.count;
-      else
-        finished_.erase(found);  // of a program that cut its parts otherwise
+        break;
+      }
     }
+    stored_.clear();
     result.resumed_faults = resumed_faults_ = done_faults_;
   }
 
@@ -302,6 +349,7 @@ class Sweep {
     const int64_t pieces = (block_count + kBlocksAtOnce - 1) / kBlocksAtOnce;
     pieces_left_.assign(parts_.size(), pieces);
     results_.resize(parts_.size());
+    seconds_.assign(parts_.size(), 0.0);
     std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads_));
     ParallelFor(
         threads_, static_cast<int64_t>(missing.size()) * pieces,
@@ -312,11 +360,12 @@ class Sweep {
           const int64_t first = item % pieces * kBlocksAtOnce;
           const int64_t last = std::min(first + kBlocksAtOnce, block_count);
           worker->faults.assign(static_cast<size_t>(parts_[p].count), {});
+          const auto start = std::chrono::steady_clock::now();
           if (parts_[p].by_look_up)
             LookUpPart(plan, parts_[p], blocks, first, last, *worker);
           else
             PropagatePart(plan, parts_[p], blocks, first, last, *worker);
-          Collect(p, *worker);
+          Collect(p, *worker, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
           if (on_progress_) Report(parts_[p], static_cast<double>(parts_[p].count) / static_cast<double>(pieces));
         },
         cancellation_);
@@ -412,8 +461,9 @@ class Sweep {
   }
 
   // Adds a piece of a part; the last one finishes it.
-  void Collect(size_t p, const Worker& worker) {
+  void Collect(size_t p, const Worker& worker, double seconds) {
     const std::lock_guard lock(mutex_);
+    seconds_[p] += seconds;
     std::vector<SweepPart::Fault>& results = results_[p];
     results.resize(worker.faults.size());
     for (size_t f = 0; f < results.size(); ++f) Add(worker.faults[f], results[f]);
@@ -458,8 +508,10 @@ class Sweep {
   std::unique_ptr<store::Store> store_;
   int64_t sweep_ = 0, run_ = 0;
   std::mutex mutex_;
+  std::map<int, std::vector<SweepPart>> stored_;  // [array]
   std::map<std::pair<int, int64_t>, SweepPart> finished_;
   std::vector<int64_t> pieces_left_;                    // [part]
+  std::vector<double> seconds_;                         // [part]
   std::vector<std::vector<SweepPart::Fault>> results_;  // [part]
   int64_t all_faults_ = 0, done_faults_ = 0, resumed_faults_ = 0;
   double worked_faults_ = 0;

@@ -27,6 +27,9 @@ struct SweepSettings {
   memory::Where where;               // which parameters can fail
   std::vector<std::string> tensors;  // those of them to sweep, weights with or without ".weight"; empty: all
   std::string layers;                // the same as a user types them, comma-separated
+  // Only this share of the outputs of each tensor (of the pieces that the work is cut into, at least two), chosen by
+  // chance but always the same: a larger share holds all of a smaller one. 1: all.
+  double sample = 1;
   DataChoice data;
   int threads = 0;                          // 0: all cores. Changes no number.
   int64_t memory_bytes = int64_t{2} << 30;  // for what is kept of the fault-free run. Changes no number.
@@ -39,12 +42,21 @@ struct SweepProgress {
   int64_t faults_done, faults;
 };
 
+// What a sample stands for: a tensor's faults, in all.
+struct SweepStratum {
+  std::string tensor;
+  int64_t parts = 0, faults = 0;
+};
+
 struct SweepResult {
   store::ModelRow model;
   store::SweepRow sweep;
   std::vector<store::SweepPart> parts;  // in the order of the model's tensors
-  int64_t resumed_faults = 0;           // how many were already in the store
-  double seconds = 0;                   // of this run's evaluation, fault-free run included
+  std::vector<SweepStratum> strata;     // in the same order
+  std::vector<double> part_seconds;     // [part] of processor time; below 0 where it was in the store
+  int threads = 1;
+  int64_t resumed_faults = 0;  // how many were already in the store
+  double seconds = 0;          // of this run's evaluation, fault-free run included
 };
 
 // Without a store (empty path) nothing is kept between runs. Throws InputError where the store holds another model of

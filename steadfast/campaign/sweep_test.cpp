@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -240,6 +241,66 @@ TEST_F(SweepTest, ResumesFromItsStore) {
   ASSERT_EQ(resumed.parts.size(), whole.parts.size());
   for (size_t p = 0; p < whole.parts.size(); ++p) EXPECT_EQ(whole.parts[p].faults, resumed.parts[p].faults);
   EXPECT_EQ(RunSweep(settings, store).resumed_faults, 61470 * 2);
+}
+
+std::map<std::pair<std::string, int64_t>, std::vector<store::SweepPart::Fault>> ByPlace(
+    const std::vector<store::SweepPart>& parts) {
+  std::map<std::pair<std::string, int64_t>, std::vector<store::SweepPart::Fault>> faults;
+  for (const auto& part : parts) faults[{part.tensor, part.first}] = part.faults;
+  return faults;
+}
+
+// A sample is a part of the whole, larger ones hold smaller ones, and each goes on from what is there.
+TEST_F(SweepTest, SamplesGrowIntoTheWhole) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(2, 2, 26), 20);
+  const auto whole = RunSweep(settings, {});
+  const auto expected = ByPlace(whole.parts);
+  const fs::path store = folder_ / "sample.sqlite";
+  int64_t before = 0;
+  for (const double share : {0.05, 0.3, 1.0}) {
+    settings.sample = share;
+    const auto result = RunSweep(settings, store);
+    EXPECT_EQ(result.resumed_faults, before) << share;
+    before = 0;
+    std::map<std::string, int64_t> sampled;
+    for (const auto& part : result.parts) {
+      before += static_cast<int64_t>(part.faults.size());
+      ++sampled[part.tensor];
+      EXPECT_EQ(part.faults, expected.at({part.tensor, part.first})) << share;
+    }
+    ASSERT_EQ(result.strata.size(), 5u);
+    for (const auto& stratum : result.strata) {
+      const auto wanted = static_cast<int64_t>(std::ceil(share * static_cast<double>(stratum.parts)));
+      EXPECT_EQ(sampled[stratum.tensor], std::min(stratum.parts, std::max<int64_t>(2, wanted))) << stratum.tensor;
+    }
+  }
+  EXPECT_EQ(before, 61470 * 2);
+}
+
+// Earlier versions cut the work into larger parts.
+TEST_F(SweepTest, TakesPartsThatWereCutOtherwise) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(2, 2, 27), 20);
+  settings.tensors = {"fc1.weight"};
+  const auto whole = RunSweep(settings, {});
+  const fs::path path = folder_ / "large.sqlite";
+  {
+    auto store = store::Store::Create(path);
+    store::ModelRow model = whole.model;
+    model.id = store.AddModel(model);
+    store::SweepRow sweep = whole.sweep;
+    sweep.model = model.id;
+    sweep.id = store.AddSweep(sweep);
+    store::SweepPart large = whole.parts[0];
+    for (size_t p = 1; p < 5; ++p)
+      large.faults.insert(large.faults.end(), whole.parts[p].faults.begin(), whole.parts[p].faults.end());
+    store.AddSweepPart(store.BeginRun("", {}), sweep.id, large);
+  }
+  const auto resumed = RunSweep(settings, path);
+  int64_t expected = 0;
+  for (size_t p = 0; p < 5; ++p) expected += static_cast<int64_t>(whole.parts[p].faults.size());
+  EXPECT_EQ(resumed.resumed_faults, expected);
+  EXPECT_EQ(ByPlace(resumed.parts), ByPlace(whole.parts));
+  EXPECT_EQ(RunSweep(settings, path).resumed_faults, 48000 * 2);
 }
 
 TEST_F(SweepTest, RefusesWhatItCannotDo) {

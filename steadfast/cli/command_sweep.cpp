@@ -10,6 +10,7 @@
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/report/sweep_report.h"
+#include "steadfast/report/sweep_sample.h"
 
 namespace steadfast::cli {
 namespace sweep_command {
@@ -26,6 +27,13 @@ std::vector<std::string> KindsOf(const Options& options) {
     throw UsageError("--pairs-in-word: only flips; a pair of stuck-at faults is one of no, one or two flips");
   if (options.fault == "all") return {"flip", "sa0", "sa1"};
   return {options.fault};
+}
+
+report::SweepSample ProjectionOf(const campaign::SweepResult& result, const std::vector<std::string>& kinds) {
+  std::vector<report::SweptStratum> strata;
+  for (const auto& stratum : result.strata) strata.push_back({stratum.tensor, stratum.parts, stratum.faults});
+  return report::ProjectSweep(result.model, result.sweep, result.parts, strata, result.part_seconds, result.threads,
+                              kinds);
 }
 
 void Run(Options& options, const Cancellation& cancellation) {
@@ -60,8 +68,15 @@ void Run(Options& options, const Cancellation& cancellation) {
   const auto report = report::MakeSweepReport(result.model, result.sweep, result.parts, kinds, options.top);
   if (!options.csv.empty())
     WriteFileWhole(options.csv, report::SweepCsv(result.model, result.sweep, result.parts, kinds));
-  if (!options.json.empty()) WriteJson(options.json, report::ToJson(report));
-  if (!IsStandardOutput(options.json)) fmt::print("{}", report::ToText(report));
+  std::string text = report::ToText(report);
+  nlohmann::json json = report::ToJson(report);
+  if (settings.sample < 1) {
+    const report::SweepSample sample = ProjectionOf(result, kinds);
+    text += report::ToText(sample);
+    json["sample"] = report::ToJson(sample);
+  }
+  if (!options.json.empty()) WriteJson(options.json, json);
+  if (!IsStandardOutput(options.json)) fmt::print("{}", text);
 }
 
 }  // namespace sweep_command
@@ -84,6 +99,14 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--layer", settings.layers,
                       "Only these layers' weights, or parameters by name, comma-separated: conv1,fc3");
+  command
+      ->add_option(
+          "--sample", settings.sample,
+          "Only this share of the faults, stratified by tensor: whole output channels (at least two of each tensor), "
+          "chosen by chance; prints what that says of all of them. A larger share, or all, goes on from the same "
+          "store")
+      ->type_name("SHARE")
+      ->check(CLI::Range(1e-9, 1.0));
   AddWhereOption(*command, options->where);
   command->add_flag("--pairs-in-word", settings.pairs_in_word,
                     "Flip every two bits of a word together, instead of every bit (for small layers)");

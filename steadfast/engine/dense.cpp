@@ -15,11 +15,11 @@ struct DenseEngine::Plan {
   Workspace workspace;
   std::vector<Buffer<uint8_t>> rows;  // rows[value][element * 64 + image]; empty where never stored
   int64_t classes;
-  std::vector<uint8_t> sparse;  // [step]
+  std::vector<uint8_t> sparse;               // [step]
   std::shared_ptr<const SlicedPath> sliced;  // where it is taken
   SlicedMemory memory;
-  double nanoseconds = 0;  // of a block
-  std::vector<size_t> row_bytes;       // [value]
+  double nanoseconds = 0;         // of a block
+  std::vector<size_t> row_bytes;  // [value]
 
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
       : steps(MakeSteps(model, fuse, set)), instruction_set(set), workspace(set), classes(model.classes()) {

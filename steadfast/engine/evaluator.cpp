@@ -209,7 +209,8 @@ Tally Evaluator::EvaluateBlocks(const model::ModelChange& change, const Golden& 
   }
   const auto count = static_cast<int64_t>(blocks.size());
   if (first < count)
-    AddDensely(change, golden, blocks[static_cast<size_t>(first)].number, blocks[0].number + count, cancellation, tally);
+    AddDensely(change, golden, blocks[static_cast<size_t>(first)].number, blocks[0].number + count, cancellation,
+               tally);
   return tally;
 }
 

@@ -8,7 +8,7 @@ namespace steadfast::engine {
 
 enum class InstructionSet { kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx };
 
-std::string_view NameOf(InstructionSet set);             // "avx512-vnni"
+std::string_view NameOf(InstructionSet set);  // "avx512-vnni"
 // Of this machine, slowest first. AVX-512 VNNI counts as AVX-VNNI as well: it has the same instructions.
 std::vector<InstructionSet> SupportedInstructionSets();
 bool HasAvxVnni();

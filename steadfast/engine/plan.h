@@ -10,7 +10,7 @@ namespace steadfast::engine {
 
 struct Step {
   std::shared_ptr<Operator> operation;  // engines of the same network share those with the same parameters
-  std::vector<int> inputs;  // values
+  std::vector<int> inputs;              // values
   int output;
   int weight;  // index of the weight parameter, or -1
   int node;    // index into QuantizedModel::nodes; the first, of several that are one step

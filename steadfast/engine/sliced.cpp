@@ -115,7 +115,7 @@ int SumBeforeAddition(const Flow& flow, size_t add) {
 }  // namespace
 
 std::unique_ptr<const SlicedPath> SlicedPath::Make(const QuantizedModel& model, const std::vector<Step>& steps,
-                                             InstructionSet set) {
+                                                   InstructionSet set) {
   const SliceKernels* kernels = SliceKernelsOf(set);
   if (kernels == nullptr) return nullptr;
   const Flow flow(model, steps);
@@ -124,8 +124,8 @@ std::unique_ptr<const SlicedPath> SlicedPath::Make(const QuantizedModel& model, 
   path->values_.resize(model.values.size());
   for (size_t v = 0; v < model.values.size(); ++v) {
     const auto value = static_cast<int>(v);
-    path->zero_points_.push_back(
-        model.values[v].coding ? static_cast<uint8_t>(model.values[v].coding->zero_point) : uint8_t{0});
+    path->zero_points_.push_back(model.values[v].coding ? static_cast<uint8_t>(model.values[v].coding->zero_point)
+                                                        : uint8_t{0});
     path->held_as_.push_back(flow.HeldAs(value));
     path->values_[v].layout = LayoutOf(flow, flow.HeldAs(value));
   }
@@ -166,16 +166,16 @@ std::unique_ptr<const SlicedPath> SlicedPath::Make(const QuantizedModel& model, 
     }
     by_slices[s] = step.operation->PrepareSlices(setting_of(step, step.output)) ? 1 : 0;
     // What was flattened in passing is there as quads alone.
-    const bool needs_quads = std::any_of(step.inputs.begin(), step.inputs.end(),
-                                         [&](int input) { return flow.HeldAs(input) != input; });
+    const bool needs_quads =
+        std::any_of(step.inputs.begin(), step.inputs.end(), [&](int input) { return flow.HeldAs(input) != input; });
     if (by_slices[s] == 0 && needs_quads) return nullptr;
     path->has_row_steps_ |= by_slices[s] == 0 && step.weighted() != nullptr;
   }
 
   std::vector<size_t> stage_of(model.values.size(), 0);  // [value]: that makes it
   std::vector<uint8_t> in_quads(model.values.size(), 0);
-  std::vector<size_t> last_use(model.values.size(), 0);   // [value]: action, counted through all stages
-  std::vector<uint8_t> leaves(model.values.size(), 0);    // [value]: its quads are used behind the stage that makes them
+  std::vector<size_t> last_use(model.values.size(), 0);  // [value]: action, counted through all stages
+  std::vector<uint8_t> leaves(model.values.size(), 0);   // [value]: its quads are used behind the stage that makes them
   size_t actions = 0;
   const auto use = [&](int value, bool sliced) {
     const auto v = static_cast<size_t>(flow.HeldAs(value));
@@ -329,10 +329,9 @@ void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value
   std::vector<const uint8_t*>& inputs = memory.inputs;
   for (const Stage& stage : stages_) {
     if (stage.actions.back().step < first) continue;
-    const size_t begin =
-        static_cast<size_t>(std::find_if(stage.actions.begin(), stage.actions.end(),
-                                         [&](const Action& action) { return action.step >= first; }) -
-                            stage.actions.begin());
+    const size_t begin = static_cast<size_t>(std::find_if(stage.actions.begin(), stage.actions.end(),
+                                                          [&](const Action& action) { return action.step >= first; }) -
+                                             stage.actions.begin());
     if (!stage.by_slices) {
       const Action& action = stage.actions.front();
       inputs.clear();
@@ -342,11 +341,10 @@ void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value
       continue;
     }
     const auto is_needed = [&](int v) {
-      return std::any_of(stage.actions.begin() + static_cast<int64_t>(begin), stage.actions.end(),
-                         [&](const Action& action) {
-                           return action.other == v ||
-                                  std::find(action.inputs.begin(), action.inputs.end(), v) != action.inputs.end();
-                         });
+      return std::any_of(
+          stage.actions.begin() + static_cast<int64_t>(begin), stage.actions.end(), [&](const Action& action) {
+            return action.other == v || std::find(action.inputs.begin(), action.inputs.end(), v) != action.inputs.end();
+          });
     };
     std::vector<int> made;  // quads, from rows
     for (const int v : stage.quads_made) {
@@ -359,9 +357,10 @@ void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value
         const Action& action = stage.actions[a];
         inputs.clear();
         for (const int input : action.inputs) inputs.push_back(QuadsOf(input, slice, memory));
-        steps[action.step].operation->RunSlice({inputs, action.other < 0 ? nullptr : QuadsOf(action.other, slice, memory),
-                                    QuadsOf(action.output, slice, memory), logits + slice * kSliceImages},
-                                   workspace);
+        steps[action.step].operation->RunSlice(
+            {inputs, action.other < 0 ? nullptr : QuadsOf(action.other, slice, memory),
+             QuadsOf(action.output, slice, memory), logits + slice * kSliceImages},
+            workspace);
       }
       for (const int v : stage.rows_made) {
         if (v != value) MakeRows(v, slice, memory);

@@ -1,5 +1,5 @@
-// The dense path slice by slice: steps that can take values as slices' quads run one after the other on 16 images. Internal to
-// the engine.
+// The dense path slice by slice: steps that can take values as slices' quads run one after the other on 16 images.
+// Internal to the engine.
 #pragma once
 
 #include <memory>
@@ -21,8 +21,8 @@ class SlicedMemory {
   std::vector<const uint8_t*> inputs;
 };
 
-// How a network is run slice by slice. Never changed; shared by threads. The operators come with each call: those that it was
-// made for, or clones with other parameters.
+// How a network is run slice by slice. Never changed; shared by threads. The operators come with each call: those that
+// it was made for, or clones with other parameters.
 class SlicedPath {
  public:
   // Prepares the operators of `steps`. Null where the set has no kernels for slices.

@@ -118,21 +118,23 @@ TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
       const model::Activation activation = graph.RandomActivation(60);
       auto coding = graph.CodingOfAbout(*graph.value(second).coding, graph.Real(0.5f, 2.0f), !activation.relu);
       if (graph.Chance(30)) coding.scale = std::exp2(std::round(std::log2(coding.scale)));
-      const std::vector<int> operands = graph.Chance(50) ? std::vector{second, shortcut} : std::vector{shortcut, second};
+      const std::vector<int> operands =
+          graph.Chance(50) ? std::vector{second, shortcut} : std::vector{shortcut, second};
       current = graph.AddNode(name + ".add", {"", model::Add{}, operands, 0, activation}, coding);
       if (graph.Chance(30)) {
         Window pool{.kernel_h = 2, .kernel_w = 2, .stride_h = 2, .stride_w = 2};
         if (graph.Chance(50)) pool.pad_top = pool.pad_left = 1;
         if (graph.Chance(50))
-          current = graph.AddNode(name + ".pool", {"", model::MaxPool{pool}, {current}, 0}, graph.value(current).coding);
+          current =
+              graph.AddNode(name + ".pool", {"", model::MaxPool{pool}, {current}, 0}, graph.value(current).coding);
         else
           current =
               graph.AddNode(name + ".pool", {"", model::AveragePool{pool}, {current}, 0}, graph.value(current).coding);
       }
       if (graph.Chance(30)) {
         const int other = graph.AddConvolution(current, name + ".d", Window{}, channels);
-        const int joined = graph.AddNode(name + ".join", {"", model::Concatenate{}, {current, other}, 0},
-                                         graph.value(current).coding);
+        const int joined =
+            graph.AddNode(name + ".join", {"", model::Concatenate{}, {current, other}, 0}, graph.value(current).coding);
         current = graph.AddConvolution(joined, name + ".e", Window{}, channels);
       }
     }
@@ -153,7 +155,7 @@ TEST_P(Sliced, EqualsTheReferenceUnderBrokenParameters) {
         const auto element = static_cast<size_t>(random() % parameter.bits.size());
         const bool is_extreme = random() % 4 == 0 && bits == 32;
         const uint32_t extremes[] = {0x7F800000, 0xFF800000, 0x7FC00000, 0x7F7FFFFF, 0x00000001, 0x80000000};
-        parameter.bits[element] = is_extreme  ? extremes[random() % std::size(extremes)]
+        parameter.bits[element] = is_extreme   ? extremes[random() % std::size(extremes)]
                                   : bits == 32 ? parameter.bits[element] ^ (1u << (random() % 32))
                                                : static_cast<uint32_t>(random()) & ((1u << bits) - 1);
       }

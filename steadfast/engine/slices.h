@@ -1,8 +1,9 @@
 // Values for 16 images at a time, and the kernels that go from such values to such values. Internal to the engine.
 //
-// A "slice" is 16 neighbouring images of a block. The values of a slice lie as quads of 64 bytes, 4 bytes for each image in
-// the order of the images; the quads of a pixel lie side by side, plane after plane, and a border of padding lies around the
-// pixels. A layer of few channels on a large plane stays in the cache so, and its output needs no rearranging for the next.
+// A "slice" is 16 neighbouring images of a block. The values of a slice lie as quads of 64 bytes, 4 bytes for each
+// image in the order of the images; the quads of a pixel lie side by side, plane after plane, and a border of padding
+// lies around the pixels. A layer of few channels on a large plane stays in the cache so, and its output needs no
+// rearranging for the next.
 #pragma once
 
 #include <array>
@@ -70,16 +71,16 @@ struct Tile {
   const int32_t* targets;  // [place]: offsets from `codes`
   int32_t* sums;           // [place][output][16]: instead of codes, or null
 
-  const AddedOperand* add;       // or null
-  const uint8_t* other;          // codes to be added
-  const int32_t* other_places;   // [place]: offsets from `other`
+  const AddedOperand* add;      // or null
+  const uint8_t* other;         // codes to be added
+  const int32_t* other_places;  // [place]: offsets from `other`
 };
 
 struct SliceKernels {
-  int most_outputs;      // of a tile; outputs come in fours
-  bool takes_int8;       // levels beyond int8 must come as several taps
+  int most_outputs;  // of a tile; outputs come in fours
+  bool takes_int8;   // levels beyond int8 must come as several taps
 
-  int words_of_tap;      // of packed weights, for each output: at most
+  int words_of_tap;  // of packed weights, for each output: at most
 
   // Packs the weights of a tile: levels of 4 slots, [tap][output]. largest_code: of the input. Returns taps_in_short.
   int (*pack)(std::span<const std::array<int16_t, 4>> levels, int largest_code, uint32_t* packed);

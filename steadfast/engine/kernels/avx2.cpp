@@ -220,7 +220,8 @@ STEADFAST_AVX2 STEADFAST_INLINE uint64_t Avx2Differing(__m256i a, __m256i b) {
 
 // `sums_of(i)` gives the sums of images i to i + 7.
 template <typename SumsOf>
-STEADFAST_AVX2 STEADFAST_INLINE __m256i Avx2Codes(const Avx2Requantizer& requantizer, int first, const SumsOf& sums_of) {
+STEADFAST_AVX2 STEADFAST_INLINE __m256i Avx2Codes(const Avx2Requantizer& requantizer, int first,
+                                                  const SumsOf& sums_of) {
   const __m256i sums[4] = {sums_of(first), sums_of(first + 8), sums_of(first + 16), sums_of(first + 24)};
   return requantizer(sums);
 }

@@ -28,9 +28,7 @@ struct Registers256 {
   STEADFAST_OPERATION Int Max(Int a, Int b) { return _mm256_max_epi32(a, b); }
   STEADFAST_OPERATION Float ToFloat(Int v) { return _mm256_cvtepi32_ps(v); }
   STEADFAST_OPERATION Int Round(Float v) { return _mm256_cvtps_epi32(v); }  // ties to even
-  STEADFAST_OPERATION Float Whole(Float v) {
-    return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
+  STEADFAST_OPERATION Float Whole(Float v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   STEADFAST_OPERATION Float Add(Float a, Float b) { return _mm256_add_ps(a, b); }
   STEADFAST_OPERATION Float Multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
   STEADFAST_OPERATION Float Divide(Float a, Float b) { return _mm256_div_ps(a, b); }
@@ -118,8 +116,8 @@ const SliceKernels& Avx2SliceKernels() {
 }
 
 const SliceKernels& AvxVnniSliceKernels(bool has_avx_vnni) {
-  static const SliceKernels kernels = {4, true, 1, PackBytes, has_avx_vnni ? avx_vnni::Run : avx512_vnni_256::Run,
-                                       MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {
+      4, true, 1, PackBytes, has_avx_vnni ? avx_vnni::Run : avx512_vnni_256::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 

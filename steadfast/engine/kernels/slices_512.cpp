@@ -45,9 +45,7 @@ struct Registers512 {
   STEADFAST_OPERATION Int Add16Saturated(Int a, Int b) { return _mm512_adds_epi16(a, b); }
   STEADFAST_OPERATION Int Max8(Int a, Int b) { return _mm512_max_epu8(a, b); }
   // Rows and columns of 4 x 4 bytes.
-  STEADFAST_OPERATION Int Transpose(Int v) {
-    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(TransposeBytes()));
-  }
+  STEADFAST_OPERATION Int Transpose(Int v) { return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(TransposeBytes())); }
   // What is below a threshold becomes the lowest.
   STEADFAST_OPERATION Int Raised(Int v, Int threshold, Int lowest) {
     return _mm512_mask_mov_epi8(v, _mm512_cmplt_epu8_mask(v, threshold), lowest);

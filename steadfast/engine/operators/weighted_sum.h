@@ -151,7 +151,7 @@ class WeightedSum final : public WeightedOperator {
   std::vector<int32_t> columns_;      // of the sparse path: [input channel][ky][kx][output of its group], low 16 bits
   Arrangement dense_;                 // the fewest taps
   Arrangement differential_;          // the fewest taps for one input channel
-  std::shared_ptr<Slices> slices_;  // the path of slices, once prepared; of this operator alone
+  std::shared_ptr<Slices> slices_;    // the path of slices, once prepared; of this operator alone
   bool slices_alone_ = false;
   struct Place {
     int32_t group, plane;  // plane: in its group, of the differential arrangement

@@ -7,8 +7,8 @@
 namespace steadfast::engine {
 namespace {
 
-// Places are computed in bands whose input stays in a cache while tile after tile of outputs takes it: the first cache, where
-// the weights are few enough to be read again for each band; otherwise the second.
+// Places are computed in bands whose input stays in a cache while tile after tile of outputs takes it: the first cache,
+// where the weights are few enough to be read again for each band; otherwise the second.
 constexpr int64_t kFewWeights = 16 * 1024, kFirstCache = 64 * 1024, kSecondCache = 384 * 1024;
 
 // How many groups are computed together, so that planes of 4 channels belong to them alone.
@@ -173,8 +173,8 @@ void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
           const bool connected = source.channel >= 0 && (groups_ == 1 || (own >= 0 && own < group_inputs_));
           if (!connected) continue;
           const int level = LevelAt(o, own * kernel + source.ky * s.kernel_w + source.kx);
-          levels[slot] = s.terms == 1 ? static_cast<int16_t>(level)
-                                      : TermOf(level, static_cast<int>(tap / taps_of_term), s.terms);
+          levels[slot] =
+              s.terms == 1 ? static_cast<int16_t>(level) : TermOf(level, static_cast<int>(tap / taps_of_term), s.terms);
         }
       }
     }
@@ -188,7 +188,11 @@ void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
   tile.input = run.inputs[0];
   tile.pool = s.pool;
   tile.falls = has_negative_scale_;
-  tile.range = {0.0f, 0.0f, requantization_.lowest, requantization_.highest, requantization_.zero_point,
+  tile.range = {0.0f,
+                0.0f,
+                requantization_.lowest,
+                requantization_.highest,
+                requantization_.zero_point,
                 requantization_.zero_below};
   tile.add = s.setting.add ? &*s.setting.add : nullptr;
   const auto places = static_cast<int64_t>(s.targets.size());
