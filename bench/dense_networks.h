@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/model/random_graph.h"
+#include "steadfast/model/random_model.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::bench {
 
@@ -51,12 +54,15 @@ inline model::Window SameWindow(const model::ValueShape& in, const ConvolutionSh
   return window;
 }
 
+// Random codes for weights; each channel is normalized on some random images, as batch normalization does, so that
+// codes differ between images in every layer and a fault finds its way through the network.
 class QuantizedBuilder final : public NetworkBuilder {
  public:
   QuantizedBuilder(model::ValueShape input, int weight_bits, int activation_bits)
-      : generator_(1), format_{.bits = weight_bits}, activation_bits_(activation_bits) {
+      : generator_(1), format_{.bits = weight_bits}, highest_code_((1 << activation_bits) - 1), bits_(activation_bits) {
     generator_.model.values.push_back(
-        {"input", input, model::ActivationCoding{.bits = 8, .scale = kStep, .zero_point = 121}});
+        {"input", input, model::ActivationCoding{.bits = 8, .scale = 1 / 65.0f, .zero_point = 121}});
+    codes_.push_back(model::RandomImages(generator_.model, kImages, 3));
   }
 
   model::ValueShape ShapeOf(int value) const override { return generator_.value(value).shape; }
@@ -66,33 +72,62 @@ class QuantizedBuilder final : public NetworkBuilder {
     const model::ValueShape in = ShapeOf(input);
     const int weight = generator_.AddRandomWeights(
         name + ".weight", {shape.outputs, in.channels / shape.groups, shape.kernel_h, shape.kernel_w}, format_);
-    const auto constants = [&](float value) { return std::vector<float>(static_cast<size_t>(shape.outputs), value); };
-    model::ActivationCoding coding = generator_.CodingFor(input, weight, shape.relu);
-    // The multiplier keeps the size of real values the same through all layers.
-    const float factor = kStep / coding.scale;
-    coding.scale = kStep * static_cast<float>(coding.highest_code()) / static_cast<float>((1 << activation_bits_) - 1);
-    const model::Weighted weighted =
-        model::AddAffine(generator_.model, name, weight, constants(0.9f * factor), constants(0.1f));
-    coding.bits = activation_bits_;
-    coding.zero_below = 0;
-    coding.zero_point = shape.relu ? 0 : coding.highest_code() / 2;
-    model::Convolution convolution{weighted, SameWindow(in, shape), static_cast<int>(shape.groups)};
-    return generator_.AddNode(name, {"", std::move(convolution), {input}, 0, model::Activation{.relu = shape.relu}},
-                              coding);
+    model::Convolution convolution{{}, SameWindow(in, shape), static_cast<int>(shape.groups)};
+    const model::ValueShape out{shape.outputs, OutputsOf(in.height, convolution.window, true),
+                                OutputsOf(in.width, convolution.window, false)};
+    const std::vector<int32_t> sums = SumsOf(input, weight, convolution, out);
+    std::vector<float> multipliers, biases;
+    const model::Parameter& scales = generator_.model.parameter(generator_.model.parameter(weight).scale);
+    const double step = double{generator_.value(input).coding->scale} * scales.real(0);
+    const int64_t plane = out.height * out.width;
+    for (int64_t c = 0; c < out.channels; ++c) {
+      double sum = 0, squares = 0;
+      for (int64_t image = 0; image < kImages; ++image) {
+        for (int64_t i = 0; i < plane; ++i) {
+          const double real = step * sums[static_cast<size_t>((image * out.channels + c) * plane + i)];
+          sum += real;
+          squares += real * real;
+        }
+      }
+      const double count = static_cast<double>(kImages * plane), mean = sum / count;
+      const double deviation = std::sqrt(std::max(squares / count - mean * mean, 1e-12));
+      multipliers.push_back(static_cast<float>(1 / deviation));
+      biases.push_back(static_cast<float>(-mean / deviation));
+    }
+    convolution.weighted = model::AddAffine(generator_.model, name, weight, multipliers, biases);
+    const int value =
+        generator_.AddNode(name, {"", std::move(convolution), {input}, 0, model::Activation{.relu = shape.relu}},
+                           CodingOf(3.0f, shape.relu));
+    const model::Requantization requantization =
+        model::RequantizationOf(generator_.model, generator_.model.nodes.back());
+    std::vector<uint8_t> codes;
+    for (size_t i = 0; i < sums.size(); ++i)
+      codes.push_back(model::Requantize(sums[i], requantization, static_cast<int64_t>(i) / plane % out.channels));
+    codes_.push_back(std::move(codes));
+    return value;
   }
 
   int Add(int a, int b, bool relu) override {
-    model::ActivationCoding coding = *generator_.value(a).coding;
-    coding.zero_point = relu ? 0 : coding.highest_code() / 2;
-    return generator_.AddNode(generator_.NextName(), {"", model::Add{}, {a, b}, 0, model::Activation{.relu = relu}},
-                              coding);
+    const int value = generator_.AddNode(
+        generator_.NextName(), {"", model::Add{}, {a, b}, 0, model::Activation{.relu = relu}}, CodingOf(4.5f, relu));
+    const model::Quantization quantization = model::QuantizationOf(*generator_.value(value).coding, {.relu = relu});
+    std::vector<uint8_t> codes;
+    for (size_t i = 0; i < codes_[static_cast<size_t>(a)].size(); ++i) {
+      const float x = model::RealOf(codes_[static_cast<size_t>(a)][i], *generator_.value(a).coding);
+      const float y = model::RealOf(codes_[static_cast<size_t>(b)][i], *generator_.value(b).coding);
+      codes.push_back(model::CodeOf(x + y, quantization));
+    }
+    codes_.push_back(std::move(codes));
+    return value;
   }
 
   int GlobalPool(int input) override {
     const model::Value from = generator_.value(input);
     const model::Window whole{.kernel_h = static_cast<int>(from.shape.height),
                               .kernel_w = static_cast<int>(from.shape.width)};
-    return generator_.AddNode(generator_.NextName(), {"", model::AveragePool{whole}, {input}, 0}, from.coding);
+    model::ActivationCoding coding = *from.coding;
+    coding.scale /= 2;  // means are smaller
+    return generator_.AddNode(generator_.NextName(), {"", model::AveragePool{whole}, {input}, 0}, coding);
   }
 
   void Linear(int input, int64_t classes) override {
@@ -102,11 +137,58 @@ class QuantizedBuilder final : public NetworkBuilder {
   model::QuantizedModel Take() { return std::move(generator_.model); }
 
  private:
-  static constexpr float kStep = 1 / 65.0f;  // of 8-bit codes
+  static constexpr int64_t kImages = 8;
+
+  // Codes up to `largest`, or from its negative on.
+  model::ActivationCoding CodingOf(float largest, bool relu) const {
+    model::ActivationCoding coding{.bits = bits_};
+    coding.scale = (relu ? largest : 2 * largest) / static_cast<float>(highest_code_);
+    coding.zero_point = relu ? 0 : highest_code_ / 2;
+    return coding;
+  }
+
+  static int64_t OutputsOf(int64_t size, const model::Window& w, bool rows) {
+    return rows ? (size + w.pad_top + w.pad_bottom - w.kernel_h) / w.stride_h + 1
+                : (size + w.pad_left + w.pad_right - w.kernel_w) / w.stride_w + 1;
+  }
+
+  // [image][output][y][x]
+  std::vector<int32_t> SumsOf(int input, int weight, const model::Convolution& convolution,
+                              const model::ValueShape& out) const {
+    const model::Parameter& levels = generator_.model.parameter(weight);
+    const model::ValueShape in = ShapeOf(input);
+    const int zero_point = generator_.value(input).coding->zero_point;
+    const model::Window& w = convolution.window;
+    const int64_t per_group = in.channels / convolution.groups, outputs_of_group = out.channels / convolution.groups;
+    std::vector<int32_t> sums(static_cast<size_t>(kImages * out.elements()), 0);
+    for (int64_t image = 0; image < kImages; ++image) {
+      const uint8_t* codes = codes_[static_cast<size_t>(input)].data() + image * in.elements();
+      for (int64_t o = 0; o < out.channels; ++o) {
+        int32_t* to = sums.data() + (image * out.channels + o) * out.height * out.width;
+        for (int64_t c = 0; c < per_group; ++c) {
+          const uint8_t* plane = codes + (o / outputs_of_group * per_group + c) * in.height * in.width;
+          for (int64_t k = 0; k < w.kernel_h * w.kernel_w; ++k) {
+            const int level = levels.level((o * per_group + c) * w.kernel_h * w.kernel_w + k);
+            for (int64_t y = 0; y < out.height; ++y) {
+              const int64_t from_y = y * w.stride_h - w.pad_top + k / w.kernel_w;
+              if (from_y < 0 || from_y >= in.height) continue;
+              for (int64_t x = 0; x < out.width; ++x) {
+                const int64_t from_x = x * w.stride_w - w.pad_left + k % w.kernel_w;
+                if (from_x >= 0 && from_x < in.width)
+                  to[y * out.width + x] += level * (plane[from_y * in.width + from_x] - zero_point);
+              }
+            }
+          }
+        }
+      }
+    }
+    return sums;
+  }
 
   model::RandomGraph generator_;
   model::CodeFormat format_;
-  int activation_bits_;
+  int highest_code_, bits_;
+  std::vector<std::vector<uint8_t>> codes_;  // [value]: of some images
 };
 
 // Channels last, batch normalization beside each convolution, ready for inference.
