@@ -194,7 +194,8 @@ void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--brick", options->machine.brick, "Neighbouring inputs that go to one lane (Cnvlutin: 16)")
       ->capture_default_str();
   command->add_option("--instruction-set", options->instruction_set,
-                      "Measure with these instructions: portable, avx2, avx-vnni, avx512, avx512-vnni, amx-int8 (default: the best)");
+                      "Measure with these instructions: portable, avx2, avx-vnni, avx512, avx512-vnni, amx-int8, neon, "
+                      "neon-dotprod (default: the best)");
   AddDataOptions(*command, options->data);
   AddJsonOption(*command, options->json, "Write the table");
   command->add_option("--store", options->store, "SQLite file that keeps the table, for reports")->type_name("FILE");

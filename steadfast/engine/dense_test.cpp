@@ -69,7 +69,8 @@ TEST_P(Dense, TakesNewWeights) {
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Dense,
                          testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvxVnni,
-                                         InstructionSet::kAvx512, InstructionSet::kAvx512Vnni, InstructionSet::kAmx),
+                                         InstructionSet::kAvx512, InstructionSet::kAvx512Vnni, InstructionSet::kAmx,
+                                         InstructionSet::kNeon, InstructionSet::kNeonDot),
                          [](const auto& param_info) {
                            std::string name(NameOf(param_info.param));
                            std::erase(name, '-');

@@ -10,6 +10,9 @@
 #define STEADFAST_X86 1
 #include <cpuid.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -49,6 +52,10 @@ std::string_view NameOf(InstructionSet set) {
       return "avx512-vnni";
     case InstructionSet::kAmx:
       return "amx-int8";
+    case InstructionSet::kNeon:
+      return "neon";
+    case InstructionSet::kNeonDot:
+      return "neon-dotprod";
   }
   return "?";
 }
@@ -76,6 +83,13 @@ std::vector<InstructionSet> SupportedInstructionSets() {
     sets.push_back(InstructionSet::kAvx512Vnni);
     if (TilesAreAllowed()) sets.push_back(InstructionSet::kAmx);
   }
+#endif
+#if defined(__aarch64__)
+  sets.push_back(InstructionSet::kNeon);
+#if defined(__linux__)
+  constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
+  if ((getauxval(AT_HWCAP) & kDotProducts) != 0) sets.push_back(InstructionSet::kNeonDot);
+#endif
 #endif
   return sets;
 }

@@ -6,7 +6,7 @@
 
 namespace steadfast::engine {
 
-enum class InstructionSet { kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx };
+enum class InstructionSet { kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx, kNeon, kNeonDot };
 
 std::string_view NameOf(InstructionSet set);  // "avx512-vnni"
 // Of this machine, slowest first. AVX-512 VNNI counts as AVX-VNNI as well: it has the same instructions.

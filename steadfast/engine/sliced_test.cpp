@@ -80,13 +80,13 @@ RandomGraph GraphOf(uint64_t seed, const ValueShape& input) {
 }
 
 TEST_P(Sliced, EqualsTheReferenceOnRandomGraphs) {
-  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed)
+  for (uint64_t seed = 0; seed < GraphsToTry(120); ++seed)
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(model::RandomModel(seed), seed));
 }
 
 // Numbers of channels, outputs and places around those of a tile; groups of any size, 1 x 1 windows, strides.
 TEST_P(Sliced, EqualsTheReferenceAtEveryTileBoundary) {
-  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(120); ++seed) {
     RandomGraph graph = GraphOf(seed, {static_cast<int64_t>(seed % 7 + 1), 1, 1});
     graph.model.values[0].shape.height = graph.Between(1, 9);
     graph.model.values[0].shape.width = graph.Between(1, 9);
@@ -105,7 +105,7 @@ TEST_P(Sliced, EqualsTheReferenceAtEveryTileBoundary) {
 
 // Additions behind a sum or on their own, pools with and without padding, and branches that are joined.
 TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
-  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(120); ++seed) {
     RandomGraph graph = GraphOf(seed, {3, 8, 8});
     const Window three{.kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
     const int64_t channels = graph.Between(1, 12);
@@ -145,7 +145,7 @@ TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
 
 // Weights, scales and biases of any bits, those that make a scale negative or not a number among them.
 TEST_P(Sliced, EqualsTheReferenceUnderBrokenParameters) {
-  for (uint64_t seed = 0; seed < GraphsToTry(200); ++seed) {
+  for (uint64_t seed = 0; seed < GraphsToTry(100); ++seed) {
     const QuantizedModel model = model::RandomModel(seed);
     QuantizedModel broken = model;
     std::mt19937_64 random(seed);
@@ -181,7 +181,8 @@ TEST_P(Sliced, EqualsTheReferenceOnNetworksOfTheField) {
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Sliced,
                          testing::Values(InstructionSet::kAvx2, InstructionSet::kAvxVnni, InstructionSet::kAvx512,
-                                         InstructionSet::kAvx512Vnni),
+                                         InstructionSet::kAvx512Vnni, InstructionSet::kAmx, InstructionSet::kNeon,
+                                         InstructionSet::kNeonDot),
                          [](const auto& param_info) {
                            std::string name(NameOf(param_info.param));
                            std::erase(name, '-');

@@ -82,6 +82,8 @@ struct SliceKernels {
 
   int words_of_tap;  // of packed weights, for each output: at most
 
+  int code_shift;  // what `run` takes codes less by: sums start so many times the sum of the levels higher
+
   // Packs the weights of a tile: levels of 4 slots, [tap][output]. largest_code: of the input. Returns taps_in_short.
   int (*pack)(std::span<const std::array<int16_t, 4>> levels, int largest_code, uint32_t* packed);
   void (*run)(const Tile& tile);

@@ -27,10 +27,14 @@ const Kernels& KernelsOf(InstructionSet set) {
 
 const SliceKernels* SliceKernelsOf(InstructionSet set) {
 #if defined(__x86_64__)
-  if (set == InstructionSet::kAvx512Vnni) return &VnniSliceKernels();
+  if (set == InstructionSet::kAvx512Vnni || set == InstructionSet::kAmx) return &VnniSliceKernels();
   if (set == InstructionSet::kAvx512) return &Avx512SliceKernels();
   if (set == InstructionSet::kAvxVnni) return &AvxVnniSliceKernels(HasAvxVnni());
   if (set == InstructionSet::kAvx2) return &Avx2SliceKernels();
+#endif
+#if defined(__aarch64__)
+  if (set == InstructionSet::kNeonDot) return &NeonDotSliceKernels();
+  if (set == InstructionSet::kNeon) return &NeonSliceKernels();
 #endif
   (void)set;
   return nullptr;

@@ -17,5 +17,9 @@ const SliceKernels& AvxVnniSliceKernels(bool has_avx_vnni);  // otherwise the ma
 const SliceKernels& Avx512SliceKernels();
 const SliceKernels& VnniSliceKernels();
 #endif
+#if defined(__aarch64__)
+const SliceKernels& NeonSliceKernels();
+const SliceKernels& NeonDotSliceKernels();
+#endif
 
 }  // namespace steadfast::engine

@@ -1,7 +1,9 @@
-// What the kernels of slices share on x86-64. Internal to the kernels.
+// What the kernels of slices share. Internal to the kernels.
 #pragma once
 
+#if defined(__x86_64__)
 #include <emmintrin.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -12,6 +14,7 @@
 namespace steadfast::engine {
 namespace {
 
+#if defined(__x86_64__)
 // Bytes [row][column] of 4 x 4 as [column][row].
 inline __m128i TransposeBytes() {
   return _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -29,6 +32,14 @@ inline void MakeSliceQuad(const uint8_t* const rows[4], uint8_t* quad) {
   _mm_storeu_si128(to + 3, _mm_unpackhi_epi16(ab_high, cd_high));
 }
 
+#else
+inline void MakeSliceQuad(const uint8_t* const rows[4], uint8_t* quad) {
+  for (int i = 0; i < kSliceImages; ++i) {
+    for (int j = 0; j < 4; ++j) quad[4 * i + j] = rows[j][i];
+  }
+}
+#endif
+
 inline void SplitSliceQuad(const uint8_t* quad, uint8_t* const rows[4]) {
   for (int j = 0; j < 4; ++j) {
     for (int i = 0; i < kSliceImages; ++i) rows[j][i] = quad[4 * i + j];
@@ -39,6 +50,11 @@ inline uint32_t PackedBytes(const std::array<int16_t, 4>& levels) {
   uint32_t packed = 0;
   for (size_t slot = 0; slot < 4; ++slot) packed |= uint32_t{static_cast<uint8_t>(levels[slot])} << (8 * slot);
   return packed;
+}
+
+// Slots `low` and `low` + 2 in 16 bits.
+inline uint32_t PairOf(const std::array<int16_t, 4>& levels, size_t low) {
+  return uint32_t{static_cast<uint16_t>(levels[low])} | uint32_t{static_cast<uint16_t>(levels[low + 2])} << 16;
 }
 
 // For sums of 4 products of bytes.
@@ -69,13 +85,19 @@ inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int large
       *packed++ = PackedBytes(of_tap);
       continue;
     }
-    const auto pair = [&](size_t low) {
-      return uint32_t{static_cast<uint16_t>(of_tap[low])} | uint32_t{static_cast<uint16_t>(of_tap[low + 2])} << 16;
-    };
-    *packed++ = pair(0);
-    *packed++ = pair(1);
+    *packed++ = PairOf(of_tap, 0);
+    *packed++ = PairOf(of_tap, 1);
   }
   return taps_in_short;
+}
+
+// For products of 16 bits alone.
+inline int PackIn16(std::span<const std::array<int16_t, 4>> levels, int, uint32_t* packed) {
+  for (const auto& of_tap : levels) {
+    *packed++ = PairOf(of_tap, 0);
+    *packed++ = PairOf(of_tap, 1);
+  }
+  return 0;
 }
 
 }  // namespace

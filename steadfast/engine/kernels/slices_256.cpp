@@ -55,7 +55,7 @@ struct Registers256 {
 namespace avx2 {
 
 struct Vector : Registers256 {
-  static constexpr bool kDot = false;
+  static constexpr bool kDot = false, kShort = true;
   STEADFAST_OPERATION void AddTo(Int& sums, Int v) { sums = _mm256_add_epi32(sums, v); }
   // In assembly: g++ 12 keeps some of the intrinsic's sums in memory.
   STEADFAST_OPERATION void AddTo16(Int& sums, Int v) { asm("vpaddw %1, %0, %0" : "+x"(sums) : "x"(v)); }
@@ -111,13 +111,13 @@ STEADFAST_TARGET void Run(const Tile& tile) {
 }  // namespace
 
 const SliceKernels& Avx2SliceKernels() {
-  static const SliceKernels kernels = {4, false, 2, PackInPairs, avx2::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {4, false, 2, 0, PackInPairs, avx2::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 
 const SliceKernels& AvxVnniSliceKernels(bool has_avx_vnni) {
   static const SliceKernels kernels = {
-      4, true, 1, PackBytes, has_avx_vnni ? avx_vnni::Run : avx512_vnni_256::Run, MakeSliceQuad, SplitSliceQuad};
+      4, true, 1, 0, PackBytes, has_avx_vnni ? avx_vnni::Run : avx512_vnni_256::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 

@@ -55,7 +55,7 @@ struct Registers512 {
 namespace avx512 {
 
 struct Vector : Registers512 {
-  static constexpr bool kDot = false;
+  static constexpr bool kDot = false, kShort = true;
   STEADFAST_OPERATION void AddTo(Int& sums, Int v) { sums = _mm512_add_epi32(sums, v); }
   // In assembly: g++ 12 keeps some of the intrinsic's sums in memory.
   STEADFAST_OPERATION void AddTo16(Int& sums, Int v) { asm("vpaddw %1, %0, %0" : "+v"(sums) : "v"(v)); }
@@ -97,12 +97,12 @@ STEADFAST_TARGET void Run(const Tile& tile) {
 }  // namespace
 
 const SliceKernels& Avx512SliceKernels() {
-  static const SliceKernels kernels = {4, false, 2, PackInPairs, avx512::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {4, false, 2, 0, PackInPairs, avx512::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 
 const SliceKernels& VnniSliceKernels() {
-  static const SliceKernels kernels = {8, true, 1, PackBytes, avx512_vnni::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = {8, true, 1, 0, PackBytes, avx512_vnni::Run, MakeSliceQuad, SplitSliceQuad};
   return kernels;
 }
 

@@ -158,6 +158,7 @@ void WeightedSum::SetParameters(const model::QuantizedModel& model, const model:
   const bool is_new = levels_.empty();
   std::vector<uint8_t> is_changed(static_cast<size_t>(out_.channels), 1);
   corrections_.resize(static_cast<size_t>(out_.channels));
+  level_sums_.resize(static_cast<size_t>(out_.channels));
   for (int64_t output = 0; output < out_.channels; ++output) {
     const auto first = levels.begin() + output * products_;
     const auto o = static_cast<size_t>(output);
@@ -167,6 +168,7 @@ void WeightedSum::SetParameters(const model::QuantizedModel& model, const model:
     }
     int64_t sum = 0;
     for (auto level = first; level != first + products_; ++level) sum += *level;
+    level_sums_[o] = static_cast<int32_t>(sum);
     corrections_[o] = static_cast<int32_t>(-zero_point_ * sum);
   }
   levels_ = levels;

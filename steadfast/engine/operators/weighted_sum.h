@@ -148,6 +148,7 @@ class WeightedSum final : public WeightedOperator {
   int pool_h_ = 1, pool_w_ = 1;       // fused pooling window (= stride)
   std::vector<int16_t> levels_;       // [out][product]
   std::vector<int32_t> corrections_;  // [out]: -zero_point * sum of levels
+  std::vector<int32_t> level_sums_;   // [out]
   std::vector<int32_t> columns_;      // of the sparse path: [input channel][ky][kx][output of its group], low 16 bits
   Arrangement dense_;                 // the fewest taps
   Arrangement differential_;          // the fewest taps for one input channel

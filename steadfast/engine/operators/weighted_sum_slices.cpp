@@ -150,7 +150,10 @@ void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
   s.corrections.assign(padded, 0);
   s.scales.assign(padded, 0.0f);
   s.offsets.assign(padded, 0.0f);
-  std::copy(corrections_.begin(), corrections_.end(), s.corrections.begin());
+  for (size_t o = 0; o < corrections_.size(); ++o)
+    s.corrections[o] =
+        static_cast<int32_t>(static_cast<uint32_t>(corrections_[o]) +
+                             static_cast<uint32_t>(s.kernels->code_shift) * static_cast<uint32_t>(level_sums_[o]));
   std::copy(requantization_.scale.begin(), requantization_.scale.end(), s.scales.begin());
   std::copy(requantization_.offset.begin(), requantization_.offset.end(), s.offsets.begin());
   const int64_t kernel = s.kernel_h * s.kernel_w;
