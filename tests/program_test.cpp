@@ -306,6 +306,41 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   }
 }
 
+TEST_F(ProgramWithData, LatencyTimesTheWholeRunBesideTheLayers) {
+  const Outcome outcome = RunSteadfast({"latency", MakeModel("model.onnx", 5), "--images", "64", "--json", "-"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  const auto json = nlohmann::json::parse(outcome.output);
+  EXPECT_GT(json["dense_ns_per_image"].get<double>(), 0);
+  EXPECT_GT(json["bytes_of_values"].get<int64_t>(), 0);
+  EXPECT_GE(json["bytes_of_packed_weights"].get<int64_t>(), 61470);
+  EXPECT_EQ(json["layers"].size(), 6u);
+}
+
+TEST_F(ProgramWithData, SampledSweepSaysWhatItStandsFor) {
+  const std::string model = MakeModel("model.onnx", 5);
+  const Outcome sampled = RunSteadfast(
+      {"sweep", model, "--images", "20", "--sample", "0.1", "--store", Path("s.sqlite"), "--json", Path("s.json")});
+  ASSERT_EQ(sampled.exit_code, 0) << sampled.errors;
+  EXPECT_NE(sampled.output.find("Projected to all 245880 faults"), std::string::npos) << sampled.output;
+  const auto projected = nlohmann::json::parse(ReadTextFile(Path("s.json")))["sample"]["projected"].back();
+  ASSERT_EQ(
+      RunSteadfast({"sweep", model, "--images", "20", "--store", Path("s.sqlite"), "--csv", Path("all.csv")}).exit_code,
+      0);
+  double sum = 0;
+  int64_t faults = 0;
+  for (const auto& line : Split(ReadTextFile(Path("all.csv")), '\n')) {
+    const auto cells = Split(line, ',');
+    if (cells.size() != 10 || cells[0] == "tensor") continue;
+    sum += std::stod(cells[6]);
+    ++faults;
+  }
+  ASSERT_EQ(faults, 245880);
+  EXPECT_GE(sum / 245880, projected["changed_predictions"]["low"].get<double>());
+  EXPECT_LE(sum / 245880, projected["changed_predictions"]["high"].get<double>());
+  EXPECT_EQ(RunSteadfast({"sweep", model, "--sample", "1.5"}).exit_code, 2);
+  EXPECT_EQ(RunSteadfast({"sweep", model, "--sample", "0"}).exit_code, 2);
+}
+
 // Whether what the fault-free run keeps fits in memory for all images, for some at a time, or not at all.
 TEST_F(ProgramWithData, InjectingDoesNotDependOnMemory) {
   const std::string model = MakeModel("model.onnx", 5);

@@ -133,6 +133,9 @@ void Run(const Options& options, const Cancellation& cancellation) {
     total.cycles += found->second;
   }
   layers.push_back(total);
+  std::vector<float> logits(static_cast<size_t>(file.model.classes() * engine::kBlockImages));
+  engine.RunBlock(set.images, 0, logits);
+  const engine::DenseEngine::Held held = engine.held();
   const int64_t images = data.images.size();
   report::TextTable table({"layer", ">products", ">skipped %", ">dense ns", ">sparse ns", ">speed-up",
                            ">breaks even at % zeros", ">cycles", ">skipping", ">speed-up"});
@@ -156,6 +159,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
     fmt::print("All layers one by one, the faster path for each: {:.0f} ns; the whole network as it is run,\n",
                best_ns);
     fmt::print("dense everywhere: {:.0f} ns\n", dense_run_ns);
+    fmt::print("A thread holds {} KiB of values and {} KiB of packed weights.\n", held.values >> 10, held.weights >> 10);
   }
   const json document = {
       {"schema", 1},
@@ -167,7 +171,9 @@ void Run(const Options& options, const Cancellation& cancellation) {
        {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},
       {"layers", rows},
       {"best_ns_per_image", best_ns},
-      {"dense_ns_per_image", dense_run_ns}};
+      {"dense_ns_per_image", dense_run_ns},
+      {"bytes_of_values", held.values},
+      {"bytes_of_packed_weights", held.weights}};
   WriteJson(options.json, document);
   if (options.store.empty()) return;
   store::Store store = store::Store::Create(options.store);

@@ -140,6 +140,15 @@ void DenseEngine::SetParameters(const QuantizedModel& model) {
   }
 }
 
+DenseEngine::Held DenseEngine::held() const {
+  Held held{plan_->memory.bytes() + static_cast<int64_t>(plan_->workspace.quads.size()), 0};
+  for (const auto& of_value : plan_->rows) held.values += static_cast<int64_t>(of_value.size());
+  for (const Step& step : plan_->steps) {
+    if (step.weighted() != nullptr) held.weights += step.weighted()->PackedBytes();
+  }
+  return held;
+}
+
 double DenseEngine::nanoseconds_per_block() const {
   return plan_->nanoseconds;
 }

@@ -39,6 +39,13 @@ class DenseEngine {
   // Of a block, on the path that was chosen; 0 before ChoosePaths.
   double nanoseconds_per_block() const;
 
+  // What a thread holds after a run, in bytes: of the values of its images, and of packed weights, which engines of the same
+  // network share as long as their parameters are the same.
+  struct Held {
+    int64_t values, weights;
+  };
+  Held held() const;
+
   // Measures how long each step takes on these images by each path: dense, or sparse, which goes image by image and
   // skips inputs of level 0. Later runs take the faster path for each step; the results are the same.
   struct StepTime {

@@ -260,6 +260,13 @@ std::unique_ptr<const SlicedPath> SlicedPath::Make(const QuantizedModel& model, 
   return path;
 }
 
+int64_t SlicedMemory::bytes() const {
+  size_t bytes = 0;
+  for (const auto& of_memory : quads) bytes += of_memory.size();
+  for (const auto& of_value : rows) bytes += of_value.size();
+  return static_cast<int64_t>(bytes);
+}
+
 void SlicedPath::Prepare(SlicedMemory& memory) const {
   if (!memory.quads.empty() || !memory.rows.empty()) return;
   for (const Memory& m : memories_)

@@ -14,6 +14,9 @@ namespace steadfast::engine {
 
 // What a thread needs to run a network slice by slice.
 class SlicedMemory {
+ public:
+  int64_t bytes() const;
+
  private:
   friend class SlicedPath;
   std::vector<Buffer<uint8_t>> quads;  // [memory]

@@ -180,6 +180,7 @@ class WeightedOperator : public Operator {
   virtual void SetParameters(const model::QuantizedModel& model, const model::Node& node) = 0;
   virtual bool HasParameters(const model::QuantizedModel& model, const model::Node& node) const = 0;
   virtual std::shared_ptr<WeightedOperator> Clone() const = 0;
+  virtual int64_t PackedBytes() const = 0;  // of weights, in every form that is held
   // Whether, from now on, RunSlice is all that is called.
   virtual void RunSlicesAlone(bool alone) = 0;
   // Fuses the max-pool that follows it, if that gives the same results; otherwise returns false.

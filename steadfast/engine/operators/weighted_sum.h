@@ -22,6 +22,7 @@ class WeightedSum final : public WeightedOperator {
   void SetParameters(const model::QuantizedModel& model, const model::Node& node) override;
   bool HasParameters(const model::QuantizedModel& model, const model::Node& node) const override;
   std::shared_ptr<WeightedOperator> Clone() const override;
+  int64_t PackedBytes() const override;
   void RunSlicesAlone(bool alone) override;
   bool Fuse(const model::MaxPool& pool) override;
   void PrepareDifferential() override;

@@ -127,6 +127,13 @@ std::shared_ptr<WeightedOperator> WeightedSum::Clone() const {
   return clone;
 }
 
+int64_t WeightedSum::PackedBytes() const {
+  const size_t words = dense_.by_tap.size() + dense_.weights.size() + differential_.by_tap.size() +
+                       differential_.weights.size() + columns_.size() +
+                       (slices_ == nullptr ? 0 : slices_->weights.size());
+  return static_cast<int64_t>(4 * words + sizeof(int16_t) * levels_.size());
+}
+
 void WeightedSum::PlanTiles(Slices& s) const {
   const int64_t outputs_of_part = s.groups * outputs_per_group();
   size_t words = 0;
