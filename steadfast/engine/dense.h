@@ -39,8 +39,8 @@ class DenseEngine {
   // Of a block, on the path that was chosen; 0 before ChoosePaths.
   double nanoseconds_per_block() const;
 
-  // What a thread holds after a run, in bytes: of the values of its images, and of packed weights, which engines of the same
-  // network share as long as their parameters are the same.
+  // What a thread holds after a run, in bytes: of the values of its images, and of packed weights, which engines of the
+  // same network share as long as their parameters are the same.
   struct Held {
     int64_t values, weights;
   };

@@ -6,6 +6,7 @@
 
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
+#include "steadfast/engine/sets_to_try.h"
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::engine {
@@ -17,14 +18,8 @@ std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
   return bits;
 }
 
-class Dense : public testing::TestWithParam<InstructionSet> {
+class Dense : public OnInstructionSet {
  protected:
-  void SetUp() override {
-    const auto supported = SupportedInstructionSets();
-    if (std::find(supported.begin(), supported.end(), GetParam()) == supported.end()) {
-      GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
-    }
-  }
   void ExpectEqual(const model::QuantizedModel& model, int64_t images, uint64_t seed) {
     const auto bytes = model::RandomImages(model, images, seed);
     DenseEngine engine(model, GetParam());
@@ -67,15 +62,7 @@ TEST_P(Dense, TakesNewWeights) {
   EXPECT_EQ(BitsOf(engine.Run(PreparedImages(bytes, 784))), BitsOf(RunReference(mixed, bytes)));
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Dense,
-                         testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvxVnni,
-                                         InstructionSet::kAvx512, InstructionSet::kAvx512Vnni, InstructionSet::kAmx,
-                                         InstructionSet::kNeon, InstructionSet::kNeonDot),
-                         [](const auto& param_info) {
-                           std::string name(NameOf(param_info.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Dense, testing::ValuesIn(SetsToTry()), SetName);
 
 }  // namespace
 }  // namespace steadfast::engine

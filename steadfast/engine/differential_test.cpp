@@ -8,6 +8,7 @@
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
+#include "steadfast/engine/sets_to_try.h"
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::engine {
@@ -69,13 +70,8 @@ Scores ReferenceScores(const Case& c, const ModelChange& change, const Golden& g
   return ScoreOf(RunReference(changed, c.images), c.model.classes(), c.labels, golden.predictions);
 }
 
-class Differential : public testing::TestWithParam<InstructionSet> {
+class Differential : public OnInstructionSet {
  protected:
-  void SetUp() override {
-    const auto supported = SupportedInstructionSets();
-    if (std::find(supported.begin(), supported.end(), GetParam()) == supported.end())
-      GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
-  }
   Evaluator MakeEvaluator(const Case& c) const {
     return Evaluator(c.model, c.set, MakeGoldenRun(DifferentialPlan(c.model, GetParam()), c.set, 1), GetParam());
   }
@@ -162,15 +158,7 @@ TEST_P(Differential, LooksUpWhatANeuronsCodesLeadTo) {
   EXPECT_EQ(NeuronLookUp::CodesOf(plan, weights[4]), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Differential,
-                         testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvxVnni,
-                                         InstructionSet::kAvx512, InstructionSet::kAvx512Vnni, InstructionSet::kAmx,
-                                         InstructionSet::kNeon, InstructionSet::kNeonDot),
-                         [](const auto& param_info) {
-                           std::string name(NameOf(param_info.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Differential, testing::ValuesIn(SetsToTry()), SetName);
 
 }  // namespace
 }  // namespace steadfast::engine

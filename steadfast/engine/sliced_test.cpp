@@ -8,6 +8,7 @@
 #include "steadfast/engine/block.h"
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
+#include "steadfast/engine/sets_to_try.h"
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
@@ -23,14 +24,8 @@ using model::RandomGraph;
 using model::ValueShape;
 using model::Window;
 
-class Sliced : public testing::TestWithParam<InstructionSet> {
+class Sliced : public OnInstructionSet {
  protected:
-  void SetUp() override {
-    const auto supported = SupportedInstructionSets();
-    if (std::find(supported.begin(), supported.end(), GetParam()) == supported.end())
-      GTEST_SKIP() << "this machine has no " << NameOf(GetParam());
-  }
-
   // Runs a model slice by slice, under other parameters of the same structure where given.
   std::vector<uint32_t> Run(const QuantizedModel& model, const std::vector<uint8_t>& bytes,
                             const QuantizedModel* changed = nullptr) {
@@ -179,15 +174,8 @@ TEST_P(Sliced, EqualsTheReferenceOnNetworksOfTheField) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Sliced,
-                         testing::Values(InstructionSet::kAvx2, InstructionSet::kAvxVnni, InstructionSet::kAvx512,
-                                         InstructionSet::kAvx512Vnni, InstructionSet::kAmx, InstructionSet::kNeon,
-                                         InstructionSet::kNeonDot),
-                         [](const auto& param_info) {
-                           std::string name(NameOf(param_info.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
+// Plain loops have no kernels of slices.
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Sliced, testing::ValuesIn(SetsToTry(InstructionSet::kAvx2)), SetName);
 
 }  // namespace
 }  // namespace steadfast::engine

@@ -57,7 +57,7 @@ WeightedSum::WeightedSum(const model::ValueShape& in, const model::Window& windo
       set_(source.set),
       outputs_per_call_(KernelsOf(source.set).outputs_per_call),
       zero_point_(source.input(0).coding->zero_point),
-      largest_code_(source.node.input() == 0 ? 255 : source.input(0).coding->highest_code()),
+      largest_code_(source.input(0).coding->highest_code()),
       products_(model::ProductsPerOutput(source.model, source.node)),
       group_inputs_(in.channels / groups),
       format_(WeightOf(source).format.codes),

@@ -224,7 +224,7 @@ void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
       const int64_t quad = packed.first / 4 * kSliceQuadBytes;
       if (!requantization_.real) {
         tile.codes = run.output + quad;
-        tile.other = run.other + quad;
+        tile.other = run.other == nullptr ? nullptr : run.other + quad;
         s.kernels->run(tile);
         continue;
       }
