@@ -176,8 +176,9 @@ class Campaign {
     return settings;
   }
 
-  // The keys under which settings may grow.
   static constexpr size_t kTrialsAtOnce = 256;  // in pieces: so many are lost when interrupted
+
+  // The keys under which settings may grow.
   static constexpr const char* kGrowing[] = {"models", "faults", "rates", "encodings", "readings", "inputs"};
 
   // Whether `here` only adds to `there`: more keys in the growing objects, no fewer trials.
@@ -318,18 +319,18 @@ class Campaign {
     try {
       if (fits && golden_run != nullptr)
         golden_run->blocks = engine::RunGoldenBlocks(golden_run->plan, set, threads, cancellation_);
-      std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
+      std::vector<std::shared_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));  // [thread]
       const auto work = [&](int worker, int64_t index) {
         auto& evaluator = evaluators[static_cast<size_t>(worker)];
-        if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, fits ? golden_run : nullptr);
+        if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(model, set, fits ? golden_run : nullptr);
         const TrialKey& key = at_once[static_cast<size_t>(index)];
         take(key, Evaluate(faults_of(key), images.at(key.encoding), *evaluator, golden, cancellation_));
       };
       ParallelFor(threads, static_cast<int64_t>(at_once.size()), work, cancellation_);
-      evaluators.clear();
+      evaluators.assign(static_cast<size_t>(threads), nullptr);
       for (size_t first = 0; first < in_pieces.size(); first += kTrialsAtOnce) {
         const auto some = std::span(in_pieces).subspan(first, std::min(kTrialsAtOnce, in_pieces.size() - first));
-        RunInPieces(model, set, golden, golden_run, threads, some, faults_of, images, take);
+        RunInPieces(model, set, golden, golden_run, evaluators, some, faults_of, images, take);
       }
     } catch (...) {
       sink_->Finish();
@@ -343,7 +344,8 @@ class Campaign {
   // the images after the other, it is computed and all these trials are evaluated.
   template <typename Take, typename FaultsOfKey>
   void RunInPieces(const model::QuantizedModel& model, const engine::EvaluationSet& set, const engine::Golden& golden,
-                   const std::shared_ptr<engine::GoldenRun>& run, int threads, std::span<const TrialKey> keys,
+                   const std::shared_ptr<engine::GoldenRun>& run,
+                   std::vector<std::shared_ptr<engine::Evaluator>>& evaluators, std::span<const TrialKey> keys,
                    const FaultsOfKey& faults_of, const std::map<memory::Encoding, memory::MemoryImage>& images,
                    const Take& take) {
     struct Trial {
@@ -351,24 +353,24 @@ class Campaign {
       model::ModelChange change;
       engine::Tally tally;
     };
+    const auto threads = static_cast<int>(evaluators.size());
     std::vector<Trial> trials;
     for (const TrialKey& key : keys) {
       const memory::FaultMap faults = faults_of(key);
       trials.push_back(
           {static_cast<int64_t>(faults.faults.size()), memory::EffectOf(faults, images.at(key.encoding)), {}});
     }
-    std::vector<std::unique_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));
     const int64_t blocks = set.images.blocks();
-    const int64_t at_once = std::max<int64_t>(threads, settings_.memory_bytes / run->plan.bytes_per_block());
-    for (int64_t first = 0; first < blocks; first += at_once) {
+    const int64_t blocks_at_once = std::max<int64_t>(threads, settings_.memory_bytes / run->plan.bytes_per_block());
+    for (int64_t first = 0; first < blocks; first += blocks_at_once) {
       run->blocks.clear();
-      run->blocks =
-          engine::RunGoldenBlocks(run->plan, set, first, std::min(at_once, blocks - first), threads, cancellation_);
+      run->blocks = engine::RunGoldenBlocks(run->plan, set, first, std::min(blocks_at_once, blocks - first), threads,
+                                            cancellation_);
       ParallelFor(
           threads, static_cast<int64_t>(trials.size()),
           [&](int worker, int64_t index) {
             auto& evaluator = evaluators[static_cast<size_t>(worker)];
-            if (!evaluator) evaluator = std::make_unique<engine::Evaluator>(model, set, run);
+            if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(model, set, run);
             Trial& trial = trials[static_cast<size_t>(index)];
             trial.tally += evaluator->EvaluateBlocks(trial.change, golden, cancellation_);
           },

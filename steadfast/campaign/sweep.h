@@ -53,7 +53,7 @@ struct SweepResult {
   store::SweepRow sweep;
   std::vector<store::SweepPart> parts;  // in the order of the model's tensors
   std::vector<SweepStratum> strata;     // in the same order
-  std::vector<double> part_seconds;     // [part] of processor time; below 0 where it was in the store
+  std::vector<double> part_seconds;     // [part] of a thread; below 0 where it was in the store
   int threads = 1;
   int64_t resumed_faults = 0;  // how many were already in the store
   double seconds = 0;          // of this run's evaluation, fault-free run included

@@ -102,7 +102,7 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   command
       ->add_option(
           "--sample", settings.sample,
-          "Only this share of the faults, stratified by tensor: whole output channels (at least two of each tensor), "
+          "Only this share of the faults, stratified by tensor: whole output channels or other parts (at least two), "
           "chosen by chance; prints what that says of all of them. A larger share, or all, goes on from the same "
           "store")
       ->type_name("SHARE")

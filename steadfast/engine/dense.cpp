@@ -46,6 +46,13 @@ struct DenseEngine::Plan {
         nanoseconds(other.nanoseconds),
         row_bytes(other.row_bytes) {}
 
+  // Operators that another engine has too must not be changed.
+  void OwnOperators() {
+    for (Step& step : steps) {
+      if (step.weighted() != nullptr && step.operation.use_count() > 1) step.operation = step.weighted()->Clone();
+    }
+  }
+
   void PrepareRows() {
     for (size_t v = 0; v < rows.size(); ++v) rows[v].resize(row_bytes[v]);
     for (const Step& step : steps) {
@@ -162,6 +169,7 @@ std::span<const uint8_t> DenseEngine::CodesOf(int value) const {
 }
 
 std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages& images) {
+  plan_->OwnOperators();
   plan_->PrepareRows();
   std::vector<StepTime> times;
   std::vector<uint8_t> has_sparse;
@@ -194,6 +202,7 @@ std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages
 }
 
 void DenseEngine::UseSparsePaths() {
+  plan_->OwnOperators();
   plan_->sliced = nullptr;
   plan_->PrepareRows();
   for (size_t s = 0; s < plan_->steps.size(); ++s) {

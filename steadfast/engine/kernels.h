@@ -12,6 +12,7 @@
 
 #include "steadfast/engine/block.h"            // kBlockImages
 #include "steadfast/engine/instruction_set.h"  // InstructionSet
+#include "steadfast/model/requantization.h"    // Requantization
 
 namespace steadfast::engine {
 
@@ -28,6 +29,17 @@ struct RequantizeConstants {
   int zero_below;
   int lowest_code() const { return static_cast<int>(lowest) + zero_point; }
 };
+
+// The constants of an output; scale and offset may come from elsewhere. A threshold above all codes makes them all the
+// lowest: kernels, which take thresholds for bytes, meet it as the highest code.
+inline RequantizeConstants ConstantsOf(const model::Requantization& r, float scale, float offset) {
+  RequantizeConstants constants{scale, offset, r.lowest, r.highest, r.zero_point, r.zero_below};
+  if (r.zero_below > static_cast<int>(r.highest) + r.zero_point) {
+    constants.highest = r.lowest;
+    constants.zero_below = 0;
+  }
+  return constants;
+}
 
 // How one operand of an Add becomes real.
 struct OperandConstants {

@@ -87,6 +87,10 @@ AddedOperand AdditionOf(const QuantizedModel& model, const model::Node& add, int
                       OperandOf(*model.value(other).coding),
                       {q.scale, q.zero_point, q.lowest, q.highest, q.zero_below}};
   // Of powers of two, the quotient is the product with the reciprocal.
+  if (q.zero_below > q.highest) {  // all codes are below: kernels take thresholds for bytes
+    result.constants.highest = q.lowest;
+    result.constants.zero_below = 0;
+  }
   int exponent = 0;
   const bool is_power = std::frexp(q.scale, &exponent) == 0.5f && std::abs(exponent) < 100;
   result.reciprocal = is_power ? 1 / q.scale : 0.0f;

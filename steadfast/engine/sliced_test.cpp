@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "steadfast/engine/block.h"
+#include "steadfast/engine/dense.h"
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/engine/sets_to_try.h"
@@ -53,16 +54,23 @@ class Sliced : public OnInstructionSet {
     return logits;
   }
 
-  static std::vector<uint32_t> Reference(const QuantizedModel& model, const std::vector<uint8_t>& bytes) {
+  static std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
     std::vector<uint32_t> bits;
-    for (const float logit : RunReference(model, bytes)) bits.push_back(std::bit_cast<uint32_t>(logit));
+    for (const float value : values) bits.push_back(std::bit_cast<uint32_t>(value));
     return bits;
+  }
+  static std::vector<uint32_t> Reference(const QuantizedModel& model, const std::vector<uint8_t>& bytes) {
+    return BitsOf(RunReference(model, bytes));
   }
 
   void ExpectEqual(const QuantizedModel& model, uint64_t seed) {
     model::Validate(model);
     const auto bytes = model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed);
-    ASSERT_EQ(Run(model, bytes), Reference(model, bytes)) << model.name;
+    const auto reference = Reference(model, bytes);
+    ASSERT_EQ(Run(model, bytes), reference) << model.name;
+    DenseEngine by_rows(model, GetParam());
+    by_rows.KeepAllValues(model);
+    ASSERT_EQ(BitsOf(by_rows.Run(PreparedImages(bytes, model.values[0].shape.elements()))), reference) << model.name;
   }
 };
 
@@ -92,6 +100,10 @@ TEST_P(Sliced, EqualsTheReferenceAtEveryTileBoundary) {
       // As many outputs as channels, or a multiple, may become a depthwise convolution.
       const int64_t outputs = graph.Chance(40) ? shape.channels * graph.Between(1, 2) : graph.Between(1, 19);
       current = graph.AddConvolution(current, "conv" + std::to_string(layer), window, outputs);
+      // Zero points and thresholds that random layers seldom have: one above all codes makes them all the lowest.
+      model::ActivationCoding& coding = *graph.model.values[static_cast<size_t>(current)].coding;
+      if (graph.Chance(30)) coding.zero_point = static_cast<int>(graph.Between(0, coding.highest_code()));
+      if (graph.Chance(10)) coding.zero_below = coding.highest_code() + 1;
     }
     graph.model.output = graph.AddLinear(current, "last", graph.Between(1, 18), graph.Format(), true);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
@@ -113,6 +125,8 @@ TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
       const model::Activation activation = graph.RandomActivation(60);
       auto coding = graph.CodingOfAbout(*graph.value(second).coding, graph.Real(0.5f, 2.0f), !activation.relu);
       if (graph.Chance(30)) coding.scale = std::exp2(std::round(std::log2(coding.scale)));
+      if (graph.Chance(30)) coding.zero_point = static_cast<int>(graph.Between(0, coding.highest_code()));
+      if (graph.Chance(10)) coding.zero_below = coding.highest_code() + 1;
       const std::vector<int> operands =
           graph.Chance(50) ? std::vector{second, shortcut} : std::vector{shortcut, second};
       current = graph.AddNode(name + ".add", {"", model::Add{}, operands, 0, activation}, coding);

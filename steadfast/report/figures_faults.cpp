@@ -505,10 +505,13 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
              {"y", y},
              {"text", {{"field", "changed"}, {"type", "quantitative"}, {"format", ".3~r"}}},
              {"color", {{"value", "white"}}}}}}}}}}};
+  bool is_whole = true;
+  for (const SweptModel& swept : evidence.sweeps) is_whole &= swept.sweep.of_pairs() || BitsOf(swept.parts).is_whole();
   return Figure{"criticality",
                 "Criticality by layer and bit",
-                "How many of the test set's predictions change when one bit flips, mean over all bits of that position "
-                "in the layer: every bit was flipped, none was sampled.",
+                fmt::format("How many of the test set's predictions change when one bit flips, mean over {}.",
+                            is_whole ? "all bits of that position in the layer: every bit was flipped, none was sampled"
+                                     : "those bits of that position in the layer that were flipped: a sample of all"),
                 fmt::format("Heat map over {} layers and bit positions.", order.size()),
                 CommandsOf(evidence, "sweep", "steadfast sweep MODEL --store STORE"),
                 spec,

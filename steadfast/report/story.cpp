@@ -278,7 +278,9 @@ StoryTable CriticalityTable(const Evidence& evidence, const SweptModel& swept) {
   const auto& model = evidence.model(swept.sweep.model);
   const auto report = MakeSweepReport(model, swept.sweep, swept.parts, {"flip"}, 0);
   StoryTable table{
-      fmt::format("{}: one flip, mean over the bits of a layer ({} encoding)", model.label, swept.sweep.encoding),
+      fmt::format(
+          "{}: one flip, mean over the bits of a layer ({} encoding{})", model.label, swept.sweep.encoding,
+          report.bits.is_whole() ? "" : fmt::format("; a sample: {} of {} bits", report.bits.flipped, report.bits.all)),
       {"layer", ">bit", ">bits", ">harmless, %", ">predictions changed", ">points lost", ">worst accuracy, %"},
       {}};
   for (const auto& p : report.positions) {

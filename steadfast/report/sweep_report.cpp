@@ -56,6 +56,17 @@ auto Criticality(const SweptFault& f) {
 
 }  // namespace
 
+SweptBits BitsOf(const std::vector<SweepPart>& parts) {
+  SweptBits bits;
+  std::map<std::string, int64_t> cells;
+  for (const SweepPart& part : parts) {
+    cells[part.tensor] = part.bits * part.codes;
+    bits.flipped += static_cast<int64_t>(part.faults.size());
+  }
+  for (const auto& [tensor, count] : cells) bits.all += count;
+  return bits;
+}
+
 void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
                   const std::vector<std::string>& kinds, const std::function<void(const SweptFault&)>& visit) {
   for (const auto& kind : kinds) {
@@ -87,7 +98,7 @@ void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, co
 SweepReport MakeSweepReport(const store::ModelRow& model, const store::SweepRow& sweep,
                             const std::vector<SweepPart>& parts, const std::vector<std::string>& kinds,
                             int64_t critical) {
-  SweepReport report{model, sweep, kinds, {}, {}};
+  SweepReport report{model, sweep, kinds, sweep.of_pairs() ? SweptBits{} : BitsOf(parts), {}, {}};
   struct Sums {
     int64_t faults = 0, correct = 0, worst = 0, harmless = 0, changed = 0, margin = 0;
   };
@@ -142,6 +153,9 @@ std::string ToText(const SweepReport& report) {
   std::string text = fmt::format("{}: {} of {} images right without faults ({} %); memory: {}, words of {} bits\n\n",
                                  Printable(report.model.label), report.model.correct, report.sweep.images,
                                  Percent(report.model.accuracy()), report.sweep.encoding, report.sweep.word_bits);
+  if (!report.bits.is_whole())
+    text += fmt::format("A sample: {} of the {} bits of these tensors were flipped.\n\n", report.bits.flipped,
+                        report.bits.all);
   TextTable table({"fault", "tensor", ">bit", ">faults", ">mean accuracy %", ">worst %", ">harmless %",
                    ">predictions changed", ">margin change"});
   for (const auto& p : report.positions) {
@@ -208,7 +222,8 @@ nlohmann::json ToJson(const SweepReport& report) {
             {"word_bits", report.sweep.word_bits},
             {"images", report.sweep.images},
             {"dataset", report.sweep.dataset},
-            {"data_sha256", report.sweep.data_sha256}}},
+            {"data_sha256", report.sweep.data_sha256},
+            {"is_whole", report.bits.is_whole()}}},
           {"positions", positions},
           {"most_critical", critical}};
 }

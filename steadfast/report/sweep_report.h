@@ -36,10 +36,19 @@ struct BitPositionSummary {
   double mean_margin_change = 0;                 // of the correct class, in logits
 };
 
+// How many bits the tensors hold that a sweep of single bits has anything of, and how many of them it flipped: fewer,
+// of a sample, or of a sweep that was interrupted.
+struct SweptBits {
+  int64_t flipped = 0, all = 0;
+  bool is_whole() const { return flipped == all; }
+};
+SweptBits BitsOf(const std::vector<store::SweepPart>& parts);
+
 struct SweepReport {
   store::ModelRow model;
   store::SweepRow sweep;
   std::vector<std::string> kinds;
+  SweptBits bits;                             // not of pairs
   std::vector<BitPositionSummary> positions;  // by kind, tensor, bit; all bits of a tensor as bit -1 (also for pairs)
   std::vector<SweptFault>
       most_critical;  // lowest accuracy first, then most changed predictions, the lowest margin, place

@@ -31,7 +31,7 @@ struct SweepSample {
   int threads = 1;
 };
 
-// parts: of the strata, in their order; part_seconds: processor time of each, below 0 where it is not known.
+// parts: of the strata, in their order; part_seconds: seconds of a thread, below 0 where it is not known.
 SweepSample ProjectSweep(const store::ModelRow& model, const store::SweepRow& sweep,
                          const std::vector<store::SweepPart>& parts, const std::vector<SweptStratum>& strata,
                          const std::vector<double>& part_seconds, int threads, const std::vector<std::string>& kinds);

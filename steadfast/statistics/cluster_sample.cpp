@@ -1,5 +1,6 @@
 #include "steadfast/statistics/cluster_sample.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -7,33 +8,43 @@
 namespace steadfast::statistics {
 
 Estimate MeanOfClusters(const std::vector<Stratum>& strata, double confidence) {
-  const double size =
-      std::accumulate(strata.begin(), strata.end(), 0.0, [](double sum, const Stratum& s) { return sum + s.size; });
-  double mean = 0, variance = 0, squares = 0;  // squares: of variances over their degrees of freedom
+  struct Sampled {
+    double weight, drawn, share;
+    double variance;  // of a cluster's mean around the stratum's, in sizes of a mean cluster
+  };
+  std::vector<Sampled> sampled;
+  double size = 0;
+  for (const Stratum& stratum : strata) size += stratum.size;
+  double mean = 0, pooled = 0, degrees_of_pool = 0;
   for (const Stratum& stratum : strata) {
     const auto drawn = static_cast<double>(stratum.sizes.size());
     const double sizes = std::accumulate(stratum.sizes.begin(), stratum.sizes.end(), 0.0);
     const double ratio = std::accumulate(stratum.totals.begin(), stratum.totals.end(), 0.0) / sizes;
-    const double weight = stratum.size / size;
-    mean += weight * ratio;
+    mean += stratum.size / size * ratio;
     if (static_cast<int64_t>(stratum.sizes.size()) >= stratum.clusters) continue;
-    if (drawn < 2) {
-      variance = std::numeric_limits<double>::infinity();
-      continue;
-    }
     double residuals = 0;
     for (size_t i = 0; i < stratum.sizes.size(); ++i) {
-      const double residual = stratum.totals[i] - ratio * stratum.sizes[i];
+      const double residual = (stratum.totals[i] - ratio * stratum.sizes[i]) / (sizes / drawn);
       residuals += residual * residual;
     }
-    const double mean_size = sizes / drawn, share = drawn / static_cast<double>(stratum.clusters);
-    const double of_ratio = (1 - share) / drawn * residuals / (drawn - 1) / (mean_size * mean_size);
-    const double part = weight * weight * of_ratio;
-    variance += part;
-    squares += part * part / (drawn - 1);
+    sampled.push_back({stratum.size / size, drawn, drawn / static_cast<double>(stratum.clusters),
+                       drawn < 2 ? 0.0 : residuals / (drawn - 1)});
+    if (residuals > 0) {
+      pooled += residuals;
+      degrees_of_pool += drawn - 1;
+    }
   }
-  if (!(variance > 0)) return {mean, {mean, mean}};
-  if (std::isinf(variance)) return {mean, {-variance, variance}};
+  if (sampled.empty()) return {mean, {mean, mean}};
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (degrees_of_pool == 0) return {mean, {-kInfinity, kInfinity}};  // nothing is known of how clusters differ
+  double variance = 0, squares = 0;  // squares: of variances over their degrees of freedom
+  for (const Sampled& s : sampled) {
+    // Of clusters that happen to be alike, or of one alone: as clusters of the other strata differ.
+    const double of_cluster = s.variance > 0 ? s.variance : pooled / degrees_of_pool;
+    const double part = s.weight * s.weight * (1 - s.share) / s.drawn * of_cluster;
+    variance += part;
+    squares += part * part / std::max(1.0, s.drawn - 1);
+  }
   const double degrees = std::max(1.0, variance * variance / squares);
   const double half = StudentQuantile(degrees, 0.5 + confidence / 2) * std::sqrt(variance);
   return {mean, {mean - half, mean + half}};

@@ -20,12 +20,13 @@ struct Stratum {
 };
 
 struct Estimate {
-  double mean;  // of a unit
-  Interval
-      interval;  // Student's t, degrees of freedom by Satterthwaite; infinite where a sampled stratum has one cluster
+  double mean;        // of a unit
+  Interval interval;  // Student's t, degrees of freedom by Satterthwaite; infinite where no two clusters differ
 };
 
-// Of a unit of all strata together. Where every cluster was drawn, it is exact.
+// Of a unit of all strata together. Where every cluster was drawn, it is exact. A stratum whose drawn clusters are
+// alike, or one alone, is taken to vary as the others do (ours: a variance of 0 from two clusters would claim too
+// much).
 Estimate MeanOfClusters(const std::vector<Stratum>& strata, double confidence = 0.95);
 
 }  // namespace steadfast::statistics

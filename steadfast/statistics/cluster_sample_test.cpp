@@ -26,8 +26,13 @@ TEST(MeanOfClusters, FollowsTheTextbook) {
   EXPECT_NEAR(estimate.interval.high - estimate.mean, StudentQuantile(1, 0.975) * std::sqrt(0.005), 1e-12);
 }
 
-TEST(MeanOfClusters, KnowsNothingFromOneCluster) {
+TEST(MeanOfClusters, KnowsNothingFromOneClusterOrEqualOnes) {
   EXPECT_TRUE(std::isinf(MeanOfClusters({{4, 40, {10}, {1}}}).interval.high));
+  EXPECT_TRUE(std::isinf(MeanOfClusters({{4, 40, {10, 10}, {1, 1}}}).interval.high));
+  // Beside a stratum whose clusters differ, these are taken to differ as much.
+  const Stratum differs{4, 40, {10, 10}, {1, 3}}, alike{4, 40, {10, 10}, {1, 1}};
+  const Estimate both = MeanOfClusters({differs, alike}), twice = MeanOfClusters({differs, differs});
+  EXPECT_DOUBLE_EQ(both.interval.high - both.mean, twice.interval.high - twice.mean);
 }
 
 // Of many samples of a known population, about 95 % of the intervals hold its mean.

@@ -24,9 +24,8 @@ class AveragePoolOperator final : public ChannelwiseOperator {
   }
 
   void RunPlane(std::span<const From> inputs, Workspace& workspace, const To& output) const override {
-    const RequantizeConstants constants{requantization_.scale[0],   requantization_.offset[0],
-                                        requantization_.lowest,     requantization_.highest,
-                                        requantization_.zero_point, requantization_.zero_below};
+    const RequantizeConstants constants =
+        ConstantsOf(requantization_, requantization_.scale[0], requantization_.offset[0]);
     int64_t at = 0;
     model::ForEachWindow(in_, out_, window_, [&](const auto& elements) {
       int32_t sums[kBlockImages] = {};

@@ -105,11 +105,11 @@ class WeightedSum final : public WeightedOperator {
                         int64_t ox) const;
   const int32_t* ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
                             const Kernels& kernels, int32_t* into) const;
-  // Calls block(first channel, outputs) for the blocks of outputs of a group that are computed together.
   std::vector<int16_t> LevelsOf(const model::Parameter& weight) const;
   void PlanTiles(Slices& slices) const;
   // Packs the tiles of changed outputs.
   void PackSlices(const std::vector<uint8_t>& is_changed);
+  // Calls block(first channel, outputs) for the blocks of outputs of a group that are computed together.
   template <typename Block>
   void ForEachOutputBlock(int64_t group, const Block& block) const;
   void PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups, std::vector<int32_t>& planes) const;
@@ -127,8 +127,7 @@ class WeightedSum final : public WeightedOperator {
                    const RequantizeConstants& constants, const Kernels& kernels, uint8_t* rows, float* reals) const;
   RequantizeConstants ConstantsOf(int64_t output) const {
     const auto c = static_cast<size_t>(output);
-    return {requantization_.scale[c], requantization_.offset[c],  requantization_.lowest,
-            requantization_.highest,  requantization_.zero_point, requantization_.zero_below};
+    return engine::ConstantsOf(requantization_, requantization_.scale[c], requantization_.offset[c]);
   }
   // The same under a change.
   RequantizeConstants ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const {

@@ -198,12 +198,7 @@ void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
   tile.input = run.inputs[0];
   tile.pool = s.pool;
   tile.falls = has_negative_scale_;
-  tile.range = {0.0f,
-                0.0f,
-                requantization_.lowest,
-                requantization_.highest,
-                requantization_.zero_point,
-                requantization_.zero_below};
+  tile.range = engine::ConstantsOf(requantization_, 0.0f, 0.0f);
   tile.add = s.setting.add ? &*s.setting.add : nullptr;
   const auto places = static_cast<int64_t>(s.targets.size());
   for (int64_t place = 0; place < places; place += s.places_in_band) {
