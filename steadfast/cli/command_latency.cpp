@@ -159,7 +159,8 @@ void Run(const Options& options, const Cancellation& cancellation) {
     fmt::print("All layers one by one, the faster path for each: {:.0f} ns; the whole network as it is run,\n",
                best_ns);
     fmt::print("dense everywhere: {:.0f} ns\n", dense_run_ns);
-    fmt::print("A thread holds {} KiB of values and {} KiB of packed weights.\n", held.values >> 10, held.weights >> 10);
+    fmt::print("A thread holds {} KiB of values and {} KiB of packed weights.\n", held.values >> 10,
+               held.weights >> 10);
   }
   const json document = {
       {"schema", 1},
