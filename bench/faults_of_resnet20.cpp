@@ -3,6 +3,7 @@
 // network that they lie in. Measured in turn.
 //
 //   faults_of_resnet20 [IMAGES]    512 images where nothing is said
+#include <fmt/format.h>
 #include <omp.h>
 
 #include <cstdio>
@@ -56,13 +57,13 @@ void Measure(int bits, int64_t images, double libtorch) {
     m.seconds /= static_cast<double>(changes.size());
     return m;
   };
-  const std::string name = "W" + std::to_string(bits) + "A" + std::to_string(bits);
+  const std::string name = fmt::format("W{}A{}", bits, bits);
   for (const double rate : {1e-2, 1e-3, 1e-4, 1e-5, 1e-6}) {
     std::vector<model::ModelChange> changes;
     for (uint64_t trial = 0; trial < 8; ++trial)
       changes.push_back(
           memory::EffectOf(memory::SampleFaults(KeyOfSeed(1), trial, image.sampled_arrays(), rate, {}), image));
-    Print(name + ", flips at " + std::to_string(rate), measure(changes), libtorch);
+    Print(fmt::format("{}, flips at {:g}", name, rate), measure(changes), libtorch);
   }
   // Bits, uniformly over all of a network, or of a third of its layers.
   const auto arrays = image.sampled_arrays();
@@ -80,9 +81,9 @@ void Measure(int bits, int64_t images, double libtorch) {
     }
     return changes;
   };
-  Print(name + ", one random bit of all", measure(single(0, layers, 60)), libtorch);
+  Print(fmt::format("{}, one random bit of all", name), measure(single(0, layers, 60)), libtorch);
   for (int third = 0; third < 3; ++third) {
-    Print(name + ", one random bit of the layers' third number " + std::to_string(third + 1),
+    Print(fmt::format("{}, one random bit of the layers' third number {}", name, third + 1),
           measure(single(third * layers / 3, (third + 1) * layers / 3, 30)), libtorch);
   }
 }

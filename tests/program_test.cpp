@@ -319,12 +319,12 @@ TEST_F(ProgramWithData, LatencyTimesTheWholeRunBesideTheLayers) {
 TEST_F(ProgramWithData, SampledSweepSaysWhatItStandsFor) {
   const std::string model = MakeModel("model.onnx", 5);
   const Outcome sampled = RunSteadfast(
-      {"sweep", model, "--images", "20", "--sample", "0.1", "--store", Path("s.sqlite"), "--json", Path("s.json")});
+      {"sweep", model, "--images", "10", "--sample", "0.1", "--store", Path("s.sqlite"), "--json", Path("s.json")});
   ASSERT_EQ(sampled.exit_code, 0) << sampled.errors;
   EXPECT_NE(sampled.output.find("Projected to all 245880 faults"), std::string::npos) << sampled.output;
   const auto projected = nlohmann::json::parse(ReadTextFile(Path("s.json")))["sample"]["projected"].back();
   ASSERT_EQ(
-      RunSteadfast({"sweep", model, "--images", "20", "--store", Path("s.sqlite"), "--csv", Path("all.csv")}).exit_code,
+      RunSteadfast({"sweep", model, "--images", "10", "--store", Path("s.sqlite"), "--csv", Path("all.csv")}).exit_code,
       0);
   double sum = 0;
   int64_t faults = 0;
@@ -345,8 +345,8 @@ TEST_F(ProgramWithData, SampledSweepSaysWhatItStandsFor) {
 TEST_F(ProgramWithData, InjectingDoesNotDependOnMemory) {
   const std::string model = MakeModel("model.onnx", 5);
   for (const std::string memory : {"2048", "5", "0"}) {
-    ASSERT_EQ(RunSteadfast({"inject", model, "--images", "500", "--fault", "flip", "--rate", "1e-5,1e-2", "--trials",
-                            "270", "--threads", "2", "--store", Path(memory + ".sqlite"), "--csv",
+    ASSERT_EQ(RunSteadfast({"inject", model, "--images", "200", "--fault", "flip", "--rate", "1e-5,1e-3", "--trials",
+                            "130", "--threads", "2", "--store", Path(memory + ".sqlite"), "--csv",
                             Path(memory + ".csv"), "--memory", memory})
                   .exit_code,
               0);

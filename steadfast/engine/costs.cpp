@@ -30,7 +30,7 @@ KernelCosts Measure(const Kernels& kernels) {
   for (int t = 0; t < kTaps; ++t) offsets.push_back(t * kQuadBytes);
   const auto products = [&](int outputs) {
     std::vector<uint32_t> weights;
-    kernels.pack(std::vector<uint32_t>(static_cast<size_t>(kTaps * outputs), 0x01020301), kTaps, outputs, weights);
+    kernels.pack(std::vector<uint32_t>(static_cast<size_t>(kTaps * outputs), 0x01020301), kTaps, outputs, 15, weights);
     return NanosecondsPer(kRepeats * kTaps * outputs, [&] {
       for (int i = 0; i < kRepeats; ++i)
         kernels.products(quads.data(), offsets.data(), kTaps, weights.data(), outputs, sums.data(), kBlockImages,

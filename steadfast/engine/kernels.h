@@ -74,7 +74,9 @@ struct Kernels {
                    const int32_t* initial, int64_t initial_stride, int32_t* sums);
 
   // Appends the weights of a call to products, given as [tap][output], in the order that it wants them in.
-  void (*pack)(std::span<const uint32_t> weights, int taps, int outputs, std::vector<uint32_t>& packed);
+  // largest_code: that their products will meet.
+  void (*pack)(std::span<const uint32_t> weights, int taps, int outputs, int largest_code,
+               std::vector<uint32_t>& packed);
   int outputs_per_call;  // the number of outputs for which products runs best
 
   // into[lane] = max(into[lane], sums[lane]) for `count` sums.

@@ -18,8 +18,9 @@ bool UsesTiles(int taps, int outputs) {
 }
 
 // Blocks of 16 taps, each as one or two tiles of [output][tap], filled up with zeros.
-void PackForTiles(std::span<const uint32_t> weights, int taps, int outputs, std::vector<uint32_t>& packed) {
-  if (!UsesTiles(taps, outputs)) return PackByTap(weights, taps, outputs, packed);
+void PackForTiles(std::span<const uint32_t> weights, int taps, int outputs, int largest_code,
+                  std::vector<uint32_t>& packed) {
+  if (!UsesTiles(taps, outputs)) return PackByTap(weights, taps, outputs, largest_code, packed);
   const int padded_outputs = (outputs + kTileRows - 1) / kTileRows * kTileRows;
   for (int first = 0; first < taps; first += kTileRows) {
     for (int o = 0; o < padded_outputs; ++o) {

@@ -4,6 +4,7 @@
 
 #include "steadfast/engine/kernels/loops.h"
 #include "steadfast/engine/kernels/sets.h"
+#include "steadfast/engine/kernels/slice_parts.h"  // TapsInShort
 
 namespace steadfast::engine {
 namespace {
@@ -76,8 +77,8 @@ STEADFAST_AVX2 STEADFAST_INLINE void AddInPlace16(__m256i& sums, __m256i v) {
   asm("vpaddw %1, %0, %0" : "+x"(sums) : "x"(v));
 }
 
-// How many taps of these weights a sum of 16 bits holds, whatever the codes; 0: not even one.
-STEADFAST_AVX2 int LevelsInShort(const uint32_t* weights, int count) {
+// The largest level of these weights, without its sign.
+STEADFAST_AVX2 int LargestLevel(const uint32_t* weights, int count) {
   __m256i largest = _mm256_setzero_si256();
   int i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -92,9 +93,7 @@ STEADFAST_AVX2 int LevelsInShort(const uint32_t* weights, int count) {
     std::memcpy(w, &weights[i], 4);
     for (const int8_t value : w) most = std::max(most, std::abs(int{value}));
   }
-  constexpr int kLargestCode = 255;
-  return most == 0 ? std::numeric_limits<int16_t>::max()
-                   : std::numeric_limits<int16_t>::max() / (2 * kLargestCode * most);
+  return most;
 }
 
 template <int kOutputs>
@@ -152,8 +151,9 @@ STEADFAST_AVX2 void Avx2MakeQuad(const uint8_t* const rows[4], uint8_t* quad) {
 }
 
 // By tap, behind the number of taps that a sum of 16 bits holds.
-void Avx2Pack(std::span<const uint32_t> weights, int, int, std::vector<uint32_t>& packed) {
-  packed.push_back(static_cast<uint32_t>(LevelsInShort(weights.data(), static_cast<int>(weights.size()))));
+void Avx2Pack(std::span<const uint32_t> weights, int, int, int largest_code, std::vector<uint32_t>& packed) {
+  const int largest_level = LargestLevel(weights.data(), static_cast<int>(weights.size()));
+  packed.push_back(static_cast<uint32_t>(TapsInShort(largest_level, largest_code)));
   packed.insert(packed.end(), weights.begin(), weights.end());
 }
 

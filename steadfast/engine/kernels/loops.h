@@ -44,7 +44,7 @@ STEADFAST_INLINE void ProductsBody(const uint8_t* base, const int32_t* offsets, 
   }
 }
 
-inline void PackByTap(std::span<const uint32_t> weights, int, int, std::vector<uint32_t>& packed) {
+inline void PackByTap(std::span<const uint32_t> weights, int, int, int, std::vector<uint32_t>& packed) {
   packed.insert(packed.end(), weights.begin(), weights.end());
 }
 

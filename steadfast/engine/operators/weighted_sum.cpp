@@ -132,7 +132,7 @@ void WeightedSum::PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std
     ForEachOutputBlock(group, [&](int64_t channel, int count) {
       starts[static_cast<size_t>(channel)] = static_cast<int64_t>(packed.size());
       kernels.pack(by_tap.subspan(static_cast<size_t>(channel * taps), static_cast<size_t>(count * taps)),
-                   static_cast<int>(taps), count, packed);
+                   static_cast<int>(taps), count, largest_code_, packed);
     });
   }
 }

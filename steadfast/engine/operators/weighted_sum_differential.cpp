@@ -145,7 +145,7 @@ WeightedSum::Program WeightedSum::ProgramOfOutput(int64_t channel, std::span<con
   for (int64_t tap = 0; tap < dense_.taps(); ++tap)
     by_tap.push_back(PackedTap(dense_, tap, [&](int32_t i) { return levels[static_cast<size_t>(i)]; }));
   workspace.weights.clear();
-  workspace.kernels->pack(by_tap, static_cast<int>(dense_.taps()), 1, workspace.weights);
+  workspace.kernels->pack(by_tap, static_cast<int>(dense_.taps()), 1, largest_code_, workspace.weights);
   Program program{&dense_, workspace.quads.data(), dense_.offsets, workspace.weights.data()};
   program.has_changed_weights = true;
   return program;
