@@ -107,7 +107,12 @@ InstructionSet ParseInstructionSet(std::string_view name) {
 InstructionSet BestInstructionSet() {
   static const InstructionSet best = [] {
     const char* chosen = std::getenv("STEADFAST_INSTRUCTION_SET");
-    return chosen != nullptr && *chosen != 0 ? ParseInstructionSet(chosen) : SupportedInstructionSets().back();
+    if (chosen == nullptr || *chosen == 0) return SupportedInstructionSets().back();
+    try {
+      return ParseInstructionSet(chosen);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("STEADFAST_INSTRUCTION_SET: {}", error.what()));
+    }
   }();
   return best;
 }

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/flatten.h"
@@ -86,11 +84,11 @@ AddedOperand AdditionOf(const QuantizedModel& model, const model::Node& add, int
   AddedOperand result{OperandOf(*model.value(sum).coding),
                       OperandOf(*model.value(other).coding),
                       {q.scale, q.zero_point, q.lowest, q.highest, q.zero_below}};
-  // Of powers of two, the quotient is the product with the reciprocal.
   if (q.zero_below > q.highest) {  // all codes are below: kernels take thresholds for bytes
     result.constants.highest = q.lowest;
     result.constants.zero_below = 0;
   }
+  // Of powers of two, the quotient is the product with the reciprocal.
   int exponent = 0;
   const bool is_power = std::frexp(q.scale, &exponent) == 0.5f && std::abs(exponent) < 100;
   result.reciprocal = is_power ? 1 / q.scale : 0.0f;
