@@ -46,6 +46,13 @@ struct OperandConstants {
   int zero_point;
   float scale;
 };
+// Whether a sum of such operands can be divided by `scale` by refining a product with its reciprocal (Markstein, IA-64
+// and Elementary Functions, 2000: from a correctly rounded reciprocal, two steps with fused multiply-add give the
+// correctly rounded quotient), for which nothing may come near the ends of float32's range.
+inline bool CanBeRefined(const OperandConstants& a, const OperandConstants& b, float scale) {
+  const auto is_medium = [](float value) { return value >= 0x1p-40f && value <= 0x1p40f; };
+  return is_medium(a.scale) && is_medium(b.scale) && is_medium(scale);
+}
 struct QuantizeConstants {
   float scale;
   int zero_point;

@@ -88,10 +88,10 @@ AddedOperand AdditionOf(const QuantizedModel& model, const model::Node& add, int
     result.constants.highest = q.lowest;
     result.constants.zero_below = 0;
   }
-  // Of powers of two, the quotient is the product with the reciprocal.
+  result.reciprocal = 1 / q.scale;
   int exponent = 0;
-  const bool is_power = std::frexp(q.scale, &exponent) == 0.5f && std::abs(exponent) < 100;
-  result.reciprocal = is_power ? 1 / q.scale : 0.0f;
+  result.is_exact = std::frexp(q.scale, &exponent) == 0.5f && std::abs(exponent) < 100;
+  result.can_be_refined = engine::CanBeRefined(result.of_sum, result.of_other, q.scale);
   return result;
 }
 
@@ -271,8 +271,11 @@ int64_t SlicedMemory::bytes() const {
 
 void SlicedPath::Prepare(SlicedMemory& memory) const {
   if (!memory.quads.empty() || !memory.rows.empty()) return;
-  for (const Memory& m : memories_)
-    memory.quads.emplace_back(static_cast<size_t>(m.slices * m.layout.bytes()), m.padding);
+  for (const Memory& m : memories_) {
+    // Taps that fill up a step are read too.
+    const int64_t behind = kernels_->taps_in_step > 1 ? kernels_->taps_in_step * m.layout.row_bytes() : 0;
+    memory.quads.emplace_back(static_cast<size_t>(m.slices * m.layout.bytes() + behind), m.padding);
+  }
   for (const Held& held : values_)
     memory.rows.emplace_back(held.has_rows ? static_cast<size_t>(held.layout.shape.elements() * kRowBytes) : 0);
 }

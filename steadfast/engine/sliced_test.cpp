@@ -13,6 +13,7 @@
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/max_pool.h"
 #include "steadfast/model/random_graph.h"
 #include "steadfast/model/random_model.h"
@@ -64,8 +65,10 @@ class Sliced : public OnInstructionSet {
   }
 
   void ExpectEqual(const QuantizedModel& model, uint64_t seed) {
+    ExpectEqual(model, model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed));
+  }
+  void ExpectEqual(const QuantizedModel& model, const std::vector<uint8_t>& bytes) {
     model::Validate(model);
-    const auto bytes = model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed);
     const auto reference = Reference(model, bytes);
     ASSERT_EQ(Run(model, bytes), reference) << model.name;
     DenseEngine by_rows(model, GetParam());
@@ -98,7 +101,9 @@ TEST_P(Sliced, EqualsTheReferenceAtEveryTileBoundary) {
       const ValueShape shape = graph.value(current).shape;
       const Window window = graph.Chance(40) ? Window{} : graph.RandomWindow(shape, false);
       // As many outputs as channels, or a multiple, may become a depthwise convolution.
-      const int64_t outputs = graph.Chance(40) ? shape.channels * graph.Between(1, 2) : graph.Between(1, 19);
+      const int64_t outputs = graph.Chance(40)   ? shape.channels * graph.Between(1, 2)
+                              : graph.Chance(20) ? graph.Between(20, 40)
+                                                 : graph.Between(1, 19);
       current = graph.AddConvolution(current, "conv" + std::to_string(layer), window, outputs);
       // Zero points and thresholds that random layers seldom have: one above all codes makes them all the lowest.
       model::ActivationCoding& coding = *graph.model.values[static_cast<size_t>(current)].coding;
@@ -149,6 +154,35 @@ TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
     }
     graph.model.output = graph.AddLinear(current, "last", 5, graph.Format(), true);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
+  }
+}
+
+// Every pair of codes: quotients that fall on ties, or next to them, among them.
+TEST_P(Sliced, AddsEveryPairOfCodes) {
+  std::vector<uint8_t> pairs;
+  for (int a = 0; a < 256; ++a) {
+    for (int b = 0; b < 256; ++b) pairs.insert(pairs.end(), {static_cast<uint8_t>(a), static_cast<uint8_t>(b)});
+  }
+  // Scales of the operands and of their sum.
+  constexpr float kScales[][3] = {
+      {0.75f, 0.5f, 1.0f}, {0.3f, 0.1f, 0.2f}, {0.011f, 0.017f, 0.023f}, {0.7f, 0.35f, 0.7f}, {1e-20f, 3e-20f, 2e-20f}};
+  for (const auto& scales : kScales) {
+    RandomGraph graph = GraphOf(0, {2, 1, 1});
+    graph.model.values[0].coding->scale = 1;
+    graph.model.values[0].coding->zero_point = 0;
+    std::vector<int> operands;
+    for (size_t i = 0; i < 2; ++i) {  // each takes one of the two codes as it is
+      const std::string name = "operand" + std::to_string(i);
+      std::vector<int16_t> codes(8, 0);
+      for (size_t output = 0; output < 4; ++output) codes[2 * output + i] = 1;
+      const int weight = model::AddWeights(graph.model, name + ".weight", {4, 2, 1, 1}, {}, {scales[i]}, codes);
+      operands.push_back(graph.AddNode(name, {"", model::Convolution{{weight, {}}, Window{}, 1}, {0}, 0},
+                                       model::ActivationCoding{.bits = 8, .scale = scales[i]}));
+    }
+    const int sum = graph.AddNode("sum", {"", model::Add{}, operands, 0},
+                                  model::ActivationCoding{.bits = 8, .scale = scales[2], .zero_point = 3});
+    graph.model.output = graph.AddLinear(sum, "last", 2, {}, true);
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, pairs)) << scales[2];
   }
 }
 

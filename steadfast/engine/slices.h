@@ -46,7 +46,9 @@ struct SliceLayout {
 struct AddedOperand {
   OperandConstants of_sum, of_other;
   QuantizeConstants constants;
-  float reciprocal = 0;  // of the output's scale, where that is exact; otherwise 0
+  // Of the output's scale: in float32, and whether quotients are products with it, or come from it by refinement.
+  float reciprocal = 0;
+  bool is_exact = false, can_be_refined = false;
 };
 
 // Outputs that are computed together, at any number of places.
@@ -85,12 +87,17 @@ struct SliceKernels {
   int code_shift;  // what `run` takes codes less by: sums start so many times the sum of the levels higher
 
   // Packs the weights of a tile: levels of 4 slots, [tap][output]. largest_code: of the input. Returns taps_in_short.
-  int (*pack)(std::span<const std::array<int16_t, 4>> levels, int largest_code, uint32_t* packed);
+  int (*pack)(std::span<const std::array<int16_t, 4>> levels, int outputs, int largest_code, uint32_t* packed);
   void (*run)(const Tile& tile);
 
   // Between 16 bytes of 4 rows and a quad.
   void (*make_quad)(const uint8_t* const rows[4], uint8_t* quad);
   void (*split_quad)(const uint8_t* quad, uint8_t* const rows[4]);
+
+  // Steps in which a tile takes outputs (of packed weights) and taps (of quads that are evenly spaced).
+  int outputs_in_step = 4;
+  int taps_in_step = 1;
+  const SliceKernels* of_few = nullptr;  // for layers too small to fill such steps
 };
 
 // Null where a set has none: values are then rows of 64 images throughout.

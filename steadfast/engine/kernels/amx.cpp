@@ -4,13 +4,12 @@
 
 #include "steadfast/engine/kernels/loops.h"
 #include "steadfast/engine/kernels/sets.h"
+#include "steadfast/engine/kernels/tiles.h"
 
 namespace steadfast::engine {
 namespace {
 
 // ---- AMX: tiles of 16 outputs x 16 taps of weights times tiles of 16 taps x 16 images ----
-
-constexpr int kTileRows = 16, kTileBytes = 64;
 
 // Tiles pay for enough outputs and taps; the others go the way of VNNI.
 bool UsesTiles(int taps, int outputs) {
@@ -30,8 +29,6 @@ void PackForTiles(std::span<const uint32_t> weights, int taps, int outputs, int 
   }
 }
 
-#define STEADFAST_AMX __attribute__((target("avx512f,avx512bw,avx512vl,amx-tile,amx-int8")))
-
 struct alignas(64) TileConfiguration {
   uint8_t palette = 1, start_row = 0;
   uint8_t reserved[14] = {};
@@ -43,11 +40,6 @@ STEADFAST_AMX void ConfigureTiles() {
   // In static memory: g++ 12 takes the instruction to read 8 bytes only, and drops other stores to a local one.
   static const TileConfiguration configuration;
   _tile_loadconfig(&configuration);
-}
-
-// g++ 12 does not know that tile loads and stores read and write memory.
-STEADFAST_INLINE void MemoryBarrier() {
-  asm volatile("" ::: "memory");
 }
 
 // Up to 16 rows of `bytes` bytes for a tile load with `stride`: the quads in place if they are evenly spaced, otherwise

@@ -27,7 +27,8 @@ const Kernels& KernelsOf(InstructionSet set) {
 
 const SliceKernels* SliceKernelsOf(InstructionSet set) {
 #if defined(__x86_64__)
-  if (set == InstructionSet::kAvx512Vnni || set == InstructionSet::kAmx) return &VnniSliceKernels();
+  if (set == InstructionSet::kAmx) return &AmxSliceKernels();
+  if (set == InstructionSet::kAvx512Vnni) return &VnniSliceKernels();
   if (set == InstructionSet::kAvx512) return &Avx512SliceKernels();
   if (set == InstructionSet::kAvxVnni) return &AvxVnniSliceKernels(HasAvxVnni());
   if (set == InstructionSet::kAvx2) return &Avx2SliceKernels();

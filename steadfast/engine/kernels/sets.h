@@ -16,6 +16,7 @@ const SliceKernels& Avx2SliceKernels();
 const SliceKernels& AvxVnniSliceKernels(bool has_avx_vnni);  // otherwise the machine must have AVX-512 VNNI
 const SliceKernels& Avx512SliceKernels();
 const SliceKernels& VnniSliceKernels();
+const SliceKernels& AmxSliceKernels();
 #endif
 #if defined(__aarch64__)
 const SliceKernels& NeonSliceKernels();

@@ -58,7 +58,7 @@ inline uint32_t PairOf(const std::array<int16_t, 4>& levels, size_t low) {
 }
 
 // For sums of 4 products of bytes.
-inline int PackBytes(std::span<const std::array<int16_t, 4>> levels, int, uint32_t* packed) {
+inline int PackBytes(std::span<const std::array<int16_t, 4>> levels, int, int, uint32_t* packed) {
   for (const auto& of_tap : levels) *packed++ = PackedBytes(of_tap);
   return 0;
 }
@@ -70,7 +70,7 @@ inline int TapsInShort(int largest_level, int largest_code) {
 }
 
 // For products in pairs: bytes where a sum of 16 bits holds any, otherwise slots 0 and 2, then 1 and 3 in 16 bits.
-inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int largest_code, uint32_t* packed) {
+inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int, int largest_code, uint32_t* packed) {
   int largest = 0;
   bool fits = true;
   for (const auto& of_tap : levels) {
@@ -92,7 +92,7 @@ inline int PackInPairs(std::span<const std::array<int16_t, 4>> levels, int large
 }
 
 // For products of 16 bits alone.
-inline int PackIn16(std::span<const std::array<int16_t, 4>> levels, int, uint32_t* packed) {
+inline int PackIn16(std::span<const std::array<int16_t, 4>> levels, int, int, uint32_t* packed) {
   for (const auto& of_tap : levels) {
     *packed++ = PairOf(of_tap, 0);
     *packed++ = PairOf(of_tap, 1);

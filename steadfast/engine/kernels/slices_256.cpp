@@ -32,6 +32,7 @@ struct Registers256 {
   STEADFAST_OPERATION Float Add(Float a, Float b) { return _mm256_add_ps(a, b); }
   STEADFAST_OPERATION Float Multiply(Float a, Float b) { return _mm256_mul_ps(a, b); }
   STEADFAST_OPERATION Float Divide(Float a, Float b) { return _mm256_div_ps(a, b); }
+  static constexpr bool kRefines = false;
   // Where one is not a number, the second operand.
   STEADFAST_OPERATION Float Lesser(Float a, Float b) { return _mm256_min_ps(a, b); }
   STEADFAST_OPERATION Float Greater(Float a, Float b) { return _mm256_max_ps(a, b); }

@@ -38,6 +38,7 @@ struct Registers128 {
   STEADFAST_OPERATION Float Add(Float a, Float b) { return vaddq_f32(a, b); }
   STEADFAST_OPERATION Float Multiply(Float a, Float b) { return vmulq_f32(a, b); }
   STEADFAST_OPERATION Float Divide(Float a, Float b) { return vdivq_f32(a, b); }
+  static constexpr bool kRefines = false;
   // Where one is not a number, the second operand.
   STEADFAST_OPERATION Float Lesser(Float a, Float b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
   STEADFAST_OPERATION Float Greater(Float a, Float b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }

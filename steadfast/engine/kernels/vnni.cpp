@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "steadfast/engine/kernels/loops.h"
+#include "steadfast/engine/kernels/registers_512.h"
 #include "steadfast/engine/kernels/sets.h"
 
 namespace steadfast::engine {
@@ -229,11 +230,15 @@ STEADFAST_VNNI STEADFAST_INLINE __m512 VnniReal(const uint8_t* codes, const Oper
 
 STEADFAST_VNNI void VnniAddRows(const uint8_t* a, const OperandConstants& of_a, const uint8_t* b,
                                 const OperandConstants& of_b, const QuantizeConstants& c, uint8_t* row) {
-  const __m512 scale = _mm512_set1_ps(c.scale), bound = _mm512_set1_ps(1024.0f);
+  const bool can_be_refined = CanBeRefined(of_a, of_b, c.scale);
+  const __m512 scale = _mm512_set1_ps(c.scale), reciprocal = _mm512_set1_ps(1 / c.scale),
+               bound = _mm512_set1_ps(1024.0f);
   const __m512i zero_point = _mm512_set1_epi32(c.zero_point), lowest = _mm512_set1_epi32(c.lowest);
   const __m512i highest = _mm512_set1_epi32(c.highest), threshold = _mm512_set1_epi32(c.zero_below);
   for (int i = 0; i < kRowBytes; i += 16) {
-    const __m512 quotient = _mm512_div_ps(_mm512_add_ps(VnniReal(a + i, of_a), VnniReal(b + i, of_b)), scale);
+    const __m512 total = _mm512_add_ps(VnniReal(a + i, of_a), VnniReal(b + i, of_b));
+    const __m512 quotient =
+        can_be_refined ? Registers512::Refined(total, scale, reciprocal) : Registers512::Divide(total, scale);
     const __m512 clipped = _mm512_min_ps(_mm512_max_ps(quotient, _mm512_sub_ps(_mm512_setzero_ps(), bound)), bound);
     const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(clipped), zero_point);  // to nearest, ties to even
     const __m512i bounded = _mm512_min_epi32(_mm512_max_epi32(code, lowest), highest);

@@ -40,6 +40,9 @@ struct WeightedSum::Slices {
     std::vector<std::array<Source, 4>> sources;  // [tap]; channel -1: none
   };
   std::vector<Part> parts;
+  static constexpr Source kNone{-1, 0, 0};
+  Part InSteps(const Part& part, int64_t row_bytes) const;
+  bool FillsSteps(const std::vector<Part>& in_steps, int64_t outputs) const;
   struct PackedTile {
     size_t part;
     int64_t first, end;  // outputs; end: of the part
@@ -48,11 +51,38 @@ struct WeightedSum::Slices {
     int taps_in_short;
   };
   std::vector<PackedTile> tiles;
-  std::vector<uint32_t> weights;
+  Buffer<uint32_t> weights;
   std::vector<int32_t> corrections;  // [output], filled up to whole tiles
   std::vector<float> scales, offsets;
   std::vector<std::array<int16_t, 4>> levels;  // of a tile
 };
+
+// Taps in steps of evenly spaced quads, those that are missing filled up: their weights are 0.
+WeightedSum::Slices::Part WeightedSum::Slices::InSteps(const Part& part, int64_t row_bytes) const {
+  const auto step = static_cast<size_t>(kernels->taps_in_step);
+  Part result;
+  for (size_t first = 0, end = 0; first < part.taps.size(); first = end) {
+    int64_t stride = kSliceQuadBytes;
+    for (end = first + 1; end < part.taps.size() && end - first < step; ++end) {
+      const int64_t distance = part.taps[end] - part.taps[end - 1];
+      if (end == first + 1 && distance > 0 && distance <= row_bytes) stride = distance;
+      if (distance != stride) break;
+    }
+    for (size_t t = 0; t < step; ++t) {
+      const bool is_there = first + t < end;
+      result.taps.push_back(part.taps[first] + static_cast<int32_t>(t) * static_cast<int32_t>(stride));
+      result.sources.push_back(is_there ? part.sources[first + t] : std::array<Source, 4>{kNone, kNone, kNone, kNone});
+    }
+  }
+  return result;
+}
+
+// Whether tiles of taps and outputs are worth it: each takes 16 cycles where AVX-512 multiplies two registers in one.
+bool WeightedSum::Slices::FillsSteps(const std::vector<Part>& in_steps, int64_t outputs) const {
+  const auto taps_of = [](const std::vector<Part>& all) { return static_cast<int64_t>(all[0].taps.size()); };
+  const int64_t steps = taps_of(in_steps) / kernels->taps_in_step * CeilDivide(outputs, kernels->outputs_in_step);
+  return steps * 16 < taps_of(parts) * CeilDivide(outputs, 4) * 4 / 2;
+}
 
 bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
   slices_ = nullptr;
@@ -100,6 +130,14 @@ bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
     }
     s.parts.push_back(std::move(part));
   }
+  if (kernels->of_few != nullptr) {
+    std::vector<Slices::Part> in_steps;
+    for (const Slices::Part& part : s.parts) in_steps.push_back(s.InSteps(part, in.row_bytes()));
+    if (s.FillsSteps(in_steps, s.groups * outputs_per_group()))
+      s.parts = std::move(in_steps);
+    else
+      s.kernels = kernels->of_few;
+  }
 
   const int64_t pooled_w = out_.width / pool_w_;
   for (int64_t place = 0; place < static_cast<int64_t>(window_starts_.size()); ++place) {
@@ -144,7 +182,8 @@ void WeightedSum::PlanTiles(Slices& s) const {
       const auto outputs =
           static_cast<int>(std::min<int64_t>(s.kernels->most_outputs, CeilDivide(end - output, 4) * 4));
       s.tiles.push_back({p, output, end, outputs, words, 0});
-      words += s.parts[p].taps.size() * static_cast<size_t>(outputs * s.kernels->words_of_tap);
+      const int64_t packed = CeilDivide(outputs, s.kernels->outputs_in_step) * s.kernels->outputs_in_step;
+      words += s.parts[p].taps.size() * static_cast<size_t>(packed * s.kernels->words_of_tap);
       output += outputs;
     }
   }
@@ -188,7 +227,7 @@ void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
         }
       }
     }
-    tile.taps_in_short = s.kernels->pack(s.levels, largest_code_, s.weights.data() + tile.weights);
+    tile.taps_in_short = s.kernels->pack(s.levels, tile.outputs, largest_code_, s.weights.data() + tile.weights);
   }
 }
 
