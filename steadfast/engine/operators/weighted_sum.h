@@ -121,6 +121,8 @@ class WeightedSum final : public WeightedOperator {
                  const Kernels& kernels, const int32_t* from, int32_t* into) const;
   const uint8_t* RowUnder(const BlockChange& change, const WeightDelta& delta, int64_t position) const;
   void RunOutputOfOneDelta(const BlockChange& change, const WeightDelta& delta, Workspace& workspace) const;
+  void RunOutputsOfChangedInput(const BlockChange& change, const Program& program, int64_t channel, int count,
+                                Workspace& workspace) const;
   void RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
                   std::span<const WeightDelta> deltas, Workspace& workspace) const;
   void StoreOutput(int64_t output, int64_t position, const int32_t* sums, int32_t correction,

@@ -22,7 +22,8 @@ struct WeightedSum::State {
   std::vector<int64_t> starts;
   size_t wasted = 0;  // planes computed though unchanged, since the set was chosen
   int64_t golden_run = -1;
-  Buffer<int32_t> base;  // [out][position][64]
+  Buffer<int32_t> base;                                   // [out][position][64]
+  std::vector<int32_t> asked_groups, asked_planes, both;  // of one call
 };
 
 // Computing the changed planes' contribution anew against all products, by what the kernels cost.
@@ -45,6 +46,8 @@ double WeightedSum::ChangedShare(const ChangedValue& input, const KernelCosts& c
 // only, its contribution to the others is taken away and comes back.
 void WeightedSum::PlanesOf(std::span<const int32_t> channels, std::vector<int32_t>& groups,
                            std::vector<int32_t>& planes) const {
+  groups.clear();
+  planes.clear();
   for (int32_t channel : channels) {
     const auto [group, plane] = places_[static_cast<size_t>(channel)];
     if (groups.empty() || groups.back() != group) groups.push_back(group);
@@ -95,18 +98,18 @@ void WeightedSum::ExpandChanged(const BlockChange& change, bool golden, Workspac
 WeightedSum::Program WeightedSum::ProgramOfChangedPlanes(const BlockChange& change, Workspace& workspace,
                                                          State& state) const {
   const Kernels& kernels = *workspace.kernels;
-  std::vector<int32_t> groups, planes;
+  std::vector<int32_t>&groups = state.asked_groups, &planes = state.asked_planes, &both = state.both;
   PlanesOf(change.inputs[0]->channels(), groups, planes);
   // A set that holds these planes and some more serves as well, and its base may be there already: kept until the work
   // wasted on the others would have paid for a new one.
-  std::vector<int32_t> both;
+  both.clear();
   std::set_union(state.planes.begin(), state.planes.end(), planes.begin(), planes.end(), std::back_inserter(both));
   const bool has_planes = groups == state.groups && both.size() == state.planes.size();
   if (has_planes) state.wasted += state.planes.size() - planes.size();
   if (!has_planes || state.wasted > kWorthOfABase * planes.size()) {
     const bool overlap = both.size() < state.planes.size() + planes.size();
-    state.planes = !has_planes && overlap && groups == state.groups ? std::move(both) : std::move(planes);
-    state.groups = std::move(groups);
+    state.planes = !has_planes && overlap && groups == state.groups ? both : planes;
+    state.groups = groups;
     state.golden_run = -1;
     state.wasted = 0;
     SelectTaps(state);
@@ -196,9 +199,34 @@ void WeightedSum::RunOutputOfOneDelta(const BlockChange& change, const WeightDel
   change.output->FinishCompared(delta.output, lanes & change.valid);
 }
 
+// Computes `count` outputs from `channel` on, of which neither weights nor constants changed, to codes.
+void WeightedSum::RunOutputsOfChangedInput(const BlockChange& change, const Program& program, int64_t channel,
+                                           int count, Workspace& workspace) const {
+  const Kernels& kernels = *workspace.kernels;
+  std::array<uint64_t, kMostOutputsPerCall> lanes;
+  std::fill_n(lanes.begin(), count, uint64_t{0});
+  for (size_t at = 0; at < window_starts_.size(); ++at) {
+    const auto products = [&](size_t p, int32_t* into) {
+      return ProductsAt(program, channel, count, window_starts_[at] + window_steps_[p], kernels, into);
+    };
+    const int32_t* sums = products(0, workspace.pooled.data());
+    for (size_t p = 1; p < window_steps_.size(); ++p)
+      Pool(channel, count, products(p, workspace.sums.data()), {}, kernels, workspace.pooled.data());
+    const auto row = static_cast<int64_t>(at) * kRowBytes;
+    for (int o = 0; o < count; ++o)
+      lanes[static_cast<size_t>(o)] |= kernels.requantize_and_compare(
+          sums + o * kBlockImages, corrections_[static_cast<size_t>(channel + o)], ConstantsOf(channel + o),
+          change.output->golden(channel + o) + row, change.output->Begin(channel + o) + row);
+  }
+  for (int o = 0; o < count; ++o)
+    change.output->FinishCompared(channel + o, lanes[static_cast<size_t>(o)] & change.valid);
+}
+
 // Computes `count` outputs from `channel` on; `deltas` are those of their weights.
 void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
                              std::span<const WeightDelta> deltas, Workspace& workspace) const {
+  if (deltas.empty() && change.constants.empty() && !requantization_.real && program.arrangement != nullptr)
+    return RunOutputsOfChangedInput(change, program, channel, count, workspace);
   const Kernels& kernels = *workspace.kernels;
   std::array<std::span<const WeightDelta>, kMostOutputsPerCall> deltas_of = {};
   std::array<int32_t, kMostOutputsPerCall> corrections = {};

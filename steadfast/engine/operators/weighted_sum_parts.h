@@ -49,6 +49,10 @@ void WeightedSum::ExpandPlane(const Arrangement& arrangement, int64_t plane, con
     const int64_t channel = first + slot / shape.columns;
     rows[slot] = channel < group_inputs_ ? channel_rows(group * group_inputs_ + channel) : nullptr;
   }
+  if (padded_h_ == 1 && padded_w_ == 1 && shape.columns == 1) {
+    for (const uint8_t*& row : rows) row = row == nullptr ? padding_row_.data() : row;
+    return kernels.make_quad(rows, quads + plane * kQuadBytes);
+  }
   const int64_t step = arrangement.planes_per_group * groups_ * kQuadBytes;
   uint8_t* quad = quads + plane * kQuadBytes;
   for (int64_t py = 0; py < padded_h_; ++py) {
