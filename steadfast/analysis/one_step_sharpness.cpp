@@ -28,7 +28,7 @@ class OneStepMeter {
       const auto piece = std::span(indices_).subspan(first, std::min<size_t>(kImagesAtOnce, indices_.size() - first));
       const train::Batch batch = train::MakeBatch(data_.images, piece, data_.scale);
       train::Pass pass;
-      const Tensor logits = network_.Forward(pass, {batch.images, 0}).tensor;
+      const Tensor logits = network_.Forward(pass, batch.images);
       const Tensor mean = torch::nn::functional::cross_entropy(logits, batch.labels);
       const double weight = static_cast<double>(piece.size()) / total;
       loss += mean.item<double>() * weight;

@@ -20,7 +20,7 @@ TEST(OneStepSharpness, GrowsAsTheGradientSaysForSmallRadii) {
   recipe::Recipe recipe;
   recipe.activation_bits = 8;  // rounding makes the loss a staircase; with 8 bits its steps are small
   const train::TrainingData data = RandomData();
-  const auto network = train::MakeNetwork(recipe, {data.images.shape, 10});
+  const auto network = train::MakeNetwork(recipe, {data.images.shape, 10}, data.scale);
   const double radii[] = {0.0, 0.02, 0.04};
   const auto sharpness = MeasureOneStepSharpness(*network, data, 200, {}, radii);
   EXPECT_EQ(sharpness.at[0].increase, 0.0);
@@ -33,7 +33,7 @@ TEST(OneStepSharpness, GrowsAsTheGradientSaysForSmallRadii) {
 TEST(OneStepSharpness, RelativeRadiiAreOfTheWeightNorm) {
   recipe::Recipe recipe;
   const train::TrainingData data = RandomData();
-  const auto network = train::MakeNetwork(recipe, {data.images.shape, 10});
+  const auto network = train::MakeNetwork(recipe, {data.images.shape, 10}, data.scale);
   const double relative[] = {0.02};
   const auto sharpness = MeasureOneStepSharpness(*network, data, 200, relative, {});
   double squares = 0;

@@ -3,11 +3,16 @@
 #include <memory>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/hash.h"
 #include "steadfast/base/progress.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/network/built_in.h"
+#include "steadfast/network/find.h"
+#include "steadfast/network/float_onnx.h"
 #include "steadfast/recipe/recipe.h"
 #include "steadfast/study/train_program.h"
 
@@ -20,7 +25,7 @@ using nlohmann::json;
 struct Options {
   study::TrainRequest request;
   std::string quantizer = "lsq", sparsity = "none", sharpness = "none", optimizer = "adam", schedule = "cosine",
-              perturb;
+              perturb, augmentation = "none";
   std::vector<std::string> layer_bits;
   bool force = false, events = false;
   std::filesystem::path json;
@@ -35,7 +40,23 @@ void CompleteRecipe(Options& options) {
   recipe::ParseSchedule(options.schedule, recipe);
   if (!options.perturb.empty()) recipe::ParsePerturbed(options.perturb, recipe);
   for (const auto& layer : options.layer_bits) recipe::ParseLayerBits(layer, recipe);
+  recipe::ParseAugmentation(options.augmentation, recipe);
   recipe::Validate(recipe);
+  std::vector<std::string> layers;
+  for (const auto& [layer, bits] : recipe.layer_bits) layers.push_back(layer);
+  network::CheckNetwork(recipe.network, layers);
+  if (!network::IsBuiltIn(recipe.network))
+    recipe.network_sha256 = Sha256(ReadFile(recipe.network, uint64_t{1} << 31));
+}
+
+// What a model file, quantized or not, says of the recipe that made it.
+std::string RecipeHashOf(const fs::path& path) {
+  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
+  const auto metadata = network::IsFloatOnnx(bytes)
+                            ? network::FloatGraphOf(bytes, path.string(), path.parent_path()).metadata
+                            : model::FromOnnx(bytes, path.string()).metadata;
+  const auto hash = metadata.find("steadfast.recipe_sha256");
+  return hash == metadata.end() ? "" : hash->second;
 }
 
 // True where the output already is what this command would make. Another model there is never overwritten unasked.
@@ -43,9 +64,7 @@ bool IsAlreadyThere(const Options& options) {
   const fs::path& output = options.request.output;
   if (options.force || !fs::exists(output)) return false;
   try {
-    const auto model = model::ReadModel(output);
-    const auto hash = model.metadata.find("steadfast.recipe_sha256");
-    if (hash != model.metadata.end() && hash->second == recipe::HashOf(options.request.recipe)) return true;
+    if (RecipeHashOf(output) == recipe::HashOf(options.request.recipe)) return true;
   } catch (const InputError&) {
     // Some other file: refused below.
   }
@@ -58,6 +77,15 @@ bool IsAlreadyThere(const Options& options) {
 void ShowEvent(const json& event, ProgressLine& line, std::string& accuracy) {
   const std::string kind = event.value("event", "");
   if (kind == "stage") line.Update(event.value("text", ""));
+  if (kind == "start") {
+    line.Print(fmt::format("as it came, without quantization: validation accuracy {:.2f} %",
+                           100 * event.value("validation_accuracy", 0.0)));
+    const double difference = event.value("padding_difference", 0.0);
+    if (difference > 0.5)
+      line.Print(fmt::format("(its padding is now up to {:.1f} of 255 from what it was trained with: one zero point "
+                             "serves all channels)",
+                             difference));
+  }
   if (kind == "progress") {
     line.Update(fmt::format("epoch {}/{}  loss {:.4f}{}  {:.0f} images/s  {} left", event.value("epoch", 0),
                             event.value("epochs", 0), event.value("loss", 0.0), accuracy,
@@ -72,9 +100,10 @@ void ShowEvent(const json& event, ProgressLine& line, std::string& accuracy) {
 }
 
 void PrintDone(const Options& options, const json& done) {
-  if (done["model"].is_null()) {
-    fmt::print("Test accuracy {:.2f} %. A float network has no codes: no model file, metrics in {}.metrics.jsonl\n",
-               100 * done.value("test_accuracy", 0.0), options.request.output.string());
+  if (done.value("is_float", false)) {
+    fmt::print("{}: test accuracy {:.2f} %; a float network, to start from: steadfast train {} …, steadfast quantize\n",
+               options.request.output.string(), 100 * done.value("test_accuracy", 0.0),
+               options.request.output.string());
     return;
   }
   fmt::print(
@@ -129,7 +158,14 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   recipe::Recipe& recipe = options->request.recipe;
   CLI::App* command = app.add_subcommand("train", "Train a quantized network and write it as ONNX");
-  command->add_option("network", recipe.network, "Network: lenet5")->capture_default_str();
+  command->add_option("network", recipe.network,
+                      "A built-in network (see: steadfast networks), or a float ONNX file to start from, as PyTorch "
+                      "exports it")
+      ->capture_default_str();
+  command->add_option("--mean", recipe.mean, "Of a file's input, (byte / 255 - mean) / std: one value or one a channel")
+      ->delimiter(',')
+      ->type_name("X,...");
+  command->add_option("--std", recipe.deviation, "Of the same")->delimiter(',')->type_name("X,...");
   command
       ->add_option("-o,--output", options->request.output,
                    "The model file to write; metrics go to FILE.metrics.jsonl, checkpoints to FILE.checkpoint")
@@ -141,7 +177,7 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   command
       ->add_option("--quantizer", options->quantizer,
                    "Of weights: lsq, liq (weight-normalized), dorefa, or float (a baseline without quantization); "
-                   "activations have LSQ's learned step with each")
+                   "activations have LSQ's learned step with each. float writes a float ONNX file")
       ->capture_default_str();
   command->add_option("--weight-bits", recipe.weight_bits, "Bits of a weight code, 1 to 8 (lsq: from 2)")
       ->capture_default_str();
@@ -175,6 +211,17 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--step-factor", recipe.step_factor, "What a step schedule multiplies the rate by")
       ->capture_default_str();
+  command->add_option("--warm-up", recipe.warm_up, "Epochs in which the learning rate grows from 0")
+      ->capture_default_str();
+  command->add_option("--label-smoothing", recipe.label_smoothing, "Share of the target that all classes get")
+      ->capture_default_str();
+  command->add_option("--gradient-clip", recipe.gradient_clip, "Largest norm of all gradients together (0: none)")
+      ->capture_default_str();
+  command
+      ->add_option("--augment", options->augmentation,
+                   "Random changes of training images: crop:PIXELS (of padding), flip, cutout:PIXELS, comma-separated, "
+                   "or none")
+      ->capture_default_str();
   command->add_option("--epochs", recipe.epochs, "Epochs")->capture_default_str();
   command->add_option("--batch-size", recipe.batch_size, "Images a batch")->capture_default_str();
   command
@@ -189,7 +236,9 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   command->footer(
       "Interrupted or killed, the same command resumes at the last finished epoch and ends with the same model.\n"
       "Example: steadfast train lenet5 --dataset fashion-mnist --weight-bits 4 --activation-bits 4 --sparsity l1:1e-4 "
-      "--optimizer adam --sharpness saq:0.1 --epochs 6 --seed 0 -o model.onnx");
+      "--optimizer adam --sharpness saq:0.1 --epochs 6 --seed 0 -o model.onnx\n"
+      "         steadfast train mynet.onnx --dataset cifar10 --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26 --sharpness "
+      "saq:0.2 -o hard.onnx");
   command->callback([options, &chosen] {
     chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
   });

@@ -16,6 +16,8 @@ struct Chosen {
 
 void AddDataCommand(CLI::App& app, Chosen& chosen);
 void AddTrainCommand(CLI::App& app, Chosen& chosen);
+void AddNetworksCommand(CLI::App& app, Chosen& chosen);
+void AddQuantizeCommand(CLI::App& app, Chosen& chosen);
 void AddInspectCommand(CLI::App& app, Chosen& chosen);
 void AddInjectCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);

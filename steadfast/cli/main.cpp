@@ -59,6 +59,8 @@ int Run(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) chosen.command += (i > 1 ? " " : "") + std::string(argv[i]);
   cli::AddDataCommand(app, chosen);
   cli::AddTrainCommand(app, chosen);
+  cli::AddNetworksCommand(app, chosen);
+  cli::AddQuantizeCommand(app, chosen);
   cli::AddInspectCommand(app, chosen);
   cli::AddInjectCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);

@@ -20,6 +20,8 @@
 #include "steadfast/data/dataset.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/network/float_onnx.h"
+#include "steadfast/network/input_folding.h"
 #include "steadfast/statistics/summary.h"
 #include "steadfast/train/trainer.h"
 
@@ -134,6 +136,12 @@ class Run {
             {"images_per_second", progress.images_per_second},
             {"seconds_left", progress.seconds_left}});
     };
+    options.on_start = [](const train::StartingPoint& start) {
+      Emit({{"event", "start"},
+            {"validation_accuracy", start.accuracy},
+            {"validation_loss", start.loss},
+            {"padding_difference", start.padding_difference}});
+    };
     options.on_epoch = [this](const train::EpochMetrics& metrics) {
       seen_.push_back(metrics);
       WriteFileWhole(Beside(".metrics.jsonl"), MetricsText(seen_));
@@ -159,13 +167,24 @@ class Run {
   }
   bool AtChance(int64_t correct) const { return !statistics::IsAbove(correct, test_.size(), MajorityShare()); }
 
+  json DatasetJson() const {
+    return {{"name", recipe_.dataset}, {"test_sha256", data::HashOf(test_)}, {"train_sha256", data_.hash}};
+  }
+
   void FinishFloat() {
     const double accuracy = TrainingGraphOnTest().accuracy;
+    network::FloatGraph graph = trained_.network->ToGraph();
+    network::SetInput(graph, {data_.scale.scale, data_.scale.zero_point});
+    graph.metadata["steadfast.recipe"] = recipe::ToJson(recipe_).dump();
+    graph.metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
+    graph.metadata["steadfast.dataset"] = DatasetJson().dump();
     WriteFileWhole(Beside(".metrics.jsonl"),
                    MetricsText(trained_.epochs) + json({{"test_accuracy", accuracy}}).dump() + "\n");
+    WriteFileWhole(command_.output, network::ToFloatOnnx(graph));
     std::filesystem::remove(Beside(".checkpoint"));
     Emit({{"event", "done"},
-          {"model", nullptr},
+          {"model", command_.output.string()},
+          {"is_float", true},
           {"test_accuracy", accuracy},
           {"at_chance", AtChance(std::lround(accuracy * static_cast<double>(test_.size())))},
           {"majority_share", MajorityShare()},
@@ -174,7 +193,7 @@ class Run {
 
   void FinishQuantized() {
     Emit({{"event", "stage"}, {"text", "measuring accuracy, sparsity and sharpness"}});
-    model::QuantizedModel model = train::Export(*trained_.network, recipe_.network, data_.images.shape, data_.scale);
+    model::QuantizedModel model = trained_.network->Export(recipe_.network, data_.scale);
     const engine::EvaluationSet set = engine::MakeEvaluationSet(model, test_.images, test_.labels);
     const engine::Golden golden = engine::RunGolden(model, set, recipe_.threads, &cancellation_);
     const train::EvaluationResult graph = TrainingGraphOnTest();
@@ -194,8 +213,7 @@ class Run {
     metadata["steadfast.version"] = Version();
     metadata["steadfast.recipe"] = recipe::ToJson(recipe_).dump();
     metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
-    metadata["steadfast.dataset"] =
-        json({{"name", recipe_.dataset}, {"test_sha256", data::HashOf(test_)}, {"train_sha256", data_.hash}}).dump();
+    metadata["steadfast.dataset"] = DatasetJson().dump();
     metadata["steadfast.accuracy"] = accuracy.dump();
     metadata["steadfast.sparsity"] = SparsityJson(model, shares).dump();
     metadata["steadfast.sharpness"] = SharpnessJson(sharpness).dump();

@@ -171,30 +171,7 @@ std::string PerturbedText(const Recipe& recipe) {
   return groups.empty() ? "none" : fmt::format("{}", fmt::join(groups, ","));
 }
 
-const std::vector<std::string>& NetworkNames() {
-  static const std::vector<std::string> names = {"lenet5"};
-  return names;
-}
-
-const std::vector<std::string>& LayerNames(const std::string& network) {
-  static const std::map<std::string, std::vector<std::string>> names = {
-      {"lenet5", {"conv1", "conv2", "fc1", "fc2", "fc3"}}};
-  return names.at(network);
-}
-
 void Validate(const Recipe& recipe) {
-  const auto& networks = NetworkNames();
-  if (std::find(networks.begin(), networks.end(), recipe.network) == networks.end()) {
-    throw UsageError(fmt::format("network: '{}' is not one of {}{}", recipe.network, fmt::join(networks, ", "),
-                                 DidYouMean(recipe.network, networks)));
-  }
-  const auto& layers = LayerNames(recipe.network);
-  for (const auto& [layer, bits] : recipe.layer_bits) {
-    if (std::find(layers.begin(), layers.end(), layer) == layers.end()) {
-      throw UsageError(fmt::format("layer_bits: {} has no layer '{}'; its layers are {}{}", recipe.network, layer,
-                                   fmt::join(layers, ", "), DidYouMean(layer, layers)));
-    }
-  }
   if (recipe.quantizer != Quantizer::kFloat) {
     const int lowest = LowestWeightBits(recipe.quantizer);
     const auto check = [&](std::string_view key, int weight_bits, int activation_bits) {
@@ -235,16 +212,55 @@ void Validate(const Recipe& recipe) {
   not_negative("weight_decay", recipe.weight_decay);
   not_negative("step_weight_decay", recipe.step_weight_decay);
   not_negative("asam_eta", recipe.asam_eta);
+  not_negative("warm_up", recipe.warm_up);
+  not_negative("gradient_clip", recipe.gradient_clip);
+  if (!(recipe.label_smoothing >= 0 && recipe.label_smoothing < 1))
+    throw UsageError(fmt::format("label_smoothing: {}, expected a number from 0 and below 1", recipe.label_smoothing));
+  for (const double deviation : recipe.deviation) positive("std", deviation);
   not_negative("train_images", static_cast<double>(recipe.train_images));
   if (!(recipe.momentum >= 0 && recipe.momentum < 1)) {
     throw UsageError(fmt::format("momentum: {}, expected a number from 0 and below 1", recipe.momentum));
   }
 }
 
+void ParseAugmentation(std::string_view text, Recipe& recipe) {
+  recipe.crop = recipe.cutout = 0;
+  recipe.flip = false;
+  if (text == "none") return;
+  const std::vector<std::string> kinds = {"crop", "flip", "cutout"};
+  for (const std::string& part : Split(text, ',')) {
+    const size_t colon = part.find(':');
+    const std::string kind = part.substr(0, colon);
+    const auto pixels = [&](int high) {
+      if (colon == std::string::npos)
+        throw UsageError(fmt::format("augmentation: '{}' lacks its pixels; expected {}:PIXELS", part, kind));
+      return static_cast<int>(ParseInt(part.substr(colon + 1), "augmentation: " + kind, 1, high));
+    };
+    if (kind == "crop") {
+      recipe.crop = pixels(64);
+    } else if (kind == "cutout") {
+      recipe.cutout = pixels(1024);
+    } else if (part == "flip") {
+      recipe.flip = true;
+    } else {
+      throw UsageError(fmt::format("augmentation: '{}' is not one of crop:PIXELS, flip, cutout:PIXELS, none{}", part,
+                                   DidYouMean(kind, kinds)));
+    }
+  }
+}
+
+std::string AugmentationText(const Recipe& recipe) {
+  std::vector<std::string> parts;
+  if (recipe.crop > 0) parts.push_back(fmt::format("crop:{}", recipe.crop));
+  if (recipe.flip) parts.emplace_back("flip");
+  if (recipe.cutout > 0) parts.push_back(fmt::format("cutout:{}", recipe.cutout));
+  return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, ","));
+}
+
 nlohmann::json ToJson(const Recipe& recipe) {
   nlohmann::json bits = nlohmann::json::object();
   for (const auto& [layer, b] : recipe.layer_bits) bits[layer] = fmt::format("{}/{}", b.weight_bits, b.activation_bits);
-  return {{"name", recipe.name},
+  nlohmann::json json = {{"name", recipe.name},
           {"network", recipe.network},
           {"dataset", recipe.dataset},
           {"quantizer", NameOf(recipe.quantizer)},
@@ -271,12 +287,23 @@ nlohmann::json ToJson(const Recipe& recipe) {
           {"train_images", recipe.train_images},
           {"seed", recipe.seed},
           {"threads", recipe.threads}};
+  // What came later is said where it is used, so that older recipes keep their hashes.
+  if (!recipe.network_sha256.empty()) json["network_sha256"] = recipe.network_sha256;
+  if (!recipe.mean.empty()) json["mean"] = recipe.mean;
+  if (!recipe.deviation.empty()) json["std"] = recipe.deviation;
+  if (recipe.warm_up > 0) json["warm_up"] = recipe.warm_up;
+  if (recipe.label_smoothing > 0) json["label_smoothing"] = recipe.label_smoothing;
+  if (recipe.gradient_clip > 0) json["gradient_clip"] = recipe.gradient_clip;
+  if (AugmentationText(recipe) != "none") json["augmentation"] = AugmentationText(recipe);
+  return json;
 }
 
 Recipe FromJson(const nlohmann::json& json) {
   if (!json.is_object()) throw InputError("recipe: expected a JSON object");
   Recipe recipe;
-  const nlohmann::json defaults = ToJson(recipe);
+  nlohmann::json defaults = ToJson(recipe);
+  for (const char* key : {"network_sha256", "mean", "std", "warm_up", "label_smoothing", "gradient_clip", "augmentation"})
+    defaults[key] = nullptr;
   std::vector<std::string> keys;
   for (const auto& [key, value] : defaults.items()) keys.push_back(key);
   for (const auto& [key, value] : json.items()) {
@@ -298,7 +325,14 @@ Recipe FromJson(const nlohmann::json& json) {
   };
   read("name", recipe.name);
   read("network", recipe.network);
+  read("network_sha256", recipe.network_sha256);
+  read("mean", recipe.mean);
+  read("std", recipe.deviation);
   read("dataset", recipe.dataset);
+  read("warm_up", recipe.warm_up);
+  read("label_smoothing", recipe.label_smoothing);
+  read("gradient_clip", recipe.gradient_clip);
+  parse("augmentation", ParseAugmentation);
   parse("quantizer", ParseQuantizer);
   read("weight_bits", recipe.weight_bits);
   read("activation_bits", recipe.activation_bits);
@@ -331,6 +365,7 @@ Recipe FromJson(const nlohmann::json& json) {
 std::string HashOf(const Recipe& recipe) {
   nlohmann::json json = ToJson(recipe);
   json.erase("name");
+  if (!recipe.network_sha256.empty()) json.erase("network");  // wherever the file lies
   return Sha256(json.dump());
 }
 

@@ -54,7 +54,9 @@ struct LayerBits {
 
 struct Recipe {
   std::string name;  // such as "as-saq"; a label, not part of the hash
-  std::string network = "lenet5";
+  std::string network = "lenet5";   // a built-in one, or a float ONNX file to start from
+  std::string network_sha256;       // of such a file; empty: not said
+  std::vector<double> mean, deviation;  // its input: (byte / 255 - mean) / std, one value or one a channel; empty: 0, 1
   std::string dataset = "fashion-mnist";
 
   Quantizer quantizer = Quantizer::kLsq;
@@ -83,6 +85,14 @@ struct Recipe {
   std::vector<int> step_epochs;  // kStep: learning rate times step_factor after each
   double step_factor = 0.1;
 
+  double warm_up = 0;          // epochs in which the learning rate grows from 0, linearly
+  double label_smoothing = 0;  // share of the target that all classes get (Szegedy et al., 2016)
+  double gradient_clip = 0;    // largest norm of all gradients together; 0: none
+  // Random changes of training images (He et al., 2016; DeVries and Taylor, 2017, for cutout); 0: none.
+  int crop = 0;    // pixels of padding, out of which an image of the old size is cut
+  bool flip = false;  // left and right, of every second image
+  int cutout = 0;  // side of a square that is blanked
+
   int epochs = 6;
   int batch_size = 128;
   int64_t train_images = 0;  // 0: all that are not held out
@@ -92,12 +102,8 @@ struct Recipe {
   bool operator==(const Recipe&) const = default;
 };
 
-// The networks that steadfast-train knows (train/network.cpp has one maker for each).
-const std::vector<std::string>& NetworkNames();
-// The layers with weights of a known network, in order: what layer_bits may name.
-const std::vector<std::string>& LayerNames(const std::string& network);
-
-// Throws UsageError naming the key of a value that is impossible, or impossible together with another.
+// Throws UsageError naming the key of a value that is impossible, or impossible together with another. Whether there is
+// such a network, and whether it has the layers of layer_bits, is found when it is made.
 void Validate(const Recipe& recipe);
 
 nlohmann::json ToJson(const Recipe& recipe);
@@ -121,6 +127,8 @@ void ParseSharpness(std::string_view text, Recipe& recipe);
 void ParseSchedule(std::string_view text, Recipe& recipe);
 void ParseQuantizer(std::string_view text, Recipe& recipe);
 void ParseOptimizer(std::string_view text, Recipe& recipe);
+// "crop:4,flip,cutout:8", any of the three, or "none".
+void ParseAugmentation(std::string_view text, Recipe& recipe);
 // "conv1=8/4": weight and activation bits of one layer.
 void ParseLayerBits(std::string_view text, Recipe& recipe);
 // "biases,normalization,activation-steps,weight-steps" or "none".
@@ -130,6 +138,7 @@ std::string SparsityText(const Recipe& recipe);   // "l1:1e-4"
 std::string SharpnessText(const Recipe& recipe);  // "saq:0.1"
 std::string ScheduleText(const Recipe& recipe);
 std::string PerturbedText(const Recipe& recipe);
+std::string AugmentationText(const Recipe& recipe);
 
 // A one-line description: "lenet5 W4A4 lsq, l1:1e-4, adam 0.001 cosine, saq:0.1, 6 epochs, seed 0".
 std::string Describe(const Recipe& recipe);

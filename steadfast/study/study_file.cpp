@@ -1,5 +1,7 @@
 #include "steadfast/study/study_file.h"
 
+#include "steadfast/network/find.h"
+
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -23,6 +25,14 @@ const std::vector<std::string> kStudyKeys = {"study",  "output",    "data",  "wi
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
+
+// A recipe that can be trained: by itself, and with a network that has its layers.
+void Check(const recipe::Recipe& recipe) {
+  recipe::Validate(recipe);
+  std::vector<std::string> layers;
+  for (const auto& [layer, bits] : recipe.layer_bits) layers.push_back(layer);
+  network::CheckNetwork(recipe.network, layers);
+}
 
 class Parser {
  public:
@@ -180,7 +190,7 @@ class Parser {
         recipe::Recipe recipe = named.recipe;
         recipe.weight_bits = width.weight_bits;
         recipe.activation_bits = width.activation_bits;
-        Placed(widths.IsDefined() ? widths : node, [&] { recipe::Validate(recipe); });
+        Placed(widths.IsDefined() ? widths : node, [&] { Check(recipe); });
       }
       if (sign && !named.recipe.narrow) {
         Fail(Own(node, root, "inject")["encodings"],
@@ -259,7 +269,7 @@ class Parser {
       result = Placed(entry.second, [&] { return recipe::FromJson(merged); });
     }
     try {
-      recipe::Validate(result);
+      Check(result);
     } catch (const UsageError& error) {  // its messages start with the key
       const std::string message = error.what(), key = message.substr(0, message.find(':'));
       Fail(node[key] ? node[key] : node, message);

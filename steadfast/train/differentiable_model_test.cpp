@@ -130,7 +130,7 @@ TEST(TrainingGraph, AgreesWithTheEngineInAccuracy) {
   std::vector<int64_t> all(static_cast<size_t>(test.size()));
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
   const EvaluationResult graph = Evaluate(*trained.network, test, all, data.scale);
-  const auto model = Export(*trained.network, "lenet5", test.shape, data.scale);
+  const auto model = trained.network->Export("lenet5", data.scale);
   const auto golden = engine::RunGolden(model, engine::MakeEvaluationSet(model, test.images, test.labels), 0);
   int64_t differing = 0;
   for (size_t i = 0; i < all.size(); ++i) differing += graph.predictions[i] != golden.predictions[i];

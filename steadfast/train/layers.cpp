@@ -1,10 +1,5 @@
 #include "steadfast/train/layers.h"
 
-#include "steadfast/model/operators/convolution.h"
-#include "steadfast/model/operators/flatten.h"
-#include "steadfast/model/operators/linear.h"
-#include "steadfast/model/operators/max_pool.h"
-
 #include <cmath>
 
 namespace steadfast::train {
@@ -13,27 +8,24 @@ namespace {
 using recipe::Quantizer;
 using torch::Tensor;
 
+constexpr double kMomentum = 0.1;  // of running statistics: LibTorch's default
+
 Tensor AddParameter(const LayerSettings& settings, const std::string& name, Tensor tensor, ParameterGroup group) {
   tensor.set_requires_grad(true);
   settings.parameters->push_back({name, tensor, group});
   return tensor;
 }
 
-Tensor Uniform(const LayerSettings& settings, at::IntArrayRef shape, double bound) {
-  return torch::empty(shape).uniform_(-bound, bound, settings.generator);
-}
-
-int AddValue(model::QuantizedModel& model, const std::string& name, model::Node node,
-             std::optional<model::ActivationCoding> coding) {
-  node.name = name;
-  node.output = static_cast<int>(model.values.size());
-  model.values.push_back(
-      {coding && model::WeightOf(node) ? name + ".codes" : name, model::OutputShape(model, node), coding});
-  model.nodes.push_back(std::move(node));
-  return static_cast<int>(model.values.size()) - 1;
+// The graph's values, or uniform ones.
+Tensor Initial(const LayerSettings& settings, const network::FloatParameter& parameter, double bound) {
+  const Tensor tensor = torch::empty(parameter.shape);
+  if (parameter.values.empty()) return Tensor(tensor).uniform_(-bound, bound, settings.generator);
+  std::copy(parameter.values.begin(), parameter.values.end(), tensor.data_ptr<float>());
+  return tensor;
 }
 
 std::vector<float> ToVector(const Tensor& tensor) {
+  if (!tensor.defined()) return {};
   const Tensor flat = tensor.detach().contiguous();
   return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
 }
@@ -46,34 +38,50 @@ recipe::LayerBits LayerSettings::bits_of(const std::string& layer) const {
                                            : recipe::LayerBits{recipe->weight_bits, recipe->activation_bits};
 }
 
-ActivationQuantizer::ActivationQuantizer(const std::string& layer, const LayerSettings& settings)
+ActivationQuantizer::ActivationQuantizer(const network::FusedStep& step, const LayerSettings& settings)
     : quantizer_(settings.recipe->quantizer),
-      penalized_(settings.recipe->sparsity == recipe::Sparsity::kL1 ||
-                 settings.recipe->sparsity == recipe::Sparsity::kHoyerSquare),
+      is_relu_(step.clip && step.clip->lowest == 0),
+      is_signed_(step.range == network::OutputRange::kSigned),
+      penalized_(is_relu_ && (settings.recipe->sparsity == recipe::Sparsity::kL1 ||
+                              settings.recipe->sparsity == recipe::Sparsity::kHoyerSquare)),
       after_quantizer_(settings.recipe->sparsity_after_quantizer),
-      bits_(settings.bits_of(layer).activation_bits) {
+      clip_(step.clip),
+      bits_(settings.bits_of(step.name).activation_bits) {
+  if (step.needs_precision) bits_ = std::max(bits_, 8);
   // All quantizers share LSQ's learned step (ours: SAQ's code and DoReFa clip to a learned range and to [0, 1], and
   // rely on batch normalization, which a network may lack).
   if (quantizer_ != Quantizer::kFloat) {
-    step_ = AddParameter(settings, layer + ".activation_step", torch::ones({1}), ParameterGroup::kActivationStep);
+    step_ =
+        AddParameter(settings, step.name + ".activation_step", torch::ones({1}), ParameterGroup::kActivationStep);
   }
+}
+
+Tensor ActivationQuantizer::Clipped(const Tensor& x) const {
+  if (!clip_) return x;
+  if (std::isinf(clip_->highest)) return clip_->lowest == 0 ? torch::relu(x) : torch::clamp_min(x, clip_->lowest);
+  return torch::clamp(x, clip_->lowest, clip_->highest);
 }
 
 Tensor ActivationQuantizer::operator()(Pass& pass, const Tensor& x) {
   const bool with_sums = pass.training && penalized_;
   if (quantizer_ == Quantizer::kFloat) {
-    const Tensor positive = torch::relu(x);
-    if (with_sums) pass.penalties.push_back({positive.sum(), positive.square().sum()});
-    return positive;
+    const Tensor clipped = Clipped(x);
+    if (with_sums) pass.penalties.push_back({clipped.sum(), clipped.square().sum()});
+    return clipped;
   }
+  const int lowest = is_signed_ ? -(1 << (bits_ - 1)) : 0, highest = highest_code() + lowest;
   if (!initialized) {
     const torch::NoGradGuard no_gradients;
-    step_.fill_(InitialStep(torch::relu(x), highest_code()));
+    step_.fill_(InitialStep(is_signed_ ? Clipped(x) : torch::relu(x), highest));
     initialized = true;
   }
   const double features = static_cast<double>(x.numel()) / static_cast<double>(x.size(0));
-  const double scale = 1.0 / std::sqrt(features * highest_code());
-  QuantizedActivations result = LsqQuantizeActivations(x, step_, highest_code(), scale, with_sums, after_quantizer_);
+  const double scale = 1.0 / std::sqrt(features * highest);
+  // Codes from 0 contain the ReLU.
+  if (is_signed_) return LsqQuantize(Clipped(x), step_, lowest, highest, scale);
+  const bool has_top = clip_ && !std::isinf(clip_->highest);
+  const Tensor below_top = has_top ? torch::clamp_max(x, clip_->highest) : x;
+  QuantizedActivations result = LsqQuantizeActivations(below_top, step_, highest, scale, with_sums, after_quantizer_);
   if (with_sums) pass.penalties.push_back({result.sum, result.squares});
   if (zero_below > 0 && !pass.training) {
     return torch::where(result.values < (zero_below - 0.5) * step_, torch::zeros_like(result.values), result.values);
@@ -82,87 +90,93 @@ Tensor ActivationQuantizer::operator()(Pass& pass, const Tensor& x) {
 }
 
 model::ActivationCoding ActivationQuantizer::coding() const {
-  return {
-      .bits = bits_, .scale = std::max(step_.item<float>(), kSmallestStep), .zero_point = 0, .zero_below = zero_below};
+  return {.bits = bits_,
+          .scale = std::max(step_.item<float>(), kSmallestStep),
+          .zero_point = is_signed_ ? 1 << (bits_ - 1) : 0,
+          .zero_below = zero_below};
 }
 
-WeightedLayer::WeightedLayer(std::string name, const LayerSettings& settings, std::vector<int64_t> weight_shape,
-                             bool has_activation, bool convolution)
-    : name_(std::move(name)), has_activation_(has_activation) {
-  quantizer_ = {settings.recipe->quantizer, settings.bits_of(name_).weight_bits, settings.recipe->narrow, convolution};
-  int64_t fan_in = 1;
-  for (size_t d = 1; d < weight_shape.size(); ++d) fan_in *= weight_shape[d];
+WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::FusedStep& step,
+                             const LayerSettings& settings)
+    : name_(step.name) {
+  const network::FloatNode& node = graph.nodes[static_cast<size_t>(step.node)];
+  if (const auto* convolution = std::get_if<network::Convolution>(&node.operation)) convolution_ = *convolution;
+  const int bias = convolution_ ? convolution_->bias : std::get<network::Linear>(node.operation).bias;
+  const network::FloatParameter& weight = graph.parameter(network::WeightOf(node));
+  quantizer_ = {settings.recipe->quantizer, settings.bits_of(name_).weight_bits, settings.recipe->narrow,
+                convolution_.has_value()};
   // LibTorch's own default for convolutions and linear layers: uniform within 1 / sqrt(fan in).
-  const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
-  weight_ = AddParameter(settings, name_ + ".weight", Uniform(settings, weight_shape, bound), ParameterGroup::kWeight);
-  bias_ = AddParameter(settings, name_ + ".bias", Uniform(settings, {weight_shape[0]}, bound), ParameterGroup::kBias);
-  if (quantizer_.has_step()) {
-    const Tensor step = torch::full({1}, quantizer_.initial_step(weight_.detach()));
-    step_ = AddParameter(settings, name_ + ".weight_step", step, ParameterGroup::kWeightStep);
+  const double bound = 1.0 / std::sqrt(static_cast<double>(weight.elements() / weight.shape[0]));
+  weight_ = AddParameter(settings, name_ + ".weight", Initial(settings, weight, bound), ParameterGroup::kWeight);
+  if (bias >= 0) {
+    bias_ = AddParameter(settings, name_ + ".bias", Initial(settings, graph.parameter(bias), bound),
+                         ParameterGroup::kBias);
   }
-  if (has_activation_) activation_ = ActivationQuantizer(name_, settings);
+  if (quantizer_.has_step()) {
+    const Tensor initial = torch::full({1}, quantizer_.initial_step(weight_.detach()));
+    step_ = AddParameter(settings, name_ + ".weight_step", initial, ParameterGroup::kWeightStep);
+  }
+  if (!step.normalization) return;
+  const auto values = [&](int parameter) { return Initial(settings, graph.parameter(parameter), 0); };
+  gamma_ = AddParameter(settings, name_ + ".gamma", values(step.normalization->gamma), ParameterGroup::kNormalization);
+  beta_ = AddParameter(settings, name_ + ".beta", values(step.normalization->beta), ParameterGroup::kNormalization);
+  mean_ = values(step.normalization->mean);
+  variance_ = values(step.normalization->variance);
+  epsilon_ = step.normalization->epsilon;
+  settings.buffers->push_back({name_ + ".mean", mean_});
+  settings.buffers->push_back({name_ + ".variance", variance_});
 }
 
-Tensor WeightedLayer::QuantizeWeight() {
+Tensor WeightedLayer::Weight() {
   quantized_ = quantizer_(weight_, step_);
   return perturbation.defined() ? quantized_ + perturbation : quantized_;
 }
 
-Flow WeightedLayer::Finish(Pass& pass, Tensor sums, int input,
-                           const std::function<model::Operation(model::Weighted)>& make) {
-  Flow output{has_activation_ ? activation_(pass, sums) : sums, 0};
-  if (pass.exporting == nullptr) return output;
-  model::QuantizedModel& model = *pass.exporting;
+Tensor WeightedLayer::operator()(const Pass& pass, const Tensor& input) {
+  Tensor sums;
+  if (convolution_) {
+    const network::Window& w = convolution_->window;
+    const bool is_even = w.pad_top == w.pad_bottom && w.pad_left == w.pad_right;
+    const Tensor padded =
+        is_even ? input : torch::constant_pad_nd(input, {w.pad_left, w.pad_right, w.pad_top, w.pad_bottom});
+    const std::vector<int64_t> padding = is_even ? std::vector<int64_t>{w.pad_top, w.pad_left} : std::vector<int64_t>{0, 0};
+    sums = torch::conv2d(padded, Weight(), bias_, {w.stride_h, w.stride_w}, padding, {w.dilation_h, w.dilation_w},
+                         convolution_->groups);
+  } else {
+    sums = torch::linear(input, Weight(), bias_);
+  }
+  if (!gamma_.defined()) return sums;
+  const bool updates = pass.training && pass.updates_statistics, keeps = pass.training && !updates;
+  return torch::batch_norm(sums, gamma_, beta_, keeps ? Tensor() : mean_, keeps ? Tensor() : variance_, pass.training,
+                           kMomentum, epsilon_, /*cudnn_enabled=*/false);
+}
+
+network::StepConstants WeightedLayer::constants() const {
+  network::StepConstants constants;
   const WeightQuantizer::Stored stored = quantizer_.store(weight_, step_);
-  const int weight = model::AddWeights(model, name_ + ".weight", weight_.sizes().vec(), quantizer_.format(),
-                                       {stored.scale}, stored.codes);
-  model::Node node{"", make(model::AddAffine(model, name_, weight, {}, ToVector(bias_))), {input}, 0};
-  node.activation.relu = has_activation_;
-  std::optional<model::ActivationCoding> coding;
-  if (has_activation_) coding = activation_.coding();
-  output.value = AddValue(model, name_, std::move(node), coding);
-  if (!has_activation_) model.values.back().name = "logits";
-  return output;
+  constants.format = quantizer_.format();
+  constants.scales = {stored.scale};
+  constants.codes = stored.codes;
+  constants.bias = ToVector(bias_);
+  constants.gamma = ToVector(gamma_);
+  constants.beta = ToVector(beta_);
+  constants.mean = ToVector(mean_);
+  constants.variance = ToVector(variance_);
+  return constants;
 }
 
-ConvolutionLayer::ConvolutionLayer(std::string name, const LayerSettings& settings, int64_t in, int64_t out,
-                                   model::Window window)
-    : WeightedLayer(std::move(name), settings, {out, in, window.kernel_h, window.kernel_w}, true, true),
-      window_(window) {}
-
-Flow ConvolutionLayer::operator()(Pass& pass, const Flow& input) {
-  const Tensor sums = torch::conv2d(input.tensor, QuantizeWeight(), bias_, {window_.stride_h, window_.stride_w},
-                                    {window_.pad_top, window_.pad_left}, {window_.dilation_h, window_.dilation_w});
-  return Finish(pass, sums, input.value, [this](model::Weighted weighted) {
-    return model::Operation(model::Convolution{std::move(weighted), window_});
-  });
-}
-
-LinearLayer::LinearLayer(std::string name, const LayerSettings& settings, int64_t in, int64_t out, bool last)
-    : WeightedLayer(std::move(name), settings, {out, in}, !last, false) {}
-
-Flow LinearLayer::operator()(Pass& pass, const Flow& input) {
-  return Finish(pass, torch::linear(input.tensor, QuantizeWeight(), bias_), input.value,
-                [](model::Weighted weighted) { return model::Operation(model::Linear{std::move(weighted)}); });
-}
-
-Flow MaxPooled(Pass& pass, const Flow& input, const std::string& name, int size) {
-  Flow output{torch::max_pool2d(input.tensor, size), 0};
-  if (pass.exporting == nullptr) return output;
-  model::QuantizedModel& model = *pass.exporting;
-  const model::Window window{.kernel_h = size, .kernel_w = size, .stride_h = size, .stride_w = size};
-  output.value = AddValue(model, name, {"", model::MaxPool{window}, {input.value}, 0},
-                          model.values[static_cast<size_t>(input.value)].coding);
-  return output;
-}
-
-Flow Flattened(Pass& pass, const Flow& input, const std::string& name) {
-  Flow output{input.tensor.flatten(1), 0};
-  if (pass.exporting == nullptr) return output;
-  model::QuantizedModel& model = *pass.exporting;
-  output.value = AddValue(model, name, {"", model::Flatten{}, {input.value}, 0},
-                          model.values[static_cast<size_t>(input.value)].coding);
-  return output;
+void WeightedLayer::Store(network::FloatGraph& graph, const network::FusedStep& step) const {
+  const network::FloatNode& node = graph.nodes[static_cast<size_t>(step.node)];
+  const auto store = [&](int parameter, const Tensor& tensor) {
+    if (parameter >= 0) graph.parameters[static_cast<size_t>(parameter)].values = ToVector(tensor);
+  };
+  store(network::WeightOf(node), weight_);
+  store(convolution_ ? convolution_->bias : std::get<network::Linear>(node.operation).bias, bias_);
+  if (!step.normalization) return;
+  store(step.normalization->gamma, gamma_);
+  store(step.normalization->beta, beta_);
+  store(step.normalization->mean, mean_);
+  store(step.normalization->variance, variance_);
 }
 
 }  // namespace steadfast::train

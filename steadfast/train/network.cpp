@@ -3,54 +3,163 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <cmath>
+#include <limits>
 
 #include "steadfast/base/error.h"
+#include "steadfast/network/find.h"
+#include "steadfast/network/input_folding.h"
 
 namespace steadfast::train {
 namespace {
 
-using Maker = std::unique_ptr<Network> (*)(const LayerSettings&, const NetworkShape&);
+using network::OutputRange;
+using torch::Tensor;
 
-const std::map<std::string, Maker>& Registry() {
-  static const std::map<std::string, Maker> registry = {{"lenet5", MakeLeNet5}};
-  return registry;
-}
+// What a step without weights makes of its inputs.
+struct StepRunner {
+  const std::vector<Tensor>& inputs;
+
+  Tensor operator()(const network::Convolution&) const { return {}; }
+  Tensor operator()(const network::Linear&) const { return {}; }
+  Tensor operator()(const network::BatchNormalization&) const { return {}; }
+  Tensor operator()(const network::Clip& op) const { return torch::clamp(inputs[0], op.lowest, op.highest); }
+  Tensor operator()(const network::Function& op) const {
+    const Tensor& x = inputs[0];
+    if (op.name == "LeakyRelu") return torch::leaky_relu(x, op.alpha);
+    if (op.name == "HardSigmoid") return torch::clamp(x * op.alpha + op.beta, 0, 1);
+    if (op.name == "HardSwish") return x * torch::clamp(x / 6 + 0.5, 0, 1);
+    if (op.name == "Sigmoid") return torch::sigmoid(x);
+    if (op.name == "Tanh") return torch::tanh(x);
+    if (op.name == "Gelu") return 0.5 * x * (1 + torch::erf(x * M_SQRT1_2));
+    if (op.name == "GeluTanh") return 0.5 * x * (1 + torch::tanh(M_SQRT2 * M_2_SQRTPI / 2 * (x + 0.044715 * x * x * x)));
+    throw InputError(fmt::format("function '{}' is not known", op.name));
+  }
+  // Padding that differs between sides is put around first.
+  static Tensor Padded(const Tensor& x, const network::Window& w, double value) {
+    if (!w.has_padding()) return x;
+    return torch::constant_pad_nd(x, {w.pad_left, w.pad_right, w.pad_top, w.pad_bottom}, value);
+  }
+  Tensor operator()(const network::MaxPool& op) const {
+    const network::Window& w = op.window;
+    return torch::max_pool2d(Padded(inputs[0], w, -std::numeric_limits<float>::infinity()), {w.kernel_h, w.kernel_w},
+                             {w.stride_h, w.stride_w}, 0, {w.dilation_h, w.dilation_w});
+  }
+  Tensor operator()(const network::AveragePool& op) const {
+    const network::Window& w = op.window;
+    return torch::avg_pool2d(Padded(inputs[0], w, 0), {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w});
+  }
+  Tensor operator()(const network::Add&) const { return inputs[0] + inputs[1]; }
+  Tensor operator()(const network::Concatenate&) const { return torch::cat(inputs, 1); }
+  Tensor operator()(const network::Flatten&) const { return inputs[0].flatten(1); }
+};
 
 }  // namespace
 
-std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape) {
-  const auto maker = Registry().find(recipe.network);
-  if (maker == Registry().end()) {
-    throw UsageError(
-        fmt::format("unknown network '{}'; known are {}", recipe.network, fmt::join(recipe::NetworkNames(), ", ")));
+Network::Network(network::FloatGraph graph, const recipe::Recipe& recipe) : graph_(std::move(graph)) {
+  const std::vector<network::FusedStep> fused = network::Fuse(graph_);
+  std::vector<std::string> named;
+  for (const auto& [layer, bits] : recipe.layer_bits) named.push_back(layer);
+  network::CheckLayers(graph_, named);
+  const LayerSettings settings{&recipe, at::detail::createCPUGenerator(recipe.seed), &parameters, &buffers};
+  std::vector<size_t> last_use(graph_.values.size(), 0);
+  for (const network::FusedStep& step : fused) {
+    for (const int input : step.inputs) last_use[static_cast<size_t>(input)] = steps_.size();
+    Step made{step, nullptr, nullptr, {}};
+    if (network::WeightOf(graph_.nodes[static_cast<size_t>(step.node)]) >= 0)
+      made.layer = std::make_unique<WeightedLayer>(graph_, step, settings);
+    if (step.range == OutputRange::kPositive || step.range == OutputRange::kSigned)
+      made.activation = std::make_unique<ActivationQuantizer>(step, settings);
+    steps_.push_back(std::move(made));
   }
-  std::vector<Parameter> parameters;
-  const LayerSettings settings{&recipe, at::detail::createCPUGenerator(recipe.seed), &parameters};
-  auto network = maker->second(settings, shape);
-  network->parameters = std::move(parameters);
-  const bool normalizes = std::any_of(network->parameters.begin(), network->parameters.end(),
-                                      [](const Parameter& p) { return p.group == ParameterGroup::kNormalization; });
-  if (recipe.normalization_statistics_in_both_passes && !normalizes) {
-    throw UsageError(fmt::format("normalization_statistics_in_both_passes: {} has no normalization", recipe.network));
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    for (const int input : steps_[s].fused.inputs) {
+      if (last_use[static_cast<size_t>(input)] == s) steps_[s].dead.push_back(input);
+    }
   }
-  return network;
+  if (recipe.normalization_statistics_in_both_passes && buffers.empty()) {
+    throw UsageError(fmt::format("normalization_statistics_in_both_passes: {} has no normalization", graph_.name));
+  }
 }
 
-model::QuantizedModel Export(Network& network, const std::string& name, const data::ImageShape& input,
-                             data::InputScale scale) {
+Tensor Network::Run(const Step& step, const Pass& pass, const std::vector<Tensor>& values) const {
+  std::vector<Tensor> inputs;
+  for (const int input : step.fused.inputs) inputs.push_back(values[static_cast<size_t>(input)]);
+  if (step.layer != nullptr) return (*step.layer)(pass, inputs[0]);
+  return std::visit(StepRunner{inputs}, graph_.nodes[static_cast<size_t>(step.fused.node)].operation);
+}
+
+Tensor Network::Forward(Pass& pass, const Tensor& input) {
+  std::vector<Tensor> values(graph_.values.size());
+  values[0] = graph_.values[0].shape.flat ? input.flatten(1) : input;
+  for (const Step& step : steps_) {
+    Tensor result = Run(step, pass, values);
+    if (step.activation != nullptr) result = (*step.activation)(pass, result);
+    for (const int value : step.dead) values[static_cast<size_t>(value)] = Tensor();
+    values[static_cast<size_t>(step.fused.output)] = std::move(result);
+  }
+  return values[static_cast<size_t>(graph_.output)];
+}
+
+std::vector<WeightedLayer*> Network::layers() {
+  std::vector<WeightedLayer*> layers;
+  for (const Step& step : steps_) {
+    if (step.layer != nullptr) layers.push_back(step.layer.get());
+  }
+  return layers;
+}
+
+std::vector<ActivationQuantizer*> Network::activations() {
+  std::vector<ActivationQuantizer*> activations;
+  for (const Step& step : steps_) {
+    if (step.activation != nullptr) activations.push_back(step.activation.get());
+  }
+  return activations;
+}
+
+model::QuantizedModel Network::Export(const std::string& name, data::InputScale scale) const {
   const torch::NoGradGuard no_gradients;
   model::QuantizedModel model;
   model.name = name;
-  model.values.push_back({"input",
-                          {input.channels, input.height, input.width},
-                          model::ActivationCoding{.bits = 8, .scale = scale.scale, .zero_point = scale.zero_point}});
-  Pass pass;
-  pass.exporting = &model;
-  const Flow logits = network.Forward(pass, {torch::zeros({1, input.channels, input.height, input.width}), 0});
-  model.output = logits.value;
+  model.values.push_back(
+      {"input", graph_.values[0].shape,
+       model::ActivationCoding{.bits = 8, .scale = scale.scale, .zero_point = scale.zero_point}});
+  network::StepExporter exporter(graph_, model);
+  for (const Step& step : steps_) {
+    std::optional<model::ActivationCoding> coding;
+    if (step.activation != nullptr) coding = step.activation->coding();
+    if (step.layer == nullptr) {
+      exporter.Add(step.fused, coding);
+      continue;
+    }
+    const network::StepConstants constants = step.layer->constants();
+    exporter.Add(step.fused, coding, &constants);
+  }
   model::Validate(model);
   return model;
+}
+
+network::FloatGraph Network::ToGraph() const {
+  network::FloatGraph graph = graph_;
+  for (const Step& step : steps_) {
+    if (step.layer != nullptr) step.layer->Store(graph, step.fused);
+  }
+  return graph;
+}
+
+std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale scale) {
+  const model::ValueShape input{shape.input.channels, shape.input.height, shape.input.width};
+  network::FoundNetwork found = network::FindNetwork(recipe.network, recipe.network_sha256, input, shape.classes);
+  double padding_difference = 0;
+  if (found.is_file) {
+    network::InputNormalization normalization = network::NormalizationOf(found.graph);
+    if (!recipe.mean.empty()) normalization.mean = recipe.mean;
+    if (!recipe.deviation.empty()) normalization.deviation = recipe.deviation;
+    padding_difference = network::FoldInput(found.graph, normalization, {scale.scale, scale.zero_point});
+  }
+  auto made = std::make_unique<Network>(std::move(found.graph), recipe);
+  made->padding_difference = padding_difference;
+  return made;
 }
 
 }  // namespace steadfast::train

@@ -1,24 +1,50 @@
-// Networks by name. Adding one is one file in networks/ and one line in network.cpp.
+// A float graph, interpreted for training: forward, with quantizers where fused steps end, and export.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "steadfast/data/dataset.h"  // ImageShape, InputScale
-#include "steadfast/train/layers.h"  // Flow, Pass, Parameter, WeightedLayer
+#include "steadfast/data/dataset.h"          // ImageShape, InputScale
+#include "steadfast/network/float_graph.h"   // FloatGraph
+#include "steadfast/train/layers.h"          // Pass, Parameter, WeightedLayer
 
 namespace steadfast::train {
 
 class Network {
  public:
-  virtual ~Network() = default;
-  // input: [n, c, h, w], normalized. Gives the logits [n, classes].
-  virtual Flow Forward(Pass& pass, const Flow& input) = 0;
-  // In the order of the forward pass.
-  virtual std::vector<WeightedLayer*> layers() = 0;
+  // Throws UsageError where the recipe names layers that the graph lacks; InputError where the graph has no form on
+  // integer codes (see network::Fuse).
+  Network(network::FloatGraph graph, const recipe::Recipe& recipe);
+
+  // input: [n, c, h, w], as scale * (byte - zero_point). Gives the logits [n, classes].
+  torch::Tensor Forward(Pass& pass, const torch::Tensor& input);
+
+  std::vector<WeightedLayer*> layers();            // in the order of the forward pass
+  std::vector<ActivationQuantizer*> activations();  // the same
+  const network::FloatGraph& graph() const { return graph_; }
+
+  // The network as integers. Throws InputError where it cannot be represented (see model::Validate).
+  model::QuantizedModel Export(const std::string& name, data::InputScale scale) const;
+  // The graph with the values that its parameters have now.
+  network::FloatGraph ToGraph() const;
 
   std::vector<Parameter> parameters;
+  std::vector<Buffer> buffers;
+  // Of a network that came from a file: how far its padding is from what it was trained on, in bytes (FoldInput).
+  double padding_difference = 0;
+
+ private:
+  struct Step {
+    network::FusedStep fused;
+    std::unique_ptr<WeightedLayer> layer;              // of steps with weights
+    std::unique_ptr<ActivationQuantizer> activation;   // of steps with codes of their own
+    std::vector<int> dead;                             // values that no later step takes
+  };
+  torch::Tensor Run(const Step& step, const Pass& pass, const std::vector<torch::Tensor>& values) const;
+
+  network::FloatGraph graph_;
+  std::vector<Step> steps_;
 };
 
 struct NetworkShape {
@@ -26,14 +52,8 @@ struct NetworkShape {
   int classes;
 };
 
-// Throws UsageError for an unknown name, an input the network cannot take, or layer widths for a layer it lacks.
-std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape);
-
-// The network as integers. Throws InputError where it cannot be represented (see model::Validate).
-model::QuantizedModel Export(Network& network, const std::string& name, const data::ImageShape& input,
-                             data::InputScale scale);
-
-// networks/lenet5.cpp
-std::unique_ptr<Network> MakeLeNet5(const LayerSettings& settings, const NetworkShape& shape);
+// The network that a recipe names: a built-in one, or a float ONNX file, whose input is then folded to bytes of `scale`
+// (network::FoldInput). Throws UsageError for an unknown name, or an input or number of classes that does not fit.
+std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale scale);
 
 }  // namespace steadfast::train

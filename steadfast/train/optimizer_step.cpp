@@ -75,10 +75,23 @@ void KeepStepsPositive(const Network& network) {
   }
 }
 
-double PlainStep(torch::optim::Optimizer& optimizer, const LossFunction& loss) {
+// Scales all gradients down where their norm together is above the recipe's bound (Pascanu et al., ICML 2013).
+void ClipGradients(const Recipe& recipe, const Network& network) {
+  if (recipe.gradient_clip <= 0) return;
+  std::vector<Tensor> gradients;
+  for (const Parameter& parameter : network.parameters) gradients.push_back(parameter.tensor.grad());
+  const double norm = NormOf(gradients);
+  if (norm <= recipe.gradient_clip) return;
+  for (Tensor& gradient : gradients) {
+    if (gradient.defined()) gradient.mul_(recipe.gradient_clip / norm);
+  }
+}
+
+double PlainStep(const Recipe& recipe, Network& network, torch::optim::Optimizer& optimizer, const LossFunction& loss) {
   const Tensor value = loss(true);
   optimizer.zero_grad();
   value.backward();
+  ClipGradients(recipe, network);
   optimizer.step();
   return value.item<double>();
 }
@@ -106,6 +119,7 @@ double SamStep(const Recipe& recipe, Network& network, torch::optim::Optimizer& 
   optimizer.zero_grad();
   perturbed.backward();
   perturbation.Restore();
+  ClipGradients(recipe, network);
   optimizer.step();
   return value.item<double>();
 }
@@ -134,6 +148,7 @@ double SaqStep(const Recipe& recipe, Network& network, torch::optim::Optimizer& 
   perturbed.backward();
   for (WeightedLayer* layer : layers) layer->perturbation = Tensor();
   perturbation.Restore();
+  ClipGradients(recipe, network);
   optimizer.step();
   return value.item<double>();
 }
@@ -171,6 +186,8 @@ std::unique_ptr<torch::optim::Optimizer> MakeOptimizer(const Recipe& recipe, con
 }
 
 double LearningRateAt(const Recipe& recipe, int64_t done, int64_t total, int64_t steps_per_epoch) {
+  const double warm_up = recipe.warm_up * static_cast<double>(steps_per_epoch);
+  if (static_cast<double>(done) < warm_up) return recipe.learning_rate * static_cast<double>(done + 1) / (warm_up + 1);
   switch (recipe.schedule) {
     case recipe::Schedule::kConstant:
       return recipe.learning_rate;
@@ -200,7 +217,7 @@ double OptimizerStep(const Recipe& recipe, Network& network, torch::optim::Optim
   double value = 0.0;
   switch (recipe.sharpness) {
     case recipe::Sharpness::kNone:
-      value = PlainStep(optimizer, loss);
+      value = PlainStep(recipe, network, optimizer, loss);
       break;
     case recipe::Sharpness::kSam:
     case recipe::Sharpness::kAsam:

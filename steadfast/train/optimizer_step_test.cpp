@@ -11,17 +11,19 @@ using recipe::Recipe;
 using torch::Tensor;
 
 // One linear layer with one weight w = 0.9 (4 bits, step 0.5, so Q(w) = 1) and bias 0.5, input 2, loss out^2 / 2.
+network::FloatGraph OneLinear() {
+  network::GraphBuilder builder("one", {1, 1, 1, true});
+  builder.Connect(0, "fc", 1);
+  return builder.graph_;
+}
+
 class OneWeight : public Network {
  public:
-  explicit OneWeight(const Recipe& recipe) {
-    const LayerSettings settings{&recipe, at::detail::createCPUGenerator(0), &parameters};
-    layer_ = std::make_unique<LinearLayer>("fc", settings, 1, 1, /*last=*/true);
+  explicit OneWeight(const Recipe& recipe) : Network(OneLinear(), recipe) {
     Set("fc.weight", 0.9f);
     Set("fc.bias", 0.5f);
     Set("fc.weight_step", 0.5f);
   }
-  Flow Forward(Pass& pass, const Flow& input) override { return (*layer_)(pass, input); }
-  std::vector<WeightedLayer*> layers() override { return {layer_.get()}; }
 
   void Set(const std::string& name, float value) {
     const torch::NoGradGuard no_gradients;
@@ -30,7 +32,7 @@ class OneWeight : public Network {
   float Get(const std::string& name) { return Find(name).item<float>(); }
   Tensor Loss() {
     Pass pass{.training = true};
-    return 0.5 * Forward(pass, {torch::full({1, 1}, 2.0), 0}).tensor.square().sum();
+    return 0.5 * Forward(pass, torch::full({1, 1}, 2.0)).square().sum();
   }
 
  private:
@@ -40,7 +42,6 @@ class OneWeight : public Network {
     }
     throw std::logic_error(name);
   }
-  std::unique_ptr<LinearLayer> layer_;
 };
 
 Recipe PlainSgd(const std::string& sharpness) {

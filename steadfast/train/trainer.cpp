@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -26,10 +27,14 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 }
 
 // Cross-entropy plus the recipe's sparsity penalty, both per image.
-Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch) {
-  Pass pass{.training = true};
-  const Flow logits = network.Forward(pass, {batch.images, 0});
-  Tensor loss = torch::nn::functional::cross_entropy(logits.tensor, batch.labels);
+Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch, bool first_pass) {
+  Pass pass{.training = true,
+            .updates_statistics = first_pass || recipe.normalization_statistics_in_both_passes,
+            .penalties = {}};
+  const Tensor logits = network.Forward(pass, batch.images);
+  Tensor loss = torch::nn::functional::cross_entropy(
+      logits, batch.labels,
+      torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(recipe.label_smoothing));
   const auto images = static_cast<double>(batch.labels.size(0));
   for (const ActivationPenaltySums& sums : pass.penalties) {
     if (recipe.sparsity == recipe::Sparsity::kL1) {
@@ -59,7 +64,7 @@ class Training {
       : recipe_(recipe), data_(data), options_(options) {
     recipe::Validate(recipe);
     UseThreads(recipe.threads);
-    network_ = MakeNetwork(recipe, {data.images.shape, data.images.classes});
+    network_ = MakeNetwork(recipe, {data.images.shape, data.images.classes}, data.scale);
     optimizer_ = MakeOptimizer(recipe, *network_);
     const auto images = static_cast<int64_t>(data.split.training.size());
     steps_per_epoch_ = (images + recipe.batch_size - 1) / recipe.batch_size;
@@ -67,6 +72,7 @@ class Training {
 
   TrainedNetwork Run() {
     LoadCheckpoint();
+    if (epochs_.empty()) ReportStart();
     for (const auto& epoch : epochs_) Report(epoch);
     start_ = std::chrono::steady_clock::now();
     first_epoch_ = static_cast<int>(epochs_.size());
@@ -83,6 +89,18 @@ class Training {
  private:
   void Report(const EpochMetrics& metrics) const {
     if (options_.on_epoch) options_.on_epoch(metrics);
+  }
+
+  // What a network that is trained already does before quantizers are put in.
+  void ReportStart() {
+    const bool is_trained = std::all_of(network_->graph().parameters.begin(), network_->graph().parameters.end(),
+                                        [](const auto& parameter) { return !parameter.values.empty(); });
+    if (!is_trained || !options_.on_start) return;
+    Recipe floats = recipe_;
+    floats.quantizer = recipe::Quantizer::kFloat;
+    const auto as_it_came = MakeNetwork(floats, {data_.images.shape, data_.images.classes}, data_.scale);
+    const EvaluationResult result = Evaluate(*as_it_came, data_.images, data_.split.validation, data_.scale);
+    options_.on_start({result.loss, result.accuracy, as_it_came->padding_difference});
   }
 
   EvaluationResult ValidationAccuracy() {
@@ -103,12 +121,16 @@ class Training {
       std::vector<int64_t> indices;
       for (int64_t i = 0; i < count; ++i)
         indices.push_back(training[static_cast<size_t>(order[static_cast<size_t>(first + i)])]);
-      const Batch batch = MakeBatch(data_.images, indices, data_.scale);
+      const Augmentation augmentation{recipe_.crop, recipe_.flip, recipe_.cutout, recipe_.seed,
+                                      static_cast<uint32_t>(epoch)};
+      const Batch batch = MakeBatch(data_.images, indices, data_.scale, &augmentation);
       rate =
           LearningRateAt(recipe_, epoch * steps_per_epoch_ + step, recipe_.epochs * steps_per_epoch_, steps_per_epoch_);
       SetLearningRate(*optimizer_, rate);
       const double loss =
-          OptimizerStep(recipe_, *network_, *optimizer_, [&](bool) { return LossOf(recipe_, *network_, batch); });
+          OptimizerStep(recipe_, *network_, *optimizer_, [&](bool first_pass) {
+        return LossOf(recipe_, *network_, batch, first_pass);
+      });
       if (!std::isfinite(loss)) {
         throw InputError(fmt::format("training diverged in epoch {}: the loss is {}; try a lower learning rate{}",
                                      epoch + 1, loss, recipe_.sharpness == recipe::Sharpness::kNone ? "" : " or rho"));
@@ -142,15 +164,15 @@ class Training {
   // FATReLU (Kurtz et al., ICML 2020) over codes (ours): layer by layer from the input, the largest threshold whose
   // validation accuracy stays within the layer's share of the budget.
   void SearchThresholds() {
-    std::vector<WeightedLayer*> layers;
-    for (WeightedLayer* layer : network_->layers()) {
-      if (layer->has_activation()) layers.push_back(layer);
+    std::vector<ActivationQuantizer*> relus;
+    for (ActivationQuantizer* activation : network_->activations()) {
+      if (activation->is_relu()) relus.push_back(activation);
     }
     const double clean = ValidationAccuracy().accuracy;
-    for (size_t l = 0; l < layers.size(); ++l) {
+    for (size_t l = 0; l < relus.size(); ++l) {
       const double allowed =
-          clean - recipe_.sparsity_strength / 100.0 * static_cast<double>(l + 1) / static_cast<double>(layers.size());
-      ActivationQuantizer& activation = layers[l]->activation();
+          clean - recipe_.sparsity_strength / 100.0 * static_cast<double>(l + 1) / static_cast<double>(relus.size());
+      ActivationQuantizer& activation = *relus[l];
       for (int threshold = 2; threshold <= activation.highest_code(); ++threshold) {
         if (options_.cancellation != nullptr) options_.cancellation->ThrowIfRequested();
         const int before = activation.zero_below;
@@ -174,6 +196,8 @@ class Training {
     for (size_t i = 0; i < network_->parameters.size(); ++i) {
       archive.write(fmt::format("parameter{}", i), network_->parameters[i].tensor.detach());
     }
+    for (size_t i = 0; i < network_->buffers.size(); ++i)
+      archive.write(fmt::format("buffer{}", i), network_->buffers[i].tensor);
     torch::serialize::OutputArchive optimizer;
     optimizer_->save(optimizer);
     archive.write("optimizer", optimizer);
@@ -205,6 +229,11 @@ class Training {
         archive.read(fmt::format("parameter{}", i), stored);
         network_->parameters[i].tensor.copy_(stored);
       }
+      for (size_t i = 0; i < network_->buffers.size(); ++i) {
+        Tensor stored;
+        archive.read(fmt::format("buffer{}", i), stored);
+        network_->buffers[i].tensor.copy_(stored);
+      }
       torch::serialize::InputArchive optimizer;
       archive.read("optimizer", optimizer);
       optimizer_->load(optimizer);
@@ -213,7 +242,7 @@ class Training {
       throw InputError(fmt::format("{}: is not a checkpoint Steadfast wrote ({}); delete it to start anew", name,
                                    error.what_without_backtrace()));
     }
-    for (WeightedLayer* layer : network_->layers()) layer->activation().initialized = true;
+    for (ActivationQuantizer* activation : network_->activations()) activation->initialized = true;
   }
 
   // The keys in which the checkpoint's recipe differs from ours.
@@ -269,7 +298,7 @@ EvaluationResult Evaluate(Network& network, const data::ImageSet& set, std::span
     const auto piece = indices.subspan(first, std::min<size_t>(kEvaluationBatch, indices.size() - first));
     const Batch batch = MakeBatch(set, piece, scale);
     Pass pass;
-    const Tensor logits = network.Forward(pass, {batch.images, 0}).tensor;
+    const Tensor logits = network.Forward(pass, batch.images);
     result.loss +=
         torch::nn::functional::cross_entropy(logits, batch.labels).item<double>() * static_cast<double>(piece.size());
     const Tensor predictions = logits.argmax(1).contiguous();

@@ -38,9 +38,16 @@ struct TrainingProgress {
   double seconds_left;
 };
 
+// Of a network that is trained already, as it came: without quantizers, on the validation images.
+struct StartingPoint {
+  double loss, accuracy;
+  double padding_difference;  // in bytes (network::FoldInput)
+};
+
 struct TrainingOptions {
   std::filesystem::path checkpoint;  // empty: none. Removed by the caller once the result is safe.
   std::function<void(const TrainingProgress&)> on_progress;  // a few times a second
+  std::function<void(const StartingPoint&)> on_start;        // before the first epoch
   std::function<void(const EpochMetrics&)> on_epoch;         // after each epoch, past ones of a resumed run too
   const Cancellation* cancellation = nullptr;                // polled each batch
 };

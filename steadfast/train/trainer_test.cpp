@@ -41,7 +41,7 @@ recipe::Recipe Quick() {
 }
 
 std::string OnnxOf(const TrainedNetwork& trained, const TrainingData& data) {
-  return model::ToOnnx(Export(*trained.network, "lenet5", data.images.shape, data.scale));
+  return model::ToOnnx(trained.network->Export("lenet5", data.scale));
 }
 
 TEST(Train, IsDeterministicAndDependsOnTheSeed) {
@@ -76,7 +76,7 @@ TEST(Train, LearnsBinaryWeights) {
     recipe::ParseQuantizer(quantizer, recipe);
     const TrainedNetwork trained = Train(recipe, data);
     EXPECT_GT(trained.validation_accuracy, 0.8) << quantizer;
-    EXPECT_EQ(model::MemoryBits(Export(*trained.network, "lenet5", data.images.shape, data.scale)), 61470);
+    EXPECT_EQ(model::MemoryBits(trained.network->Export("lenet5", data.scale)), 61470);
   }
 }
 
@@ -86,7 +86,7 @@ TEST(Train, PenaltiesAndThresholdsGiveZeros) {
     recipe::Recipe recipe = Quick();
     recipe::ParseSparsity(sparsity, recipe);
     const TrainedNetwork trained = Train(recipe, data);
-    const auto model = Export(*trained.network, "lenet5", data.images.shape, data.scale);
+    const auto model = trained.network->Export("lenet5", data.scale);
     return engine::MeasureZeroShares(model, data.images.images, 1).weighted;
   };
   const double none = zeros("none");
@@ -100,23 +100,12 @@ TEST(Train, TakesWidthsPerLayer) {
   recipe::Recipe recipe = Quick();
   recipe.epochs = 1;
   recipe::ParseLayerBits("conv1=8/6", recipe);
-  const auto model = Export(*Train(recipe, data).network, "lenet5", data.images.shape, data.scale);
+  const auto model = Train(recipe, data).network->Export("lenet5", data.scale);
   EXPECT_EQ(model.parameter(model::WeightsOf(model)[0]).format.bits(), 8);
   EXPECT_EQ(model.values[1].coding->bits, 6);
   EXPECT_EQ(model.parameter(model::WeightsOf(model)[1]).format.bits(), 4);
   recipe::ParseLayerBits("conv9=8/6", recipe);
   EXPECT_THROW(Train(recipe, data), UsageError);
-}
-
-TEST(MakeNetwork, HasTheLayersThatRecipesMayName) {
-  for (const auto& name : recipe::NetworkNames()) {
-    recipe::Recipe recipe;
-    recipe.network = name;
-    const auto network = MakeNetwork(recipe, {{1, 28, 28}, 10});
-    std::vector<std::string> layers;
-    for (const WeightedLayer* layer : network->layers()) layers.push_back(layer->name());
-    EXPECT_EQ(layers, recipe::LayerNames(name));
-  }
 }
 
 TEST(Train, ResumesToTheSameNetwork) {

@@ -169,6 +169,12 @@ int Sample(RandomGraph& graph, int input) {
 
 }  // namespace
 
+float FunctionOf(const Elementwise& op, float x) {
+  const Function* function = Find(op.function);
+  if (function == nullptr) throw InputError(fmt::format("there is no function '{}'", op.function));
+  return function->value(x, op);
+}
+
 std::array<uint8_t, 256> TableOf(const QuantizedModel& model, const Node& node) {
   const auto& op = *node.operation.As<Elementwise>();
   const ActivationCoding& from = *model.value(node.input()).coding;

@@ -22,6 +22,9 @@ struct Elementwise {
 template <>
 const OperatorDefinition& Definition<Elementwise>();
 
+// The function itself, of any number. Throws InputError where there is none of that name.
+float FunctionOf(const Elementwise& op, float x);
+
 // What each code becomes; codes that the input's coding does not have become what its highest does.
 std::array<uint8_t, 256> TableOf(const QuantizedModel& model, const Node& node);
 

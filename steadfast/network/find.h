@@ -1,0 +1,27 @@
+// Networks by what users call them: the name of a built-in one, or a float ONNX file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "steadfast/network/float_graph.h"
+
+namespace steadfast::network {
+
+struct FoundNetwork {
+  FloatGraph graph;
+  bool is_file;
+  std::string sha256;  // of the file's bytes; empty for built-in ones
+};
+
+// Throws UsageError where there is neither a built-in network nor a file of that name, or where a built-in one lacks one
+// of these layers.
+void CheckNetwork(const std::string& text, const std::vector<std::string>& layers);
+// The steps that have bits of their own: what layer_bits of recipes may name. Throws UsageError where one is not there.
+void CheckLayers(const FloatGraph& graph, const std::vector<std::string>& layers);
+
+// `sha256`: what the file must have, or empty: not said. Throws UsageError for an unknown name, and where the network
+// does not take such images or gives another number of classes; InputError for a file that is not a float network.
+FoundNetwork FindNetwork(const std::string& text, const std::string& sha256, const ValueShape& input, int classes);
+
+}  // namespace steadfast::network

@@ -1,0 +1,219 @@
+#include "steadfast/network/float_graph.h"
+
+#include <fmt/format.h>
+
+#include <type_traits>
+
+#include "steadfast/base/error.h"
+#include "steadfast/model/operators/windows.h"
+
+namespace steadfast::network {
+namespace {
+
+constexpr int64_t kMostElements = int64_t{1} << 31;  // of a value
+
+template <typename T>
+constexpr const char* kNameOf = "";
+template <>
+constexpr const char* kNameOf<Convolution> = "Convolution";
+template <>
+constexpr const char* kNameOf<Linear> = "Linear";
+template <>
+constexpr const char* kNameOf<BatchNormalization> = "BatchNormalization";
+template <>
+constexpr const char* kNameOf<Clip> = "Clip";
+template <>
+constexpr const char* kNameOf<Function> = "Function";
+template <>
+constexpr const char* kNameOf<MaxPool> = "MaxPool";
+template <>
+constexpr const char* kNameOf<AveragePool> = "AveragePool";
+template <>
+constexpr const char* kNameOf<Add> = "Add";
+template <>
+constexpr const char* kNameOf<Concatenate> = "Concatenate";
+template <>
+constexpr const char* kNameOf<Flatten> = "Flatten";
+
+// The shape of a node's output.
+struct Shapes {
+  const FloatGraph& graph;
+  const FloatNode& node;
+
+  [[noreturn]] void Fail(const std::string& what) const {
+    throw InputError(fmt::format("{}: {}", Describe(node), what));
+  }
+  const ValueShape& input(size_t i = 0) const { return graph.value(node.inputs[i]).shape; }
+  void Expect(int parameter, const std::vector<int64_t>& shape, const char* what) const {
+    if (parameter >= 0 && graph.parameter(parameter).shape != shape)
+      Fail(fmt::format("its {} has the shape [{}], expected [{}]", what,
+                       fmt::join(graph.parameter(parameter).shape, ", "), fmt::join(shape, ", ")));
+  }
+
+  ValueShape operator()(const Convolution& op) const {
+    const std::vector<int64_t>& weight = graph.parameter(op.weight).shape;
+    if (weight.size() != 4) Fail(fmt::format("its weights have {} dimensions, expected 4", weight.size()));
+    if (op.groups < 1 || input().channels % op.groups != 0 || weight[0] % op.groups != 0)
+      Fail(fmt::format("{} groups do not divide {} channels and {} outputs", op.groups, input().channels, weight[0]));
+    Expect(op.weight, {weight[0], input().channels / op.groups, op.window.kernel_h, op.window.kernel_w}, "weight");
+    Expect(op.bias, {weight[0]}, "bias");
+    return model::WindowShape(Describe(node), input(), op.window, weight[0]);
+  }
+  ValueShape operator()(const Linear& op) const {
+    const std::vector<int64_t>& weight = graph.parameter(op.weight).shape;
+    if (weight.size() != 2) Fail(fmt::format("its weights have {} dimensions, expected 2", weight.size()));
+    if (!input().flat) Fail("its input has rows and columns, and must be flattened first");
+    Expect(op.weight, {weight[0], input().channels}, "weight");
+    Expect(op.bias, {weight[0]}, "bias");
+    return {weight[0], 1, 1, true};
+  }
+  ValueShape operator()(const BatchNormalization& op) const {
+    for (const int parameter : {op.gamma, op.beta, op.mean, op.variance})
+      Expect(parameter, {input().channels}, "normalization");
+    return input();
+  }
+  ValueShape operator()(const Clip&) const { return input(); }
+  ValueShape operator()(const Function&) const { return input(); }
+  ValueShape operator()(const MaxPool& op) const { return model::PooledShape(Describe(node), input(), op.window); }
+  ValueShape operator()(const AveragePool& op) const { return model::PooledShape(Describe(node), input(), op.window); }
+  ValueShape operator()(const Add&) const {
+    if (node.inputs.size() != 2) Fail(fmt::format("{} inputs, expected 2", node.inputs.size()));
+    if (input(0) != input(1)) Fail("its two inputs have different shapes");
+    return input();
+  }
+  ValueShape operator()(const Concatenate&) const {
+    ValueShape result = input();
+    for (size_t i = 1; i < node.inputs.size(); ++i) {
+      ValueShape same = input(i);
+      same.channels = input().channels;
+      if (same != input()) Fail("its inputs have different rows or columns");
+      result.channels += input(i).channels;
+    }
+    return result;
+  }
+  ValueShape operator()(const Flatten&) const { return {input().elements(), 1, 1, true}; }
+};
+
+}  // namespace
+
+int64_t FloatParameter::elements() const {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+std::vector<std::vector<int>> FloatGraph::Users() const {
+  std::vector<std::vector<int>> users(values.size());
+  for (size_t n = 0; n < nodes.size(); ++n) {
+    for (const int input : nodes[n].inputs) users[static_cast<size_t>(input)].push_back(static_cast<int>(n));
+  }
+  return users;
+}
+
+std::string Describe(const FloatNode& node) {
+  const auto kind = std::visit(
+      [](const auto& op) -> std::string { return kNameOf<std::decay_t<decltype(op)>>; }, node.operation);
+  return fmt::format("node '{}' ({})", node.name, kind);
+}
+
+int WeightOf(const FloatNode& node) {
+  if (const auto* convolution = std::get_if<Convolution>(&node.operation)) return convolution->weight;
+  if (const auto* linear = std::get_if<Linear>(&node.operation)) return linear->weight;
+  return -1;
+}
+
+int64_t ParameterCount(const FloatGraph& graph) {
+  int64_t count = 0;
+  for (const FloatParameter& parameter : graph.parameters) count += parameter.elements();
+  for (const FloatNode& node : graph.nodes) {  // statistics are not trained
+    const auto* normalization = std::get_if<BatchNormalization>(&node.operation);
+    if (normalization != nullptr)
+      count -= graph.parameter(normalization->mean).elements() + graph.parameter(normalization->variance).elements();
+  }
+  return count;
+}
+
+int64_t MacsOf(const FloatGraph& graph) {
+  int64_t macs = 0;
+  for (const FloatNode& node : graph.nodes) {
+    const int weight = WeightOf(node);
+    if (weight < 0) continue;
+    const ValueShape& output = graph.value(node.output).shape;
+    macs += graph.parameter(weight).elements() * output.height * output.width;
+  }
+  return macs;
+}
+
+GraphBuilder::GraphBuilder(std::string name, const ValueShape& input) {
+  graph_.name = std::move(name);
+  graph_.values.push_back({"input", input});
+}
+
+int GraphBuilder::AddParameter(std::string name, std::vector<int64_t> shape, std::vector<float> values) {
+  graph_.parameters.push_back({std::move(name), std::move(shape), std::move(values)});
+  return static_cast<int>(graph_.parameters.size()) - 1;
+}
+
+int GraphBuilder::AddNode(const std::string& name, FloatOperation operation, std::vector<int> inputs) {
+  FloatNode node{name, std::move(operation), std::move(inputs), static_cast<int>(graph_.values.size())};
+  const ValueShape shape = std::visit(Shapes{graph_, node}, node.operation);
+  if (shape.channels < 1 || shape.elements() > kMostElements)
+    throw InputError(fmt::format("{}: its result of {} x {} x {} is not possible", Describe(node), shape.channels,
+                                 shape.height, shape.width));
+  graph_.values.push_back({name, shape});
+  graph_.nodes.push_back(std::move(node));
+  graph_.output = graph_.nodes.back().output;
+  return graph_.output;
+}
+
+int GraphBuilder::Convolve(int input, const std::string& name, int64_t outputs, const Window& window, int64_t groups,
+                           bool bias) {
+  Convolution op{window, static_cast<int>(groups), -1, -1};
+  op.weight =
+      AddParameter(name + ".weight", {outputs, shape(input).channels / groups, window.kernel_h, window.kernel_w});
+  if (bias) op.bias = AddParameter(name + ".bias", {outputs});
+  return AddNode(name, op, {input});
+}
+
+int GraphBuilder::Connect(int input, const std::string& name, int64_t outputs) {
+  if (!shape(input).flat) input = AddNode("flatten", Flatten{}, {input});
+  Linear op;
+  op.weight = AddParameter(name + ".weight", {outputs, shape(input).channels});
+  op.bias = AddParameter(name + ".bias", {outputs});
+  return AddNode(name, op, {input});
+}
+
+int GraphBuilder::Normalize(int input, const std::string& name) {
+  const int64_t channels = shape(input).channels;
+  const auto all = [&](float value) { return std::vector<float>(static_cast<size_t>(channels), value); };
+  BatchNormalization op;
+  op.gamma = AddParameter(name + ".weight", {channels}, all(1));
+  op.beta = AddParameter(name + ".bias", {channels}, all(0));
+  op.mean = AddParameter(name + ".running_mean", {channels}, all(0));
+  op.variance = AddParameter(name + ".running_var", {channels}, all(1));
+  return AddNode(name, op, {input});
+}
+
+int GraphBuilder::Relu(int input, const std::string& name) {
+  return AddNode(name, Clip{}, {input});
+}
+
+int GraphBuilder::AveragePoolAll(int input, const std::string& name) {
+  Window window;
+  window.kernel_h = window.stride_h = static_cast<int>(shape(input).height);
+  window.kernel_w = window.stride_w = static_cast<int>(shape(input).width);
+  return AddNode(name, AveragePool{window}, {input});
+}
+
+Window Square(int kernel, int stride, int padding) {
+  return {.kernel_h = kernel,
+          .kernel_w = kernel,
+          .stride_h = stride,
+          .stride_w = stride,
+          .pad_top = padding,
+          .pad_left = padding,
+          .pad_bottom = padding,
+          .pad_right = padding};
+}
+
+}  // namespace steadfast::network

@@ -1,0 +1,775 @@
+#include <fmt/format.h>
+#include <onnx/onnx_pb.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <unordered_map>
+#include <variant>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/model/onnx_proto.h"
+#include "steadfast/network/float_onnx.h"
+
+namespace steadfast::network {
+namespace {
+
+using model::OnnxAttribute;
+using model::OnnxNode;
+using model::OnnxSource;
+
+// A constant of the file: one of the two has its elements.
+struct Constant {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::vector<float> floats;
+  std::vector<int64_t> integers;
+  bool is_float = true;
+  int64_t elements() const { return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()); }
+};
+// A value of the graph. pads: zeros around it that a Pad node added (top, left, bottom, right).
+struct Flowing {
+  int value = 0;
+  std::vector<int> pads = {};
+  bool is_softmax = false;
+};
+using Meaning = std::variant<Constant, Flowing>;
+
+class Reader {
+ public:
+  Reader(onnx::ModelProto& proto, const std::string& file, const std::filesystem::path& folder)
+      : proto_(proto), folder_(folder), source_{file, 0}, builder_(file, {}) {}
+
+  FloatGraph Read() {
+    source_.opset = model::OpsetOf(proto_, source_.file);
+    for (onnx::TensorProto& tensor : *proto_.mutable_graph()->mutable_initializer())
+      meanings_[tensor.name()] = ConstantOf(tensor);
+    for (const auto& entry : proto_.metadata_props()) builder_.graph_.metadata[entry.key()] = entry.value();
+    ReadInput();
+    for (const onnx::NodeProto& node : proto_.graph().node()) ReadNode(OnnxNode(node, source_));
+    ReadOutput();
+    return std::move(builder_.graph_);
+  }
+
+ private:
+  using Handler = void (Reader::*)(const OnnxNode&);
+  struct Rule {
+    std::vector<OnnxAttribute> attributes;
+    Handler read;
+  };
+
+  static const std::unordered_map<std::string, Rule>& Rules() {
+    static const std::vector<OnnxAttribute> window = {{"auto_pad"},     {"dilations"}, {"group"},
+                                                      {"kernel_shape"}, {"pads"},      {"strides"}};
+    static const std::vector<OnnxAttribute> pool = {{"auto_pad"}, {"ceil_mode", 10},  {"count_include_pad", 7},
+                                                    {"dilations", 10}, {"kernel_shape"}, {"pads"},
+                                                    {"storage_order", 8}, {"strides"}};
+    static const std::unordered_map<std::string, Rule> rules = {
+        {"Conv", {window, &Reader::ReadConvolution}},
+        {"Gemm", {{{"alpha"}, {"beta"}, {"transA"}, {"transB"}}, &Reader::ReadGemm}},
+        {"MatMul", {{}, &Reader::ReadMatMul}},
+        {"BatchNormalization",
+         {{{"epsilon"}, {"momentum"}, {"spatial", 1, 8}, {"training_mode", 14}}, &Reader::ReadNormalization}},
+        {"Relu", {{}, &Reader::ReadRelu}},
+        {"Clip", {{{"min", 1, 10}, {"max", 1, 10}}, &Reader::ReadClip}},
+        {"LeakyRelu", {{{"alpha"}}, &Reader::ReadFunction}},
+        {"HardSigmoid", {{{"alpha"}, {"beta"}}, &Reader::ReadFunction}},
+        {"HardSwish", {{}, &Reader::ReadFunction}},
+        {"Sigmoid", {{}, &Reader::ReadFunction}},
+        {"Tanh", {{}, &Reader::ReadFunction}},
+        {"Gelu", {{{"approximate", 20}}, &Reader::ReadFunction}},
+        {"MaxPool", {pool, &Reader::ReadMaxPool}},
+        {"AveragePool", {pool, &Reader::ReadAveragePool}},
+        {"GlobalAveragePool", {{}, &Reader::ReadGlobalAverage}},
+        {"ReduceMean", {{{"axes", 1, 17}, {"keepdims"}, {"noop_with_empty_axes", 18}}, &Reader::ReadReduceMean}},
+        {"Add", {{}, &Reader::ReadArithmetic}},
+        {"Sub", {{}, &Reader::ReadArithmetic}},
+        {"Mul", {{}, &Reader::ReadArithmetic}},
+        {"Div", {{}, &Reader::ReadArithmetic}},
+        {"Concat", {{{"axis"}}, &Reader::ReadConcat}},
+        {"Flatten", {{{"axis"}}, &Reader::ReadFlatten}},
+        {"Reshape", {{{"allowzero", 14}}, &Reader::ReadReshape}},
+        {"Squeeze", {{{"axes", 1, 12}}, &Reader::ReadSqueeze}},
+        {"Unsqueeze", {{{"axes", 1, 12}}, &Reader::ReadSqueeze}},
+        {"Transpose", {{{"perm"}}, &Reader::ReadTranspose}},
+        {"Pad", {{{"mode"}, {"pads", 1, 10}, {"value", 1, 10}}, &Reader::ReadPad}},
+        {"Identity", {{}, &Reader::ReadIdentity}},
+        {"Dropout", {{{"ratio", 1, 11}, {"seed", 12}}, &Reader::ReadIdentity}},
+        {"Cast", {{{"to"}, {"saturate", 19}}, &Reader::ReadCast}},
+        {"Softmax", {{{"axis"}}, &Reader::ReadSoftmax}},
+        {"LogSoftmax", {{{"axis"}}, &Reader::ReadSoftmax}},
+        {"Shape", {{{"start", 15}, {"end", 15}}, &Reader::ReadShape}},
+        {"Gather", {{{"axis"}}, &Reader::ReadGather}},
+        {"Constant",
+         {{{"value"}, {"value_float", 12}, {"value_floats", 12}, {"value_int", 12}, {"value_ints", 12}},
+          &Reader::ReadConstant}}};
+    return rules;
+  }
+
+  // ---- constants ----
+
+  // The bytes of a tensor that lie in a file beside the model.
+  void FetchExternal(onnx::TensorProto& tensor) {
+    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return;
+    const std::string where = fmt::format("tensor '{}'", tensor.name());
+    std::string location;
+    int64_t offset = 0, length = -1;
+    for (const auto& entry : tensor.external_data()) {
+      if (entry.key() == "location") location = entry.value();
+      if (entry.key() == "offset") offset = std::strtoll(entry.value().c_str(), nullptr, 10);
+      if (entry.key() == "length") length = std::strtoll(entry.value().c_str(), nullptr, 10);
+    }
+    const std::filesystem::path path(location);
+    const bool leaves = path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end();
+    if (location.empty() || leaves)
+      source_.Fail(where, fmt::format("keeps its data in '{}', which is not a file beside the model", location));
+    auto found = external_.find(location);
+    if (found == external_.end()) {
+      found = external_.emplace(location, ReadFile(folder_ / path, uint64_t{1} << 32)).first;
+    }
+    const auto size = static_cast<int64_t>(found->second.size());
+    if (length < 0) length = size - offset;
+    if (offset < 0 || length < 0 || offset > size || length > size - offset)
+      source_.Fail(where, fmt::format("its data would be bytes {} to {} of {}, which has {}", offset, offset + length,
+                                      (folder_ / path).string(), size));
+    tensor.set_raw_data(found->second.data() + offset, static_cast<size_t>(length));
+    tensor.clear_external_data();
+    tensor.set_data_location(onnx::TensorProto::DEFAULT);
+  }
+
+  Constant ConstantOf(onnx::TensorProto& tensor) {
+    FetchExternal(tensor);
+    Constant constant{.name = tensor.name(), .shape = {tensor.dims().begin(), tensor.dims().end()}};
+    if (tensor.data_type() == onnx::TensorProto::FLOAT) {
+      constant.floats = model::FloatsOf(tensor, source_);
+      return constant;
+    }
+    constant.is_float = false;
+    if (tensor.data_type() == onnx::TensorProto::INT64) {
+      constant.integers = Int64sOf(tensor);
+    } else if (tensor.data_type() == onnx::TensorProto::BOOL) {
+      constant.integers.assign(static_cast<size_t>(constant.elements()), 0);
+    } else if (tensor.data_type() == onnx::TensorProto::DOUBLE || tensor.data_type() == onnx::TensorProto::FLOAT16) {
+      source_.Fail(fmt::format("tensor '{}'", tensor.name()),
+                   "is not float32; convert the model to float32 before exporting it");
+    } else {
+      const auto values = model::IntegersOf(tensor, source_);
+      constant.integers.assign(values.begin(), values.end());
+    }
+    return constant;
+  }
+
+  std::vector<int64_t> Int64sOf(const onnx::TensorProto& tensor) const {
+    if (!tensor.has_raw_data()) return {tensor.int64_data().begin(), tensor.int64_data().end()};
+    if (tensor.raw_data().size() % 8 != 0)
+      source_.Fail(fmt::format("tensor '{}'", tensor.name()), "has a part of a number too many");
+    std::vector<int64_t> values(tensor.raw_data().size() / 8);
+    if (!values.empty()) std::memcpy(values.data(), tensor.raw_data().data(), tensor.raw_data().size());
+    return values;
+  }
+
+  void ReadConstant(const OnnxNode& node) {
+    Constant constant{.name = node.output()};
+    if (const auto* value = node.Tensor("value")) {
+      onnx::TensorProto copy = *value;
+      if (copy.name().empty()) copy.set_name(node.output());
+      constant = ConstantOf(copy);
+    } else if (node.Has("value_float") || node.Has("value_floats")) {
+      constant.floats = node.Has("value_float") ? std::vector{static_cast<float>(node.Float("value_float", 0))}
+                                                : node.Floats("value_floats");
+      if (node.Has("value_floats")) constant.shape = {static_cast<int64_t>(constant.floats.size())};
+    } else {
+      constant.is_float = false;
+      constant.integers =
+          node.Has("value_int") ? std::vector<int64_t>{node.Int("value_int", 0)} : node.Ints("value_ints");
+      if (node.Has("value_ints")) constant.shape = {static_cast<int64_t>(constant.integers.size())};
+    }
+    Define(node, std::move(constant));
+  }
+
+  // ---- names ----
+
+  void Define(const OnnxNode& node, Meaning meaning) {
+    if (!meanings_.emplace(node.output(), std::move(meaning)).second)
+      node.Fail(fmt::format("its output '{}' is defined twice", node.output()));
+  }
+  const Meaning& Lookup(const OnnxNode& node, int input) const {
+    const auto found = meanings_.find(node.input(input));
+    if (found == meanings_.end()) node.Fail(fmt::format("its input '{}' is not defined before it", node.input(input)));
+    return found->second;
+  }
+  bool IsConstant(const OnnxNode& node, int input) const {
+    return std::holds_alternative<Constant>(Lookup(node, input));
+  }
+  const Flowing& FlowOf(const OnnxNode& node, int input) const {
+    const auto* flow = std::get_if<Flowing>(&Lookup(node, input));
+    if (flow == nullptr) node.Fail(fmt::format("its input '{}' is a constant, expected a value", node.input(input)));
+    if (flow->is_softmax) node.Fail("takes the result of a Softmax: only one at the end of the network is understood");
+    return *flow;
+  }
+  int ValueOf(const OnnxNode& node, int input) const {
+    const Flowing& flow = FlowOf(node, input);
+    if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
+    return flow.value;
+  }
+  const Constant& ConstantAt(const OnnxNode& node, int input, bool is_float) const {
+    const auto* constant = std::get_if<Constant>(&Lookup(node, input));
+    if (constant == nullptr)
+      node.Fail(fmt::format("its input '{}' is computed by the network, expected a constant", node.input(input)));
+    if (constant->is_float != is_float)
+      node.Fail(fmt::format("its input '{}' must hold {}", node.input(input), is_float ? "float32" : "integers"));
+    return *constant;
+  }
+  float ScalarAt(const OnnxNode& node, int input) const {
+    const Constant& constant = ConstantAt(node, input, true);
+    if (constant.floats.size() != 1) node.Fail(fmt::format("its input '{}' must be one number", node.input(input)));
+    return constant.floats[0];
+  }
+  const ValueShape& ShapeOf(int value) const { return builder_.graph_.value(value).shape; }
+
+  // The name of a node in the graph: its own, or its output's.
+  std::string NameOf(const OnnxNode& node) {
+    std::string name = node.proto().name().empty() ? node.output() : node.proto().name();
+    while (!name.empty() && name.front() == '/') name.erase(0, 1);
+    std::replace(name.begin(), name.end(), '/', '.');
+    // "layer1.conv.Conv" is what PyTorch makes of a module layer1.conv.
+    const std::string ending = "." + node.type();
+    if (name.size() > ending.size() && name.ends_with(ending)) name.erase(name.size() - ending.size());
+    if (name.empty()) name = node.type();
+    const std::string wanted = name;
+    for (int number = 2; !names_.insert({name, 0}).second; ++number) name = fmt::format("{}_{}", wanted, number);
+    return name;
+  }
+  // Weights keep the file's name for them, if it is theirs alone.
+  int AddParameter(std::string name, const Constant& constant, std::vector<int64_t> shape, std::vector<float> values) {
+    if (!constant.name.empty() && names_of_parameters_.insert({constant.name, 0}).second) name = constant.name;
+    return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+  }
+  void Add(const OnnxNode& node, FloatOperation operation, std::vector<int> inputs) {
+    AddNamed(node, NameOf(node), std::move(operation), std::move(inputs));
+  }
+  void AddNamed(const OnnxNode& node, const std::string& name, FloatOperation operation, std::vector<int> inputs) {
+    try {
+      Define(node, Flowing{builder_.AddNode(name, std::move(operation), std::move(inputs))});
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("{}: {}", source_.file, error.what()));
+    }
+  }
+
+  // ---- the graph's ends ----
+
+  void ReadInput() {
+    const onnx::ValueInfoProto* input = nullptr;
+    for (const auto& candidate : proto_.graph().input()) {
+      if (meanings_.contains(candidate.name())) continue;  // an initializer, as old files list them
+      if (input != nullptr) source_.Fail("graph", "has several inputs; Steadfast takes networks with one");
+      input = &candidate;
+    }
+    if (input == nullptr) source_.Fail("graph", "has no input");
+    const auto& type = input->type().tensor_type();
+    const std::string where = fmt::format("input '{}'", input->name());
+    if (type.elem_type() != onnx::TensorProto::FLOAT) source_.Fail(where, "must be float32");
+    std::vector<int64_t> dims;
+    for (int d = 1; d < type.shape().dim_size(); ++d) {
+      const auto& dim = type.shape().dim(d);
+      if (!dim.has_dim_value() || dim.dim_value() < 1 || dim.dim_value() > 65536)
+        source_.Fail(where, fmt::format("its dimension {} has no fixed size; export the network for images of one size",
+                                        d));
+      dims.push_back(dim.dim_value());
+    }
+    ValueShape shape;
+    if (dims.size() == 1) {
+      shape = {dims[0], 1, 1, true};
+    } else if (dims.size() == 2) {
+      shape = {dims[0], 1, dims[1]};
+    } else if (dims.size() == 3) {
+      shape = {dims[0], dims[1], dims[2]};
+    } else {
+      source_.Fail(where, fmt::format("has {} dimensions; expected [N, channels, rows, columns], [N, channels, length] "
+                                      "or [N, features]",
+                                      dims.size() + 1));
+    }
+    builder_.graph_.values[0] = {input->name(), shape};
+    rank_ = static_cast<int>(dims.size()) + 1;
+    meanings_[input->name()] = Flowing{0};
+  }
+
+  void ReadOutput() {
+    if (proto_.graph().output_size() != 1)
+      source_.Fail("graph", fmt::format("has {} outputs; Steadfast takes networks with one",
+                                        proto_.graph().output_size()));
+    const std::string& name = proto_.graph().output(0).name();
+    const auto found = meanings_.find(name);
+    const Flowing* flow = found == meanings_.end() ? nullptr : std::get_if<Flowing>(&found->second);
+    if (flow == nullptr || flow->value == 0) source_.Fail("graph", fmt::format("its output '{}' is not computed", name));
+    builder_.graph_.output = flow->value;
+    if (ShapeOf(flow->value).height * ShapeOf(flow->value).width != 1)
+      source_.Fail("graph", fmt::format("its output '{}' has rows and columns; expected one number a class", name));
+  }
+
+  void ReadNode(const OnnxNode& node) {
+    node.output();
+    const auto rule = Rules().find(node.type());
+    if (rule == Rules().end()) {
+      std::vector<std::string> known;
+      for (const auto& [type, unused] : Rules()) known.push_back(type);
+      std::sort(known.begin(), known.end());
+      const bool quantized = node.type() == "QuantizeLinear" || node.type() == "DequantizeLinear";
+      node.Fail(quantized ? std::string("belongs to a quantized network, and a float network is expected here")
+                          : fmt::format("this operator is not taken over from float networks (known are {})",
+                                        fmt::join(known, ", ")));
+    }
+    node.Check(rule->second.attributes);
+    (this->*rule->second.read)(node);
+  }
+
+  // ---- weighted sums ----
+
+  void ReadConvolution(const OnnxNode& node) {
+    const Flowing& flow = FlowOf(node, 0);
+    const Constant weight = ConstantAt(node, 1, true);
+    std::vector<int64_t> shape = weight.shape;
+    Convolution op;
+    if (shape.size() == 3) {  // along one dimension
+      shape.insert(shape.begin() + 2, 1);
+      op.window = WindowOfLine(node, shape[3]);
+    } else if (shape.size() == 4) {
+      op.window = node.WindowOf(Small(node, shape[2]), Small(node, shape[3]), ShapeOf(flow.value));
+    } else {
+      node.Fail(fmt::format("its weights have {} dimensions; convolutions along one or two are taken", shape.size()));
+    }
+    if (!flow.pads.empty()) {
+      op.window.pad_top += flow.pads[0];
+      op.window.pad_left += flow.pads[1];
+      op.window.pad_bottom += flow.pads[2];
+      op.window.pad_right += flow.pads[3];
+    }
+    op.groups = node.SmallInt("group", node.Int("group", 1));
+    const std::string name = NameOf(node);
+    op.weight = AddParameter(name + ".weight", weight, shape, weight.floats);
+    if (node.HasInput(2)) {
+      const Constant& bias = ConstantAt(node, 2, true);
+      op.bias = AddParameter(name + ".bias", bias, bias.shape, bias.floats);
+    }
+    AddNamed(node, name, op, {flow.value});
+  }
+
+  static int Small(const OnnxNode& node, int64_t size) { return node.SmallInt("kernel_shape", size); }
+
+  Window WindowOfLine(const OnnxNode& node, int64_t kernel) const {
+    const auto one = [&](const char* attribute, int64_t otherwise) {
+      const auto values = node.Has(attribute) ? node.Ints(attribute) : std::vector<int64_t>{otherwise};
+      if (values.size() != 1) node.Fail(fmt::format("attribute {} has {} values, expected 1", attribute, values.size()));
+      return node.SmallInt(attribute, values[0]);
+    };
+    if (node.Text("auto_pad", "NOTSET") != "NOTSET") node.Fail("auto_pad is not taken along one dimension; use pads");
+    Window window;
+    window.kernel_w = one("kernel_shape", kernel);
+    window.stride_w = one("strides", 1);
+    window.dilation_w = one("dilations", 1);
+    const auto pads = node.Has("pads") ? node.Ints("pads") : std::vector<int64_t>{0, 0};
+    if (pads.size() != 2) node.Fail(fmt::format("attribute pads has {} values, expected 2", pads.size()));
+    window.pad_left = node.SmallInt("pads", pads[0]);
+    window.pad_right = node.SmallInt("pads", pads[1]);
+    return window;
+  }
+
+  // `outputs_first`: whether the matrix is [outputs, inputs].
+  void AddLinear(const OnnxNode& node, const Constant& weight, bool outputs_first, const Constant* bias) {
+    if (weight.shape.size() != 2)
+      node.Fail(fmt::format("its weights have {} dimensions, expected 2", weight.shape.size()));
+    const int64_t outputs = weight.shape[outputs_first ? 0 : 1], inputs = weight.shape[outputs_first ? 1 : 0];
+    std::vector<float> values = weight.floats;
+    if (!outputs_first) {
+      for (int64_t o = 0; o < outputs; ++o) {
+        for (int64_t i = 0; i < inputs; ++i)
+          values[static_cast<size_t>(o * inputs + i)] = weight.floats[static_cast<size_t>(i * outputs + o)];
+      }
+    }
+    const std::string name = NameOf(node);
+    Linear op;
+    op.weight = AddParameter(name + ".weight", weight, {outputs, inputs}, std::move(values));
+    if (bias != nullptr) {
+      std::vector<float> terms = bias->floats;
+      if (terms.size() == 1) terms.assign(static_cast<size_t>(outputs), terms[0]);
+      op.bias = AddParameter(name + ".bias", *bias, {static_cast<int64_t>(terms.size())}, terms);
+    }
+    AddNamed(node, name, op, {ValueOf(node, 0)});
+  }
+
+  void ReadGemm(const OnnxNode& node) {
+    if (node.Float("alpha", 1) != 1 || node.Float("beta", 1) != 1 || node.Int("transA", 0) != 0)
+      node.Fail("alpha, beta and transA other than 1, 1 and 0 are not taken");
+    AddLinear(node, ConstantAt(node, 1, true), node.Int("transB", 0) != 0,
+              node.HasInput(2) ? &ConstantAt(node, 2, true) : nullptr);
+  }
+
+  void ReadMatMul(const OnnxNode& node) {
+    if (!IsConstant(node, 1)) node.Fail("products of two computed values are not taken");
+    AddLinear(node, ConstantAt(node, 1, true), false, nullptr);
+  }
+
+  void ReadNormalization(const OnnxNode& node) {
+    if (node.Int("training_mode", 0) != 0)
+      node.Fail("is in training mode; export the network after model.eval()");
+    if (node.Int("spatial", 1) != 1) node.Fail("spatial 0 is not taken");
+    const std::string name = NameOf(node);
+    BatchNormalization op;
+    op.epsilon = node.Float("epsilon", 1e-5);
+    int* const parameters[] = {&op.gamma, &op.beta, &op.mean, &op.variance};
+    const char* const endings[] = {".weight", ".bias", ".running_mean", ".running_var"};
+    for (int i = 0; i < 4; ++i) {
+      const Constant& constant = ConstantAt(node, i + 1, true);
+      *parameters[i] = AddParameter(name + endings[i], constant, constant.shape, constant.floats);
+    }
+    for (const float variance : builder_.graph_.parameter(op.variance).values) {
+      if (!(variance >= 0)) node.Fail(fmt::format("has a variance of {}", variance));
+    }
+    AddNamed(node, name, op, {ValueOf(node, 0)});
+  }
+
+  // ---- arithmetic with constants, and additions ----
+
+  void ReadArithmetic(const OnnxNode& node) {
+    const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
+    if (!first && !second) {
+      if (node.type() != "Add")
+        node.Fail(fmt::format("{} of two computed values is not taken{}", node.type(),
+                              node.type() == "Mul" ? " (gates, squeeze-and-excite and SiLU are not supported)" : ""));
+      return Add(node, network::Add{}, {ValueOf(node, 0), ValueOf(node, 1)});
+    }
+    if (first && second) return ReadScalarArithmetic(node);
+    if (first && (node.type() == "Sub" || node.type() == "Div"))
+      node.Fail("a constant less or divided by a computed value is not taken");
+    const int value = ValueOf(node, first ? 1 : 0);
+    const int64_t channels = ShapeOf(value).channels;
+    std::vector<float> constant = PerChannel(node, first ? 0 : 1, ShapeOf(value));
+    if (node.type() == "Add" && TakeBias(node, value, constant)) return;
+    // As a normalization: (x - mean) * gamma + beta.
+    const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(channels), number); };
+    std::vector<float> gamma = all(1), beta = all(0), mean = all(0);
+    if (node.type() == "Add") beta = constant;
+    if (node.type() == "Sub") mean = constant;
+    if (node.type() == "Mul") gamma = constant;
+    if (node.type() == "Div") {
+      for (size_t c = 0; c < constant.size(); ++c) gamma[c] = 1 / constant[c];
+    }
+    for (const float factor : gamma) {
+      if (!std::isfinite(factor)) node.Fail("divides by 0");
+    }
+    const std::string name = NameOf(node);
+    BatchNormalization op{.epsilon = 0};
+    op.gamma = builder_.AddParameter(name + ".factor", {channels}, gamma);
+    op.beta = builder_.AddParameter(name + ".term", {channels}, beta);
+    op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
+    op.variance = builder_.AddParameter(name + ".one", {channels}, all(1));
+    AddNamed(node, name, op, {value});
+  }
+
+  void ReadScalarArithmetic(const OnnxNode& node) {
+    node.Fail("is arithmetic on constants alone, which is not folded; simplify the model first (onnxsim does)");
+  }
+
+  // One number a channel, from a constant that is broadcast: of one element, or [C], [C,1,1], [1,C,1,1] and the like.
+  std::vector<float> PerChannel(const OnnxNode& node, int input, const ValueShape& shape) const {
+    const Constant& constant = ConstantAt(node, input, true);
+    if (constant.floats.size() == 1) return std::vector(static_cast<size_t>(shape.channels), constant.floats[0]);
+    std::vector<int64_t> dims = constant.shape;
+    const size_t rank = shape.flat ? 2 : static_cast<size_t>(std::max(rank_, 3));
+    while (dims.size() < rank) dims.insert(dims.begin(), 1);
+    const bool fits = dims.size() == rank && dims[1] == shape.channels && constant.elements() == shape.channels;
+    if (!fits)
+      node.Fail(fmt::format("its constant '{}' of shape [{}] is not one number a channel of {}", node.input(input),
+                            fmt::join(constant.shape, ", "), shape.channels));
+    return constant.floats;
+  }
+
+  // A term behind a weighted sum that has none becomes its bias.
+  bool TakeBias(const OnnxNode& node, int value, const std::vector<float>& terms) {
+    FloatGraph& graph = builder_.graph_;
+    if (graph.nodes.empty() || graph.nodes.back().output != value) return false;
+    FloatOperation& operation = graph.nodes.back().operation;
+    int* bias = nullptr;
+    if (auto* linear = std::get_if<Linear>(&operation)) bias = &linear->bias;
+    if (auto* convolution = std::get_if<Convolution>(&operation)) bias = &convolution->bias;
+    if (bias == nullptr || *bias >= 0) return false;
+    if (Uses(node.input(IsConstant(node, 0) ? 1 : 0)) > 1) return false;
+    *bias = builder_.AddParameter(graph.nodes.back().name + ".bias", {static_cast<int64_t>(terms.size())}, terms);
+    Define(node, Flowing{value});
+    return true;
+  }
+  int Uses(const std::string& name) const {
+    int uses = 0;
+    for (const auto& node : proto_.graph().node())
+      uses += static_cast<int>(std::count(node.input().begin(), node.input().end(), name));
+    return uses;
+  }
+
+  // ---- functions ----
+
+  void ReadRelu(const OnnxNode& node) { Add(node, Clip{}, {ValueOf(node, 0)}); }
+
+  void ReadClip(const OnnxNode& node) {
+    constexpr float kMost = std::numeric_limits<float>::max();
+    Clip op{-kMost, kMost};
+    if (node.opset() <= 10) {
+      op.lowest = static_cast<float>(node.Float("min", -kMost));
+      op.highest = static_cast<float>(node.Float("max", kMost));
+    } else {
+      if (node.HasInput(1)) op.lowest = ScalarAt(node, 1);
+      if (node.HasInput(2)) op.highest = ScalarAt(node, 2);
+    }
+    if (!(op.lowest <= 0) || !(op.highest > 0))
+      node.Fail(fmt::format("clips to {} to {}, and only bounds around 0 are taken", op.lowest, op.highest));
+    if (op.highest == kMost) op.highest = std::numeric_limits<float>::infinity();
+    Add(node, op, {ValueOf(node, 0)});
+  }
+
+  void ReadFunction(const OnnxNode& node) {
+    Function op{node.type()};
+    if (node.type() == "LeakyRelu") op.alpha = static_cast<float>(node.Float("alpha", 0.01));
+    if (node.type() == "HardSigmoid") {
+      op.alpha = static_cast<float>(node.Float("alpha", 0.2));
+      op.beta = static_cast<float>(node.Float("beta", 0.5));
+    }
+    if (node.type() == "Gelu" && node.Text("approximate", "none") == "tanh") op.name = "GeluTanh";
+    Add(node, op, {ValueOf(node, 0)});
+  }
+
+  void ReadSoftmax(const OnnxNode& node) {
+    Flowing flow = FlowOf(node, 0);
+    if (ShapeOf(flow.value).height * ShapeOf(flow.value).width != 1)
+      node.Fail("only one at the end of the network, over its classes, is understood");
+    flow.is_softmax = true;
+    Define(node, flow);
+  }
+
+  // ---- pools ----
+
+  Window PoolWindow(const OnnxNode& node) const {
+    const int value = ValueOf(node, 0);
+    if (node.Ints("kernel_shape").size() != 1) return node.WindowOf(1, 1, ShapeOf(value));
+    Window window = WindowOfLine(node, 1);
+    if (node.Int("ceil_mode", 0) != 0) node.Fail("ceil_mode is not supported");
+    return window;
+  }
+  void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node)}, {ValueOf(node, 0)}); }
+  void ReadAveragePool(const OnnxNode& node) {
+    const Window window = PoolWindow(node);
+    if (window.has_padding() && node.Int("count_include_pad", 0) == 0)
+      node.Fail("leaves padding out of its means (count_include_pad 0), which is not supported; pad less, or count it");
+    Add(node, AveragePool{window}, {ValueOf(node, 0)});
+  }
+  void AddGlobalAverage(const OnnxNode& node, bool flattens) {
+    const int value = ValueOf(node, 0);
+    const ValueShape& shape = ShapeOf(value);
+    if (shape.flat) node.Fail("its input has no rows and columns");
+    Window window;
+    window.kernel_h = window.stride_h = Small(node, shape.height);
+    window.kernel_w = window.stride_w = Small(node, shape.width);
+    if (!flattens) return Add(node, AveragePool{window}, {value});
+    const std::string name = NameOf(node);
+    const int mean = builder_.AddNode(name, AveragePool{window}, {value});
+    AddNamed(node, name + ".flat", Flatten{}, {mean});
+  }
+  void ReadGlobalAverage(const OnnxNode& node) { AddGlobalAverage(node, false); }
+  void ReadReduceMean(const OnnxNode& node) {
+    std::vector<int64_t> axes = node.Ints("axes");
+    if (node.opset() >= 18 && node.HasInput(1)) axes = ConstantAt(node, 1, false).integers;
+    for (int64_t& axis : axes) axis += axis < 0 ? rank_ : 0;
+    std::sort(axes.begin(), axes.end());
+    std::vector<int64_t> all;
+    for (int64_t axis = 2; axis < rank_; ++axis) all.push_back(axis);
+    if (axes != all || all.empty()) node.Fail("only means over all rows and columns are taken");
+    AddGlobalAverage(node, node.Int("keepdims", 1) == 0);
+  }
+
+  // ---- moving values ----
+
+  void ReadConcat(const OnnxNode& node) {
+    if (node.inputs() > 0 && IsConstant(node, 0)) return ConcatenateConstants(node);
+    std::vector<int> inputs;
+    for (int i = 0; i < node.inputs(); ++i) inputs.push_back(ValueOf(node, i));
+    int64_t axis = node.Int("axis", 1);
+    if (axis < 0) axis += ShapeOf(inputs[0]).flat ? 2 : rank_;
+    if (axis != 1) node.Fail("only channels are joined (axis 1)");
+    Add(node, Concatenate{}, inputs);
+  }
+  void ConcatenateConstants(const OnnxNode& node) {
+    Constant joined{.name = node.output(), .is_float = false};
+    for (int i = 0; i < node.inputs(); ++i) {
+      const Constant& part = ConstantAt(node, i, false);
+      joined.integers.insert(joined.integers.end(), part.integers.begin(), part.integers.end());
+    }
+    joined.shape = {static_cast<int64_t>(joined.integers.size())};
+    Define(node, std::move(joined));
+  }
+
+  // A value as [N, elements].
+  void Flat(const OnnxNode& node, int value) {
+    if (ShapeOf(value).flat) return Define(node, Flowing{value});
+    Add(node, Flatten{}, {value});
+  }
+  void ReadFlatten(const OnnxNode& node) {
+    const int64_t axis = node.Int("axis", 1);
+    const int value = ValueOf(node, 0);
+    if (axis != 1 && axis != 1 - (ShapeOf(value).flat ? 2 : rank_)) node.Fail("only axis 1 is taken");
+    Flat(node, value);
+  }
+
+  void ReadReshape(const OnnxNode& node) {
+    const Constant& target = ConstantAt(node, 1, false);
+    if (IsConstant(node, 0)) {
+      Constant moved = ConstantAt(node, 0, true);
+      moved.shape = target.integers;
+      int64_t known = 1;
+      for (const int64_t size : moved.shape) known *= size < 0 ? 1 : size;
+      for (int64_t& size : moved.shape) size = size < 0 && known > 0 ? Elements(moved) / known : size;
+      if (moved.elements() != Elements(moved)) node.Fail("its constant does not have that many elements");
+      return Define(node, std::move(moved));
+    }
+    const int value = ValueOf(node, 0);
+    const ValueShape& shape = ShapeOf(value);
+    const auto& sizes = target.integers;
+    // The first dimension is the images': 0, -1 or 1, as exporters write it.
+    const bool flattens = sizes.size() == 2 && (sizes[1] == shape.elements() || (sizes[1] == -1 && sizes[0] >= 0));
+    if (flattens) return Flat(node, value);
+    const std::vector<int64_t> same = {shape.channels, shape.height, shape.width};
+    if (sizes.size() == 4 && !shape.flat && std::equal(same.begin(), same.end(), sizes.begin() + 1))
+      return Define(node, Flowing{value});
+    node.Fail(fmt::format("to [{}]: only values that are flattened to [N, {}] are taken", fmt::join(sizes, ", "),
+                          shape.elements()));
+  }
+  static int64_t Elements(const Constant& constant) {
+    return static_cast<int64_t>(constant.is_float ? constant.floats.size() : constant.integers.size());
+  }
+
+  void ReadSqueeze(const OnnxNode& node) {
+    if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0))) {  // of shapes that are put together
+      Constant same = *constant;
+      same.shape = {Elements(same)};
+      return Define(node, std::move(same));
+    }
+    const int value = ValueOf(node, 0);
+    const ValueShape& shape = ShapeOf(value);
+    if (node.type() == "Unsqueeze" || shape.height * shape.width != 1)
+      node.Fail("only rows and columns of size 1 are taken away");
+    Flat(node, value);
+  }
+
+  void ReadTranspose(const OnnxNode& node) {
+    const auto* constant = std::get_if<Constant>(&Lookup(node, 0));
+    const auto permutation = node.Ints("perm");
+    const bool swaps = permutation.empty() || permutation == std::vector<int64_t>{1, 0};
+    if (constant == nullptr || !constant->is_float || constant->shape.size() != 2 || !swaps)
+      node.Fail("only matrices of weights are transposed");
+    Constant turned = *constant;
+    const int64_t rows = constant->shape[0], columns = constant->shape[1];
+    turned.shape = {columns, rows};
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < columns; ++c)
+        turned.floats[static_cast<size_t>(c * rows + r)] = constant->floats[static_cast<size_t>(r * columns + c)];
+    }
+    Define(node, std::move(turned));
+  }
+
+  void ReadPad(const OnnxNode& node) {
+    if (node.Text("mode", "constant") != "constant") node.Fail("only padding with zeros is taken");
+    const float value = node.opset() <= 10   ? static_cast<float>(node.Float("value", 0))
+                        : node.HasInput(2) ? ScalarAt(node, 2)
+                                           : 0.0f;
+    if (value != 0) node.Fail("only padding with zeros is taken");
+    if (node.HasInput(3)) node.Fail("its axes are not taken; pad all dimensions");
+    const auto pads = node.opset() <= 10 ? node.Ints("pads") : ConstantAt(node, 1, false).integers;
+    Flowing flow = FlowOf(node, 0);
+    if (pads.size() == 8 && pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0) {
+      flow.pads = {node.SmallInt("pads", pads[2]), node.SmallInt("pads", pads[3]), node.SmallInt("pads", pads[6]),
+                   node.SmallInt("pads", pads[7])};
+    } else if (pads.size() == 6 && rank_ == 3 && pads[0] == 0 && pads[1] == 0 && pads[3] == 0 && pads[4] == 0) {
+      flow.pads = {0, node.SmallInt("pads", pads[2]), 0, node.SmallInt("pads", pads[5])};
+    } else {
+      node.Fail("only rows and columns are padded");
+    }
+    if (std::all_of(flow.pads.begin(), flow.pads.end(), [](int pad) { return pad == 0; })) flow.pads.clear();
+    Define(node, flow);
+  }
+
+  void ReadIdentity(const OnnxNode& node) { Define(node, Meaning(Lookup(node, 0))); }
+
+  void ReadCast(const OnnxNode& node) {
+    const int64_t to = node.Int("to", 0);
+    if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0))) {
+      const bool to_float = to == onnx::TensorProto::FLOAT;
+      if (constant->is_float != to_float) node.Fail("between integers and float32 is not taken");
+      return Define(node, Meaning(*constant));
+    }
+    if (to != onnx::TensorProto::FLOAT) node.Fail("of values to anything but float32 is not taken");
+    ReadIdentity(node);
+  }
+
+  // Sizes of values, which exporters put together to a target of Reshape. There is one image.
+  void ReadShape(const OnnxNode& node) {
+    if (node.Has("start") || node.Has("end")) node.Fail("a part of a shape is not taken");
+    const ValueShape& shape = ShapeOf(ValueOf(node, 0));
+    Constant sizes{.name = node.output(), .is_float = false};
+    sizes.integers = shape.flat     ? std::vector<int64_t>{1, shape.channels}
+                     : rank_ == 3 ? std::vector<int64_t>{1, shape.channels, shape.width}
+                                  : std::vector<int64_t>{1, shape.channels, shape.height, shape.width};
+    sizes.shape = {Elements(sizes)};
+    Define(node, std::move(sizes));
+  }
+  void ReadGather(const OnnxNode& node) {
+    const Constant &from = ConstantAt(node, 0, false), &indices = ConstantAt(node, 1, false);
+    Constant chosen{.name = node.output(), .shape = indices.shape, .is_float = false};
+    for (int64_t index : indices.integers) {
+      if (index < 0) index += Elements(from);
+      if (index < 0 || index >= Elements(from)) node.Fail("its index is outside");
+      chosen.integers.push_back(from.integers[static_cast<size_t>(index)]);
+    }
+    Define(node, std::move(chosen));
+  }
+
+  onnx::ModelProto& proto_;
+  const std::filesystem::path folder_;
+  OnnxSource source_;
+  GraphBuilder builder_;
+  int rank_ = 4;  // of values with rows and columns, images included
+  std::unordered_map<std::string, Meaning> meanings_;
+  std::unordered_map<std::string, int> names_, names_of_parameters_;
+  std::unordered_map<std::string, std::vector<uint8_t>> external_;
+};
+
+bool Parse(std::span<const uint8_t> bytes, onnx::ModelProto& proto) {
+  return bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()) &&
+         proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) && proto.has_graph();
+}
+
+}  // namespace
+
+bool IsFloatOnnx(std::span<const uint8_t> bytes) {
+  onnx::ModelProto proto;
+  if (!Parse(bytes, proto)) return false;
+  const auto& nodes = proto.graph().node();
+  return std::none_of(nodes.begin(), nodes.end(), [](const onnx::NodeProto& node) {
+    return node.op_type() == "QuantizeLinear" || node.op_type() == "DequantizeLinear" ||
+           node.op_type().starts_with("QLinear") || node.op_type().ends_with("Integer");
+  });
+}
+
+FloatGraph FloatGraphOf(std::span<const uint8_t> bytes, const std::string& name, const std::filesystem::path& folder) {
+  onnx::ModelProto proto;
+  if (!Parse(bytes, proto))
+    throw InputError(fmt::format("{}: is not an ONNX model ({} bytes that do not parse as one)", name, bytes.size()));
+  return Reader(proto, name, folder).Read();
+}
+
+FloatGraph ReadFloatOnnx(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
+  return FloatGraphOf(bytes, path.string(), path.parent_path());
+}
+
+}  // namespace steadfast::network

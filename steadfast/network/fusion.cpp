@@ -1,0 +1,119 @@
+#include "steadfast/network/fusion.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "steadfast/base/error.h"
+
+namespace steadfast::network {
+namespace {
+
+class Fusion {
+ public:
+  explicit Fusion(const FloatGraph& graph) : graph_(graph), users_(graph.Users()) {
+    is_done_.assign(graph.nodes.size(), false);
+    positive_.assign(graph.values.size(), false);
+  }
+
+  std::vector<FusedStep> Run() {
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      if (!is_done_[n]) Start(static_cast<int>(n));
+    }
+    for (FusedStep& step : steps_) step.needs_precision = NeedsPrecision(step);
+    return std::move(steps_);
+  }
+
+ private:
+  const FloatNode& node(int n) const { return graph_.nodes[static_cast<size_t>(n)]; }
+
+  // The one node that takes a value, if it is a T.
+  template <typename T>
+  const T* OnlyUser(int value, int& user) const {
+    const auto& users = users_[static_cast<size_t>(value)];
+    if (users.size() != 1 || value == graph_.output) return nullptr;
+    user = users[0];
+    return std::get_if<T>(&node(user).operation);
+  }
+
+  template <typename T>
+  void TakeUp(std::optional<T>& into, FusedStep& step) {
+    int user = -1;
+    const T* operation = OnlyUser<T>(step.output, user);
+    if (operation == nullptr) return;
+    into = *operation;
+    step.output = node(user).output;
+    is_done_[static_cast<size_t>(user)] = true;
+  }
+
+  void Start(int n) {
+    const FloatNode& first = node(n);
+    FusedStep step{.name = first.name, .node = n, .inputs = first.inputs, .output = first.output};
+    const FloatOperation& operation = first.operation;
+    const bool is_weighted = WeightOf(first) >= 0;
+    const bool is_sum = is_weighted || std::holds_alternative<Add>(operation);
+    const bool is_moved = std::holds_alternative<MaxPool>(operation) || std::holds_alternative<Flatten>(operation);
+    if (std::holds_alternative<BatchNormalization>(operation))
+      Fail(first, "normalization is only understood right behind a convolution or linear layer");
+    if (is_weighted) TakeUp(step.normalization, step);
+    if (is_sum) TakeUp(step.clip, step);
+    step.range = RangeOf(step, operation, is_moved);
+    positive_[static_cast<size_t>(step.output)] =
+        step.range == OutputRange::kPositive ||
+        (step.range == OutputRange::kAsInput && positive_[static_cast<size_t>(step.inputs[0])]);
+    if (step.range == OutputRange::kReal && !(is_weighted && !step.clip))
+      Fail(first, "the network's last operator must be a convolution or linear layer, with nothing but normalization "
+                  "behind it");
+    steps_.push_back(std::move(step));
+  }
+
+  OutputRange RangeOf(const FusedStep& step, const FloatOperation& operation, bool is_moved) const {
+    if (step.output == graph_.output) return OutputRange::kReal;
+    if (is_moved) return OutputRange::kAsInput;
+    const auto is_positive = [&](int value) { return positive_[static_cast<size_t>(value)]; };
+    const auto all_positive = std::all_of(step.inputs.begin(), step.inputs.end(), is_positive);
+    if (step.clip) return step.clip->lowest >= 0 ? OutputRange::kPositive : OutputRange::kSigned;
+    if (const auto* clip = std::get_if<Clip>(&operation))
+      return clip->lowest >= 0 ? OutputRange::kPositive : OutputRange::kSigned;
+    if (const auto* function = std::get_if<Function>(&operation))
+      return function->name == "Sigmoid" || function->name == "HardSigmoid" ? OutputRange::kPositive
+                                                                            : OutputRange::kSigned;
+    if (std::holds_alternative<Add>(operation) || std::holds_alternative<AveragePool>(operation) ||
+        std::holds_alternative<Concatenate>(operation))
+      return all_positive ? OutputRange::kPositive : OutputRange::kSigned;
+    return OutputRange::kSigned;
+  }
+
+  bool NeedsPrecision(const FusedStep& step) const {
+    if (std::holds_alternative<AveragePool>(node(step.node).operation)) return true;
+    const auto& users = users_[static_cast<size_t>(step.output)];
+    return !users.empty() && std::all_of(users.begin(), users.end(), [&](int user) {
+             return std::holds_alternative<Add>(node(user).operation);
+           });
+  }
+
+  [[noreturn]] void Fail(const FloatNode& at, const std::string& what) const {
+    throw InputError(fmt::format("{}: {}: {}", graph_.name, Describe(at), what));
+  }
+
+  const FloatGraph& graph_;
+  const std::vector<std::vector<int>> users_;
+  std::vector<bool> is_done_, positive_;
+  std::vector<FusedStep> steps_;
+};
+
+}  // namespace
+
+std::vector<FusedStep> Fuse(const FloatGraph& graph) {
+  return Fusion(graph).Run();
+}
+
+std::vector<std::string> LayerNames(const FloatGraph& graph) {
+  std::vector<std::string> names;
+  for (const FloatNode& node : graph.nodes) {
+    if (WeightOf(node) >= 0) names.push_back(node.name);
+  }
+  return names;
+}
+
+}  // namespace steadfast::network
