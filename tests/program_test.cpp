@@ -25,6 +25,18 @@ namespace steadfast {
 namespace {
 
 namespace fs = std::filesystem;
+TEST_F(Program, NetworksAreListedAndWritten) {
+  const Outcome list = RunSteadfast({"networks", "--json", "-"});
+  ASSERT_EQ(list.exit_code, 0) << list.errors;
+  EXPECT_GE(nlohmann::json::parse(list.output).size(), 8u);
+  const std::string file = (folder_ / "resnet8.onnx").string();
+  const Outcome one = RunSteadfast({"networks", "resnet8", "--classes", "7", "-o", file});
+  EXPECT_NE(one.output.find("stage1.block1.conv1"), std::string::npos) << one.errors;
+  EXPECT_TRUE(std::filesystem::exists(file));
+  EXPECT_EQ(RunSteadfast({"networks", "resnet9"}).exit_code, 2);
+  EXPECT_EQ(RunSteadfast({"networks", "resnet8", "--input", "3x32"}).exit_code, 2);
+}
+
 TEST_F(Program, ExplainsItself) {
   EXPECT_NE(RunSteadfast({}).output.find("steadfast study studies/quick.yaml"), std::string::npos);
   EXPECT_EQ(RunSteadfast({"--help"}).exit_code, 0);

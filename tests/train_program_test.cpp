@@ -85,6 +85,36 @@ TEST_F(TrainProgram, KilledAndResumedItEndsWithTheSameModel) {
 }
 
 // That they learn is for trainer_test; here, that each can be asked for and says so in its file.
+// A float network, trained, quantized without further training, broken; and trained on with quantizers.
+TEST_F(TrainProgram, AFloatNetworkIsQuantizedOrTrainedOn) {
+  const std::string floats = (folder_ / "float.onnx").string(), quantized = (folder_ / "w8a8.onnx").string();
+  const Arguments train = {"train", "mlp", "--quantizer", "float", "--train-images", "1000", "--epochs", "2", "-o", floats};
+  ASSERT_EQ(RunSteadfast(train).exit_code, 0);
+  const ProcessResult again = RunSteadfast(train);
+  EXPECT_NE(again.errors.find("already trained"), std::string::npos) << again.errors;
+  const Arguments quantize = {"quantize", floats, "--dataset", "fashion-mnist", "-o", quantized, "--json", (folder_ / "w8a8.json").string()};
+  const ProcessResult result = RunSteadfast(quantize);
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const auto report = nlohmann::json::parse(ReadTextFile(folder_ / "w8a8.json"));
+  EXPECT_GT(report["float_accuracy"], 0.6);
+  EXPECT_NEAR(report["accuracy_on_the_same"].get<double>(), report["float_accuracy"].get<double>(), 0.01);
+  EXPECT_NE(RunSteadfast(quantize).errors.find("--force"), std::string::npos);
+  ASSERT_EQ(RunSteadfast({"inject", quantized, "--store", (folder_ / "s").string(), "--trials", "2"}).exit_code, 0);
+
+  const ProcessResult tuned = RunSteadfast({"train", floats, "--train-images", "1000", "--epochs", "1", "--learning-rate",
+                                            "1e-4", "-o", (folder_ / "tuned.onnx").string()});
+  ASSERT_EQ(tuned.exit_code, 0) << tuned.errors;
+  EXPECT_NE(tuned.errors.find("as it came, without quantization: validation accuracy"), std::string::npos);
+  const auto model = model::ReadModel(folder_ / "tuned.onnx");
+  EXPECT_EQ(model::MetadataJson(model, "steadfast.recipe")["network"], floats);
+  EXPECT_EQ(model::MetadataJson(model, "steadfast.recipe")["network_sha256"].get<std::string>().size(), 64u);
+  EXPECT_NE(RunSteadfast({"quantize", "mlp", "--dataset", "fashion-mnist", "-o", (folder_ / "x").string()})
+                .errors.find("train it first"),
+            std::string::npos);
+  EXPECT_NE(RunSteadfast({"train", quantized, "-o", (folder_ / "x").string()}).errors.find("quantized network"),
+            std::string::npos);
+}
+
 TEST_F(TrainProgram, EveryCombinationCanBeAskedFor) {
   for (const char* sparsity : {"none", "l1:0.0001"}) {
     for (const char* sharpness : {"none", "sam:0.05", "asam:0.5", "saq:0.1"}) {

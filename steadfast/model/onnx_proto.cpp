@@ -88,13 +88,13 @@ void OnnxSource::Fail(const std::string& where, const std::string& what) const {
   throw InputError(fmt::format("{}: {}: {}", file, where, what));
 }
 
-int OpsetOf(const onnx::ModelProto& model, const std::string& file) {
+int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest) {
   const OnnxSource source{file};
   for (const auto& opset : model.opset_import()) {
     if (!IsStandardDomain(opset.domain())) continue;  // its operators are refused where they stand
-    if (opset.version() < kOldestOpset || opset.version() > kNewestOpset) {
+    if (opset.version() < oldest || opset.version() > kNewestOpset) {
       source.Fail("opset", fmt::format("{}, and Steadfast knows the operators of {} to {}", opset.version(),
-                                       kOldestOpset, kNewestOpset));
+                                       oldest, kNewestOpset));
     }
     return static_cast<int>(opset.version());
   }

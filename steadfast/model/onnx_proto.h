@@ -34,7 +34,7 @@ struct OnnxSource {
 };
 
 // The opset of the standard operators. Throws InputError where there is none, or one that is not known.
-int OpsetOf(const onnx::ModelProto& model, const std::string& file);
+int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest = kOldestOpset);
 
 class OnnxNode {
  public:

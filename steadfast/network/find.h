@@ -1,4 +1,4 @@
-// Networks by what users call them: the name of a built-in one, or a float ONNX file.
+// Networks by what users call them: the name of a built-in one, or an ONNX file, float or quantized.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ void CheckNetwork(const std::string& text, const std::vector<std::string>& layer
 void CheckLayers(const FloatGraph& graph, const std::vector<std::string>& layers);
 
 // `sha256`: what the file must have, or empty: not said. Throws UsageError for an unknown name, and where the network
-// does not take such images or gives another number of classes; InputError for a file that is not a float network.
+// does not take such images or gives another number of classes; InputError for a file that is no network Steadfast knows.
 FoundNetwork FindNetwork(const std::string& text, const std::string& sha256, const ValueShape& input, int classes);
 
 }  // namespace steadfast::network

@@ -20,6 +20,8 @@ struct FloatParameter {
   std::string name;
   std::vector<int64_t> shape;
   std::vector<float> values;  // row-major; empty: to be drawn before training
+  float scale = 0;            // of the codes that weights had (GraphOf), and their bits; 0: none
+  int bits = 0;
   int64_t elements() const;
 };
 
@@ -37,7 +39,7 @@ struct Linear {
 // (x - mean) * gamma / sqrt(variance + epsilon) + beta, each of one value a channel (Ioffe and Szegedy, 2015).
 struct BatchNormalization {
   int gamma = -1, beta = -1, mean = -1, variance = -1;
-  double epsilon = 1e-5;
+  double epsilon = 1e-5f;  // as files hold it
 };
 // ReLU (from 0), ReLU6 (from 0 to 6), or any other bounds.
 struct Clip {
@@ -70,6 +72,8 @@ struct FloatNode {
 struct FloatValue {
   std::string name;
   ValueShape shape;
+  float scale = 0;  // of the codes that it had (GraphOf), and their bits; 0: none
+  int bits = 0;
 };
 
 struct FloatGraph {

@@ -22,6 +22,8 @@ using model::OnnxAttribute;
 using model::OnnxNode;
 using model::OnnxSource;
 
+constexpr int kOldestOpset = 9;
+
 // A constant of the file: one of the two has its elements.
 struct Constant {
   std::string name;
@@ -45,7 +47,7 @@ class Reader {
       : proto_(proto), folder_(folder), source_{file, 0}, builder_(file, {}) {}
 
   FloatGraph Read() {
-    source_.opset = model::OpsetOf(proto_, source_.file);
+    source_.opset = model::OpsetOf(proto_, source_.file, kOldestOpset);
     for (onnx::TensorProto& tensor : *proto_.mutable_graph()->mutable_initializer())
       meanings_[tensor.name()] = ConstantOf(tensor);
     for (const auto& entry : proto_.metadata_props()) builder_.graph_.metadata[entry.key()] = entry.value();
@@ -437,6 +439,7 @@ class Reader {
   void ReadArithmetic(const OnnxNode& node) {
     const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
     if (!first && !second) {
+      if (node.type() == "Mul" && TakeHardSwish(node)) return;
       if (node.type() != "Add")
         node.Fail(fmt::format("{} of two computed values is not taken{}", node.type(),
                               node.type() == "Mul" ? " (gates, squeeze-and-excite and SiLU are not supported)" : ""));
@@ -468,6 +471,23 @@ class Reader {
     op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
     op.variance = builder_.AddParameter(name + ".one", {channels}, all(1));
     AddNamed(node, name, op, {value});
+  }
+
+  // x times the HardSigmoid of x, as exporters wrote a HardSwish before opset 14.
+  bool TakeHardSwish(const OnnxNode& node) {
+    FloatGraph& graph = builder_.graph_;
+    const int a = ValueOf(node, 0), b = ValueOf(node, 1);
+    if (graph.nodes.empty()) return false;
+    FloatNode& last = graph.nodes.back();
+    auto* function = std::get_if<Function>(&last.operation);
+    const bool fits = function != nullptr && function->name == "HardSigmoid" &&
+                      std::abs(function->alpha - 1.0f / 6) < 1e-6f && function->beta == 0.5f;
+    const int gate = last.output, x = last.inputs[0];
+    if (!fits || !((a == x && b == gate) || (a == gate && b == x))) return false;
+    if (Uses(node.input(a == gate ? 0 : 1)) > 1) return false;
+    *function = {"HardSwish"};
+    Define(node, Flowing{gate});
+    return true;
   }
 
   void ReadScalarArithmetic(const OnnxNode& node) {

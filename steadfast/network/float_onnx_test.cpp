@@ -1,1 +1,218 @@
+#include "steadfast/network/float_onnx.h"
+
 #include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
+
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <sstream>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/network/built_in.h"
+#include "steadfast/network/float_run.h"
+#include "steadfast/network/test_graphs.h"
+
+namespace steadfast::network {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<uint8_t> BytesOf(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+TEST(FloatOnnx, ReadsWhatItWrites) {
+  for (const BuiltIn& known : BuiltIns()) {
+    if (known.name == "resnet18" || known.name == "vgg11") continue;  // as the others, and large
+    FloatGraph graph = MakeBuiltIn(known.name, known.input, known.classes);
+    Randomize(graph, 1);
+    graph.metadata["steadfast.recipe"] = "{}";
+    const std::string file = ToFloatOnnx(graph);
+    EXPECT_TRUE(IsFloatOnnx(BytesOf(file)));
+    const FloatGraph read = FloatGraphOf(BytesOf(file), "file.onnx", ".");
+    EXPECT_EQ(read.metadata, graph.metadata);
+    EXPECT_EQ(ParameterCount(read), ParameterCount(graph));
+    ASSERT_EQ(read.nodes.size(), graph.nodes.size()) << known.name;
+    for (size_t n = 0; n < read.nodes.size(); ++n) EXPECT_EQ(read.nodes[n].name, graph.nodes[n].name);
+    const auto bytes = RandomBytes(static_cast<size_t>(2 * known.input.elements()), 2);
+    EXPECT_EQ(RunFloat(read, bytes, {0.01f, 128}, 1), RunFloat(graph, bytes, {0.01f, 128}, 1)) << known.name;
+  }
+}
+
+// Files that PyTorch 1.13 wrote (tests/outside/README.md), with the logits that it computed for four images.
+TEST(FloatOnnx, AgreesWithPyTorchOnItsFiles) {
+  const fs::path folder = fs::path(STEADFAST_SOURCE_DIR) / "tests" / "outside";
+  for (const std::string name : {"plain-13-bn-dyn", "res-17-folded-dyn", "res-11-bn-fix", "mean-11-folded-fix", "line-9-folded-dyn"}) {
+    const FloatGraph graph = ReadFloatOnnx(folder / ("pytorch-" + name + ".onnx"));
+    const int64_t pixels = graph.values[0].shape.elements();
+    std::vector<uint8_t> bytes;
+    for (int64_t image = 0; image < 4; ++image) {
+      for (int64_t i = 0; i < pixels; ++i) bytes.push_back(static_cast<uint8_t>(i * 37 + image * 101 + i * i % 17));
+    }
+    std::vector<float> logits = RunFloat(graph, bytes, {1 / 255.0f, 0}, 1);
+    if (name.starts_with("mean")) {  // ends with a Softmax, which is left out; the expected values are its logarithms
+      for (size_t first = 0; first < logits.size(); first += 10) {
+        double sum = 0;
+        for (size_t k = 0; k < 10; ++k) sum += std::exp(double{logits[first + k]});
+        for (size_t k = 0; k < 10; ++k) logits[first + k] -= static_cast<float>(std::log(sum));
+      }
+    }
+    std::istringstream expected(ReadTextFile(folder / ("pytorch-" + name.substr(0, name.find('-')) + ".txt")));
+    for (const float logit : logits) {
+      double value = 0;
+      ASSERT_TRUE(expected >> value) << name;
+      EXPECT_NEAR(logit, value, 1e-5) << name;
+    }
+  }
+}
+
+// ---- forms written by hand ----
+
+class File {
+ public:
+  File() {
+    proto_.set_ir_version(8);
+    proto_.add_opset_import()->set_version(13);
+    Shape(proto_.mutable_graph()->add_input(), "input", {1, 4, 4});
+    Shape(proto_.mutable_graph()->add_output(), "output", {2});
+  }
+  static void Shape(onnx::ValueInfoProto* info, const std::string& name, const std::vector<int64_t>& dims) {
+    info->set_name(name);
+    auto* tensor = info->mutable_type()->mutable_tensor_type();
+    tensor->set_elem_type(onnx::TensorProto::FLOAT);
+    tensor->mutable_shape()->add_dim()->set_dim_param("N");
+    for (const int64_t size : dims) tensor->mutable_shape()->add_dim()->set_dim_value(size);
+  }
+  onnx::TensorProto* Floats(const std::string& name, const std::vector<int64_t>& dims, const std::vector<float>& values) {
+    auto* tensor = proto_.mutable_graph()->add_initializer();
+    tensor->set_name(name);
+    tensor->set_data_type(onnx::TensorProto::FLOAT);
+    for (const int64_t size : dims) tensor->add_dims(size);
+    for (const float value : values) tensor->add_float_data(value);
+    return tensor;
+  }
+  void Integers(const std::string& name, const std::vector<int64_t>& values) {
+    auto* tensor = proto_.mutable_graph()->add_initializer();
+    tensor->set_name(name);
+    tensor->set_data_type(onnx::TensorProto::INT64);
+    tensor->add_dims(static_cast<int64_t>(values.size()));
+    for (const int64_t value : values) tensor->add_int64_data(value);
+  }
+  onnx::NodeProto* Node(const std::string& type, const std::vector<std::string>& inputs, const std::string& output) {
+    auto* node = proto_.mutable_graph()->add_node();
+    node->set_op_type(type);
+    for (const auto& input : inputs) node->add_input(input);
+    node->add_output(output);
+    return node;
+  }
+  FloatGraph Read() const { return FloatGraphOf(BytesOf(proto_.SerializeAsString()), "file.onnx", testing::TempDir()); }
+  std::string Error() const {
+    try {
+      Read();
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  // A matrix of 2 outputs and 16 inputs behind value `from`, and the logits of one image.
+  void EndWithGemm(const std::string& from) {
+    std::vector<float> weights;
+    for (int i = 0; i < 32; ++i) weights.push_back(static_cast<float>(i % 7) - 3);
+    Floats("w", {2, 16}, weights);
+    auto* gemm = Node("Gemm", {from, "w"}, "output");
+    auto* attribute = gemm->add_attribute();
+    attribute->set_name("transB");
+    attribute->set_type(onnx::AttributeProto::INT);
+    attribute->set_i(1);
+  }
+  onnx::ModelProto proto_;
+};
+
+std::vector<float> LogitsOf(const FloatGraph& graph) {
+  return RunFloat(graph, RandomBytes(16, 9), {1, 100}, 1);
+}
+
+TEST(FloatOnnx, FollowsShapesThatAreComputed) {
+  File plain;
+  plain.Node("Flatten", {"input"}, "flat");
+  plain.EndWithGemm("flat");
+  File computed;  // x.view(x.size(0), -1)
+  computed.Integers("zero", {0});
+  computed.Integers("rest", {-1});
+  computed.Node("Shape", {"input"}, "shape");
+  computed.Node("Gather", {"shape", "zero"}, "batch");
+  computed.Node("Concat", {"batch", "rest"}, "target")->add_attribute()->set_name("axis");
+  computed.proto_.mutable_graph()->mutable_node(2)->mutable_attribute(0)->set_type(onnx::AttributeProto::INT);
+  computed.Node("Reshape", {"input", "target"}, "flat");
+  computed.EndWithGemm("flat");
+  EXPECT_EQ(LogitsOf(computed.Read()), LogitsOf(plain.Read()));
+}
+
+TEST(FloatOnnx, ReadsDataBesideTheFile) {
+  File inside;
+  inside.Node("Flatten", {"input"}, "flat");
+  inside.EndWithGemm("flat");
+  File outside = inside;
+  const fs::path data = fs::path(testing::TempDir()) / "steadfast_external.bin";
+  auto* tensor = outside.proto_.mutable_graph()->mutable_initializer(0);
+  std::string raw(8, 'x');
+  for (const float value : tensor->float_data()) raw.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  WriteFileWhole(data, raw);
+  const auto set = [&](const std::string& key, const std::string& value) {
+    auto* entry = tensor->add_external_data();
+    entry->set_key(key);
+    entry->set_value(value);
+  };
+  tensor->clear_float_data();
+  tensor->set_data_location(onnx::TensorProto::EXTERNAL);
+  set("location", data.filename().string());
+  set("offset", "8");
+  set("length", "128");
+  EXPECT_EQ(LogitsOf(outside.Read()), LogitsOf(inside.Read()));
+  tensor->mutable_external_data(2)->set_value("1000");
+  EXPECT_NE(outside.Error().find("steadfast_external.bin, which has 136"), std::string::npos) << outside.Error();
+  tensor->mutable_external_data(0)->set_value("../x.bin");
+  EXPECT_NE(outside.Error().find("not a file beside the model"), std::string::npos);
+  fs::remove(data);
+}
+
+TEST(FloatOnnx, RefusesByName) {
+  const auto error_of = [](const std::function<void(File&)>& change) {
+    File file;
+    change(file);
+    return file.Error();
+  };
+  const auto names = [](const std::string& error, const std::string& what) {
+    EXPECT_NE(error.find(what), std::string::npos) << error;
+  };
+  names(error_of([](File& f) { f.Node("Einsum", {"input", "input"}, "output"); }), "node 'output' (Einsum): this operator is not taken over");
+  names(error_of([](File& f) { f.Node("QuantizeLinear", {"input"}, "output"); }), "belongs to a quantized network");
+  names(error_of([](File& f) { f.Node("Relu", {"missing"}, "output"); }), "'missing' is not defined");
+  names(error_of([](File& f) {
+          f.Node("Sigmoid", {"input"}, "gate");
+          f.Node("Mul", {"input", "gate"}, "output");
+        }),
+        "squeeze-and-excite");
+  names(error_of([](File& f) {
+          f.Node("Softmax", {"input"}, "output");
+        }),
+        "only one at the end");
+  names(error_of([](File& f) { f.Node("Relu", {"input"}, "output"); }), "has rows and columns");
+  names(error_of([](File& f) {
+          f.Node("Flatten", {"input"}, "flat");
+          f.Floats("w", {3, 2}, {1, 2, 3, 4, 5, 6});
+          f.Node("MatMul", {"flat", "w"}, "output");
+        }),
+        "weight has the shape [2, 3], expected [2, 16]");
+  names(error_of([](File& f) { f.proto_.mutable_graph()->add_input()->set_name("second"); }), "several inputs");
+  names(error_of([](File& f) {
+          auto* shape = f.proto_.mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape();
+          shape->mutable_dim(2)->set_dim_param("rows");
+        }),
+        "dimension 2 has no fixed size");
+}
+
+}  // namespace
+}  // namespace steadfast::network

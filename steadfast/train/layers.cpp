@@ -24,6 +24,11 @@ Tensor Initial(const LayerSettings& settings, const network::FloatParameter& par
   return tensor;
 }
 
+// A step that covers with other bits what `scale` covered.
+double RescaledStep(float scale, int bits_before, int bits) {
+  return double{scale} * ((1 << bits_before) - 1) / ((1 << bits) - 1);
+}
+
 std::vector<float> ToVector(const Tensor& tensor) {
   if (!tensor.defined()) return {};
   const Tensor flat = tensor.detach().contiguous();
@@ -38,7 +43,8 @@ recipe::LayerBits LayerSettings::bits_of(const std::string& layer) const {
                                            : recipe::LayerBits{recipe->weight_bits, recipe->activation_bits};
 }
 
-ActivationQuantizer::ActivationQuantizer(const network::FusedStep& step, const LayerSettings& settings)
+ActivationQuantizer::ActivationQuantizer(const network::FloatGraph& graph, const network::FusedStep& step,
+                                         const LayerSettings& settings)
     : quantizer_(settings.recipe->quantizer),
       is_relu_(step.clip && step.clip->lowest == 0),
       is_signed_(step.range == network::OutputRange::kSigned),
@@ -53,6 +59,12 @@ ActivationQuantizer::ActivationQuantizer(const network::FusedStep& step, const L
   if (quantizer_ != Quantizer::kFloat) {
     step_ =
         AddParameter(settings, step.name + ".activation_step", torch::ones({1}), ParameterGroup::kActivationStep);
+    const network::FloatValue& value = graph.value(step.output);
+    if (value.scale > 0) {
+      const torch::NoGradGuard no_gradients;
+      step_.fill_(RescaledStep(value.scale, value.bits, bits_));
+      initialized = true;
+    }
   }
 }
 
@@ -113,7 +125,10 @@ WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::Fu
                          ParameterGroup::kBias);
   }
   if (quantizer_.has_step()) {
-    const Tensor initial = torch::full({1}, quantizer_.initial_step(weight_.detach()));
+    const bool has_scale = weight.scale > 0 && quantizer_.kind == Quantizer::kLsq;
+    const double start = has_scale ? RescaledStep(weight.scale, weight.bits, quantizer_.bits)
+                                   : quantizer_.initial_step(weight_.detach());
+    const Tensor initial = torch::full({1}, start);
     step_ = AddParameter(settings, name_ + ".weight_step", initial, ParameterGroup::kWeightStep);
   }
   if (!step.normalization) return;

@@ -54,7 +54,8 @@ struct LayerSettings {
 // Clipping and quantization of a step's output.
 class ActivationQuantizer {
  public:
-  ActivationQuantizer(const network::FusedStep& step, const LayerSettings& settings);
+  // Starts from the scale that the step's output had in a quantized network, if it had one.
+  ActivationQuantizer(const network::FloatGraph& graph, const network::FusedStep& step, const LayerSettings& settings);
 
   torch::Tensor operator()(Pass& pass, const torch::Tensor& x);
   model::ActivationCoding coding() const;

@@ -69,7 +69,7 @@ Network::Network(network::FloatGraph graph, const recipe::Recipe& recipe) : grap
     if (network::WeightOf(graph_.nodes[static_cast<size_t>(step.node)]) >= 0)
       made.layer = std::make_unique<WeightedLayer>(graph_, step, settings);
     if (step.range == OutputRange::kPositive || step.range == OutputRange::kSigned)
-      made.activation = std::make_unique<ActivationQuantizer>(step, settings);
+      made.activation = std::make_unique<ActivationQuantizer>(graph_, step, settings);
     steps_.push_back(std::move(made));
   }
   for (size_t s = 0; s < steps_.size(); ++s) {

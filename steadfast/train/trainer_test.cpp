@@ -5,9 +5,13 @@
 #include <filesystem>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/engine/dense.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/network/float_onnx.h"
+#include "steadfast/network/input_folding.h"
 
 namespace steadfast::train {
 namespace {
@@ -137,6 +141,155 @@ TEST(Train, ResumesToTheSameNetwork) {
     }
     fs::remove(checkpoint);
   }
+}
+
+// Colour images, 8 x 8 blocks of 16 x 16 pixels: for networks with normalization.
+TrainingData ColourSquares(int64_t n) {
+  data::ImageSet set{{3, 16, 16}, 4, {}, {}};
+  for (int64_t i = 0; i < n; ++i) {
+    const int label = static_cast<int>(i % 4);
+    set.labels.push_back(static_cast<uint8_t>(label));
+    for (int p = 0; p < 768; ++p) {
+      const int y = p / 16 % 16, x = p % 16;
+      const bool inside = y / 8 == label / 2 && x / 8 == label % 2;
+      set.images.push_back(static_cast<uint8_t>((inside ? 150 : 60) + (i * 31 + p * 17) % 60));
+    }
+  }
+  return MakeTrainingData(set);
+}
+
+recipe::Recipe QuickResNet() {
+  recipe::Recipe recipe;
+  recipe.network = "resnet8";
+  recipe.dataset = "colour squares";
+  recipe.epochs = 2;
+  recipe.batch_size = 32;
+  return recipe;
+}
+
+// Running statistics are part of a checkpoint, whatever the steps of sharpness-aware training do to them.
+TEST(Train, ResumesNetworksWithNormalization) {
+  const TrainingData data = ColourSquares(320);
+  for (const char* sharpness : {"none", "saq:0.1", "sam:0.05"}) {
+    recipe::Recipe recipe = QuickResNet();
+    recipe::ParseSharpness(sharpness, recipe);
+    recipe::ParseAugmentation("crop:2,flip,cutout:4", recipe);
+    recipe.warm_up = 0.5;
+    recipe.label_smoothing = 0.1;
+    recipe.gradient_clip = 1;
+    const auto onnx_of = [&](const TrainedNetwork& trained) {
+      return model::ToOnnx(trained.network->Export("resnet8", data.scale));
+    };
+    const std::string whole = onnx_of(Train(recipe, data));
+    const fs::path checkpoint = fs::path(testing::TempDir()) / "steadfast_trainer_normalization";
+    fs::remove(checkpoint);
+    Cancellation cancellation;
+    EXPECT_THROW(Train(recipe, data,
+                       {.checkpoint = checkpoint,
+                        .on_epoch = [&](const EpochMetrics&) { cancellation.Request(); },
+                        .cancellation = &cancellation}),
+                 InterruptedError);
+    EXPECT_EQ(onnx_of(Train(recipe, data, {.checkpoint = checkpoint})), whole) << sharpness;
+    fs::remove(checkpoint);
+  }
+}
+
+// The integers answer as the training graph does, for every operator that the built-in networks have.
+TEST(Network, ExportsWhatItComputes) {
+  for (const auto& [name, shape] : {std::pair<const char*, data::ImageShape>{"mlp", {1, 12, 12}},
+                                    {"resnet8", {3, 16, 16}},
+                                    {"mobilenetv2:0.25", {3, 16, 16}},
+                                    {"dscnn", {1, 49, 10}}}) {
+    for (const int bits : {4, 8}) {
+      recipe::Recipe recipe;
+      recipe.network = name;
+      recipe.weight_bits = recipe.activation_bits = bits;
+      data::ImageSet set{shape, 10, std::vector<uint8_t>(static_cast<size_t>(40 * shape.pixels())), {}};
+      for (size_t i = 0; i < set.images.size(); ++i) set.images[i] = static_cast<uint8_t>(i * 7919 >> 4);
+      set.labels.assign(40, 0);
+      const data::InputScale scale{0.015f, 120};
+      const auto network = MakeNetwork(recipe, {shape, 10}, scale);
+      std::vector<int64_t> all(40);
+      for (size_t i = 0; i < 40; ++i) all[i] = static_cast<int64_t>(i);
+      {  // sets steps and statistics
+        Pass pass{.training = true};
+        network->Forward(pass, MakeBatch(set, all, scale).images);
+      }
+      const torch::NoGradGuard no_gradients;
+      Pass pass;
+      const torch::Tensor logits = network->Forward(pass, MakeBatch(set, all, scale).images).contiguous();
+      const auto model = network->Export(name, scale);
+      const engine::PreparedImages images(set.images, shape.pixels());
+      const std::vector<float> integers = engine::DenseEngine(model).Run(images);
+      double difference = 0, size = 0;
+      for (size_t i = 0; i < integers.size(); ++i) {
+        difference += std::abs(integers[i] - logits.data_ptr<float>()[i]);
+        size += std::abs(integers[i]);
+      }
+      EXPECT_LT(difference, 0.02 * size) << name << " W" << bits;  // codes next to ties
+    }
+  }
+}
+
+// A trained float network, written and read, is where training goes on from.
+TEST(Train, StartsFromAFloatFile) {
+  const TrainingData data = ColourSquares(320);
+  recipe::Recipe recipe = QuickResNet();
+  recipe.epochs = 3;
+  recipe.quantizer = recipe::Quantizer::kFloat;
+  const TrainedNetwork floats = Train(recipe, data);
+  network::FloatGraph graph = floats.network->ToGraph();
+  network::SetInput(graph, {data.scale.scale, data.scale.zero_point});
+  const fs::path file = fs::path(testing::TempDir()) / "steadfast_start.onnx";
+  WriteFileWhole(file, network::ToFloatOnnx(graph));
+
+  recipe::Recipe tuned = QuickResNet();
+  tuned.network = file.string();
+  tuned.epochs = 1;
+  tuned.learning_rate = 1e-4;
+  StartingPoint start{};
+  const TrainedNetwork trained =
+      Train(tuned, data, {.on_start = [&](const StartingPoint& point) { start = point; }});
+  EXPECT_EQ(start.accuracy, floats.validation_accuracy);
+  EXPECT_LT(start.padding_difference, 1e-3);
+  EXPECT_GE(trained.validation_accuracy, start.accuracy - 0.1);
+  // A wrong normalization shows.
+  tuned.mean = {0.9};
+  tuned.deviation = {0.05};
+  Train(tuned, data, {.on_start = [&](const StartingPoint& point) { start = point; }});
+  EXPECT_LT(start.accuracy, floats.validation_accuracy);
+  tuned.network_sha256 = std::string(64, '0');
+  EXPECT_THROW(Train(tuned, data), InputError);
+  fs::remove(file);
+}
+
+TEST(MakeBatch, AugmentsByImageAndEpochAlone) {
+  const TrainingData data = ColourSquares(40);
+  const std::vector<int64_t> some = {3, 7, 20}, others = {20, 5};
+  const Augmentation first{.crop = 4, .flip = true, .cutout = 5, .seed = 1, .epoch = 2};
+  const torch::Tensor a = MakeBatch(data.images, some, data.scale, &first).images;
+  const torch::Tensor b = MakeBatch(data.images, others, data.scale, &first).images;
+  EXPECT_TRUE(torch::equal(a[2], b[0]));
+  Augmentation next = first;
+  next.epoch = 3;
+  EXPECT_FALSE(torch::equal(a, MakeBatch(data.images, some, data.scale, &next).images));
+  const Augmentation none{.seed = 1};
+  const torch::Tensor plain = MakeBatch(data.images, some, data.scale).images;
+  EXPECT_TRUE(torch::equal(plain, MakeBatch(data.images, some, data.scale, &none).images));
+  // Mirrored images are images, and about half of many.
+  const Augmentation flips{.flip = true, .seed = 4};
+  int64_t mirrored = 0;
+  std::vector<int64_t> all(40);
+  for (size_t i = 0; i < 40; ++i) all[i] = static_cast<int64_t>(i);
+  const torch::Tensor flipped = MakeBatch(data.images, all, data.scale, &flips).images;
+  const torch::Tensor before = MakeBatch(data.images, all, data.scale).images;
+  for (int64_t i = 0; i < 40; ++i) {
+    const bool same = torch::equal(flipped[i], before[i]);
+    EXPECT_TRUE(same || torch::equal(flipped[i], before[i].flip(2)));
+    mirrored += !same;
+  }
+  EXPECT_GT(mirrored, 8);
+  EXPECT_LT(mirrored, 32);
 }
 
 TEST(Train, SaysWhenItDiverges) {
