@@ -4,7 +4,7 @@
 #     HEADERS fault_map.h            public headers, installed and verified to compile on their own
 #     SOURCES fault_map.cpp
 #     LIBTORCH                       its sources include LibTorch's headers
-#     UNHURRIED                      reads, prints or asks others to calculate: -O1, which compiles in two thirds of the time
+#     UNHURRIED                      reads, prints or asks others to calculate: -O1, or -O0 with sanitizers, which compile sooner
 #     USES base model                rooms it may include (docs/architecture.md has the table)
 #     LIBRARIES / PRIVATE_LIBRARIES  libraries from outside
 #     TESTS fault_map_test.cpp       one executable a room: steadfast_memory_test
@@ -20,6 +20,9 @@ option(STEADFAST_UNITY "Compile several files of a room at once" ON)
 function(steadfast_compile_together target files)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${STEADFAST_UNITY} UNITY_BUILD_BATCH_SIZE ${files})
 endfunction()
+
+# Of what reads, prints or asks others to calculate.
+set(STEADFAST_UNHURRIED_OPTIONS $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O0>)
 
 function(steadfast_room name)
   cmake_parse_arguments(room "LIBTORCH;UNHURRIED" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
@@ -39,7 +42,7 @@ function(steadfast_room name)
   list(FILTER alone INCLUDE REGEX "^(operators|kernels)/.*cpp$")
   set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(room_UNHURRIED)
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+    target_compile_options(${target} PRIVATE ${STEADFAST_UNHURRIED_OPTIONS})
   endif()
   if(NOT room_LIBTORCH)  # rooms with LibTorch have a precompiled header of their own
     steadfast_reuse_headers(${target} steadfast_precompiled)

@@ -70,7 +70,7 @@ TEST(ParseStudy, NamesLineAndColumn) {
   EXPECT_NE(MessageOf(Replaced(kGood, "{}", "{weight_bits: 1}")).find("weight_bits: 1 bits, expected 2 to 8"),
             std::string::npos);
   EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "network: lenet6"))
-                .find("s.yaml:3:12: network: 'lenet6' is not one of lenet5"),
+                .find("s.yaml:3:12: network: 'lenet6' is neither a file nor one of lenet5"),
             0u);
   EXPECT_EQ(MessageOf(Replaced(kGood, "epochs: 2", "dataset: mnistt"))
                 .find("s.yaml:3:12: unknown dataset 'mnistt' (did you mean mnist?)"),
