@@ -13,6 +13,7 @@
 #include "steadfast/base/text.h"   // DidYouMean
 #include "steadfast/data/cifar.h"  // ReadCifar
 #include "steadfast/data/idx.h"    // ReadIdx
+#include "steadfast/data/npy.h"
 
 namespace steadfast::data {
 namespace {
@@ -68,7 +69,16 @@ std::vector<std::string> AllFiles(const std::string& name) {
   return files;
 }
 
+constexpr const char* kArchive = "arrays.npz";
+constexpr const char* kArrays[] = {"train_images", "train_labels", "test_images", "test_labels"};
+
 bool HoldsAll(const fs::path& folder, const std::string& name) {
+  if (name == "npy") {
+    const auto is_there = [&](const std::string& file) { return FindFile(folder, file) == folder / file; };
+    return is_there(kArchive) || std::all_of(std::begin(kArrays), std::end(kArrays), [&](const char* array) {
+             return is_there(std::string(array) + ".npy");
+           });
+  }
   const auto files = AllFiles(name);
   return std::all_of(files.begin(), files.end(), [&](const auto& file) { return FindFile(folder, file).has_value(); });
 }
@@ -79,7 +89,7 @@ const DatasetInfo& InfoOf(const std::string& name) {
     if (info.name == name) return info;
     names.push_back(info.name);
   }
-  throw UsageError(fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format)", name,
+  throw UsageError(fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format; npy: any NumPy arrays)", name,
                                DidYouMean(name, names), fmt::join(names, ", ")));
 }
 
@@ -98,6 +108,76 @@ ImageSet LoadIdx(const fs::path& folder, Split split) {
   set.images = std::move(images.values);
   set.labels = std::move(labels.values);
   set.classes = std::max(10, *std::max_element(set.labels.begin(), set.labels.end()) + 1);
+  return set;
+}
+
+// [n, features], [n, rows, columns], [n, channels, rows, columns], or [n, rows, columns, channels] where only that can be
+// meant: up to 4 channels, and more rows.
+ImageSet ImagesOf(NpyArray array, const std::string& name) {
+  const auto fail = [&](const std::string& what) { throw InputError(fmt::format("{}: {}", name, what)); };
+  if (array.type != "|u1") {
+    fail(fmt::format("holds {}, expected bytes (numpy.uint8): a network takes each pixel as one byte, and --mean and --std "
+                     "say what becomes of it",
+                     array.type));
+  }
+  const std::vector<int64_t>& shape = array.shape;
+  for (const int64_t size : shape) {
+    if (size < 1 || size > int64_t{1} << 30) fail("has an impossible shape");
+  }
+  ImageSet set;
+  const auto at = [&](size_t i) { return static_cast<int>(shape[i]); };
+  if (shape.size() == 2) {
+    set.shape = {at(1), 1, 1};
+  } else if (shape.size() == 3) {
+    set.shape = {1, at(1), at(2)};
+  } else if (shape.size() != 4) {
+    fail(fmt::format("has {} dimensions, expected 2 to 4", shape.size()));
+  } else if (shape[3] <= 4 && shape[1] > 4) {  // channels last
+    set.shape = {at(3), at(1), at(2)};
+    const auto pixels = static_cast<size_t>(shape[1] * shape[2]), channels = static_cast<size_t>(shape[3]);
+    set.images.resize(array.bytes.size());
+    for (size_t image = 0; image < array.bytes.size(); image += pixels * channels) {
+      for (size_t p = 0; p < pixels; ++p) {
+        for (size_t c = 0; c < channels; ++c) set.images[image + c * pixels + p] = array.bytes[image + p * channels + c];
+      }
+    }
+    return set;
+  } else {
+    set.shape = {at(1), at(2), at(3)};
+  }
+  set.images = std::move(array.bytes);
+  return set;
+}
+
+ImageSet LoadArrays(const fs::path& folder, Split split) {
+  std::map<std::string, NpyArray> arrays;
+  const bool is_archive = fs::is_regular_file(folder / kArchive);
+  if (is_archive) arrays = ReadNpz(folder / kArchive);
+  const auto name_of = [&](const std::string& array) {
+    return is_archive ? fmt::format("{}: '{}'", (folder / kArchive).string(), array) : (folder / (array + ".npy")).string();
+  };
+  const auto take = [&](const std::string& array) {
+    if (!is_archive) return ReadNpy(folder / (array + ".npy"));
+    if (!arrays.contains(array)) throw InputError(name_of(array) + ": is not there");
+    return std::move(arrays[array]);
+  };
+  const std::string stem = split == Split::kTrain ? "train" : "test";
+  ImageSet set = ImagesOf(take(stem + "_images"), name_of(stem + "_images"));
+  for (const std::string part : {"train", "test"}) {  // as many classes as either has
+    const std::string name = name_of(part + "_labels");
+    const NpyArray labels = take(part + "_labels");
+    if (labels.shape.size() != 1) throw InputError(fmt::format("{}: has {} dimensions, expected 1", name, labels.shape.size()));
+    for (const int64_t label : IntegersOf(labels, name)) {
+      if (label < 0 || label > 255)
+        throw InputError(fmt::format("{}: a label is {}, expected 0 to 255", name, label));
+      set.classes = std::max(set.classes, static_cast<int>(label) + 1);
+      if (part == stem) set.labels.push_back(static_cast<uint8_t>(label));
+    }
+  }
+  const auto images = static_cast<int64_t>(set.images.size()) / set.shape.pixels();
+  if (images != set.size() || images == 0)
+    throw InputError(fmt::format("{}: {} labels, expected one for each of {} images", name_of(stem + "_labels"),
+                                 set.size(), images));
   return set;
 }
 
@@ -144,6 +224,11 @@ const std::vector<DatasetInfo>& KnownDatasets() {
        ""},
       {"idx", "any dataset in the IDX format, under MNIST's file names", idx_layout,
        "put the four files into a folder, and name it with --data", ""},
+      {"npy", "any images or features, as NumPy arrays of bytes",
+       "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy, or arrays.npz with the same four",
+       "save them with numpy.save (images: uint8, [n, channels, rows, columns] or [n, features]), and name their folder "
+       "with --data",
+       ""},
       {"cifar10", "32 x 32 colour images, 10 classes", "data_batch_1.bin to data_batch_5.bin, test_batch.bin",
        "unpack the 'binary version' of CIFAR-10 (www.cs.toronto.edu/~kriz/cifar.html), and name its folder "
        "cifar-10-batches-bin with --data",
@@ -188,7 +273,9 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
     throw IoError(
         fmt::format("dataset {} not found {}: expected {}.\nTo get it: {}", name, where, info.layout, info.how_to_get));
   }
-  ImageSet set = IsCifar(name) ? LoadCifar(*folder, name, split) : LoadIdx(*folder, split);
+  ImageSet set = IsCifar(name)   ? LoadCifar(*folder, name, split)
+                 : name == "npy" ? LoadArrays(*folder, split)
+                                 : LoadIdx(*folder, split);
   CheckIdentity(name, *folder, set, split);
   return set;
 }

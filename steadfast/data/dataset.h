@@ -23,8 +23,8 @@ struct ImageShape {
 };
 
 struct ImageSet {
-  ImageShape shape;
-  int classes;
+  ImageShape shape = {};
+  int classes = 0;
   std::vector<uint8_t> images;  // [n, channels, height, width]
   std::vector<uint8_t> labels;  // [n], each below classes
 
