@@ -1,4 +1,5 @@
 // Training as its users meet it: from the command line, interrupted and resumed.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -8,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "steadfast/base/file.h"
@@ -85,14 +87,76 @@ TEST_F(TrainProgram, KilledAndResumedItEndsWithTheSameModel) {
 }
 
 // That they learn is for trainer_test; here, that each can be asked for and says so in its file.
+// NumPy's file format, version 1.
+void WriteNpy(const fs::path& path, const std::string& type, const std::string& shape, const std::string& data) {
+  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", type, shape);
+  header.resize((header.size() + 11 + 63) / 64 * 64 - 11, ' ');
+  header += '\n';
+  const std::string start = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<char>(header.size()), 0};
+  WriteFileWhole(path, start + header + data);
+}
+
+// The images that tests/outside/mynet.onnx was trained on: 3 x 16 x 16, its class is where a bright square lies.
+void WriteMyData(const fs::path& folder) {
+  fs::create_directories(folder);
+  for (const auto& [name, count, shift] : {std::tuple{"train", 2000, 0}, std::tuple{"test", 500, 100000}}) {
+    std::string images, labels;
+    for (int64_t i = shift; i < shift + count; ++i) {
+      const int64_t label = i % 10;
+      labels += static_cast<char>(label);
+      for (int64_t p = 0; p < 768; ++p) {
+        const int64_t c = p / 256, y = p / 16 % 16, x = p % 16;
+        const bool inside = y / 4 == label / 4 && x / 4 == label % 4;
+        const int64_t noise = (i * 7919 + p * (i % 97 + 31)) % 90;
+        images += static_cast<char>((inside ? 120 : 40) + (c == i % 3 ? 40 : 0) + noise);
+      }
+    }
+    WriteNpy(folder / fmt::format("{}_images.npy", name), "|u1", fmt::format("({}, 3, 16, 16)", count), images);
+    WriteNpy(folder / fmt::format("{}_labels.npy", name), "|u1", fmt::format("({},)", count), labels);
+  }
+}
+
+// Every command of docs/tutorial.md, one after the other.
+TEST_F(TrainProgram, TheTutorialRuns) {
+  WriteMyData(folder_ / "mydata");
+  fs::copy_file(fs::path(STEADFAST_SOURCE_DIR) / "tests/outside/mynet.onnx", folder_ / "mynet.onnx");
+  std::string script =
+      fmt::format("set -e\nsteadfast() {{ {} \"$@\"; }}\ncd {}\n", STEADFAST_PROGRAM, folder_.string());
+  std::istringstream page(ReadTextFile(fs::path(STEADFAST_SOURCE_DIR) / "docs/tutorial.md"));
+  bool inside = false;
+  int commands = 0;
+  for (std::string line; std::getline(page, line);) {
+    if (line.starts_with("```")) {
+      inside = line == "```sh";
+    } else if (inside) {
+      script += line + "\n";
+      commands += line.starts_with("steadfast ");
+    }
+  }
+  EXPECT_EQ(commands, 9);
+  WriteFileWhole(folder_ / "script.sh", script);
+  std::string output;
+  const ProcessResult result = RunProcess("/bin/bash", {(folder_ / "script.sh").string()},
+                                          [&](std::string_view line) { output += std::string(line) + "\n"; });
+  EXPECT_EQ(result.exit_code, 0) << result.errors << output;
+  EXPECT_NE(output.find("accuracy on 500 test images: float 100.00 %, quantized 100.00 %"), std::string::npos)
+      << output;
+  EXPECT_NE(result.errors.find("as it came, without quantization: validation accuracy 100.00 %"), std::string::npos)
+      << result.errors;
+  EXPECT_NE(output.find("Paired differences"), std::string::npos) << output;
+  EXPECT_TRUE(fs::exists(folder_ / "report.html"));
+}
+
 // A float network, trained, quantized without further training, broken; and trained on with quantizers.
 TEST_F(TrainProgram, AFloatNetworkIsQuantizedOrTrainedOn) {
   const std::string floats = (folder_ / "float.onnx").string(), quantized = (folder_ / "w8a8.onnx").string();
-  const Arguments train = {"train", "mlp", "--quantizer", "float", "--train-images", "1000", "--epochs", "2", "-o", floats};
+  const Arguments train = {"train", "mlp",      "--quantizer", "float", "--train-images",
+                           "1000",  "--epochs", "2",           "-o",    floats};
   ASSERT_EQ(RunSteadfast(train).exit_code, 0);
   const ProcessResult again = RunSteadfast(train);
   EXPECT_NE(again.errors.find("already trained"), std::string::npos) << again.errors;
-  const Arguments quantize = {"quantize", floats, "--dataset", "fashion-mnist", "-o", quantized, "--json", (folder_ / "w8a8.json").string()};
+  const Arguments quantize = {"quantize", floats,    "--dataset", "fashion-mnist",
+                              "-o",       quantized, "--json",    (folder_ / "w8a8.json").string()};
   const ProcessResult result = RunSteadfast(quantize);
   ASSERT_EQ(result.exit_code, 0) << result.errors;
   const auto report = nlohmann::json::parse(ReadTextFile(folder_ / "w8a8.json"));
@@ -101,8 +165,8 @@ TEST_F(TrainProgram, AFloatNetworkIsQuantizedOrTrainedOn) {
   EXPECT_NE(RunSteadfast(quantize).errors.find("--force"), std::string::npos);
   ASSERT_EQ(RunSteadfast({"inject", quantized, "--store", (folder_ / "s").string(), "--trials", "2"}).exit_code, 0);
 
-  const ProcessResult tuned = RunSteadfast({"train", floats, "--train-images", "1000", "--epochs", "1", "--learning-rate",
-                                            "1e-4", "-o", (folder_ / "tuned.onnx").string()});
+  const ProcessResult tuned = RunSteadfast({"train", floats, "--train-images", "1000", "--epochs", "1",
+                                            "--learning-rate", "1e-4", "-o", (folder_ / "tuned.onnx").string()});
   ASSERT_EQ(tuned.exit_code, 0) << tuned.errors;
   EXPECT_NE(tuned.errors.find("as it came, without quantization: validation accuracy"), std::string::npos);
   const auto model = model::ReadModel(folder_ / "tuned.onnx");
@@ -112,8 +176,8 @@ TEST_F(TrainProgram, AFloatNetworkIsQuantizedOrTrainedOn) {
                 .errors.find("train it first"),
             std::string::npos);
   // The quantized one is trained on, too.
-  const ProcessResult on = RunSteadfast({"train", quantized, "--train-images", "500", "--epochs", "1", "--learning-rate",
-                                         "1e-4", "-o", (folder_ / "on.onnx").string()});
+  const ProcessResult on = RunSteadfast({"train", quantized, "--train-images", "500", "--epochs", "1",
+                                         "--learning-rate", "1e-4", "-o", (folder_ / "on.onnx").string()});
   EXPECT_EQ(on.exit_code, 0) << on.errors;
 }
 

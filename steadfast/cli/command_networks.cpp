@@ -62,7 +62,8 @@ void Run(const Options& options) {
   const bool one = !options.network.empty();
   if (!one && !options.output.empty())
     throw UsageError("-o: name the network to write: steadfast networks resnet20 -o resnet20.onnx");
-  if (one && !network::IsBuiltIn(options.network)) network::MakeBuiltIn(options.network, {}, 10);  // says which there are
+  if (one && !network::IsBuiltIn(options.network))
+    network::MakeBuiltIn(options.network, {}, 10);  // says which there are
   std::vector<json> all;
   for (const network::BuiltIn& known : network::BuiltIns()) {
     if (one && options.network.substr(0, options.network.find(':')) != known.name) continue;

@@ -65,18 +65,19 @@ struct Outcome {
 };
 
 json ToJson(const Options& options, const model::QuantizedModel& model, const Outcome& outcome) {
-  return {{"model", options.output.string()},
-          {"network", options.network},
-          {"weight_bits", options.settings.weight_bits},
-          {"activation_bits", options.settings.activation_bits},
-          {"calibration", network::NameOf(options.settings.calibration)},
-          {"per_channel", options.settings.per_channel},
-          {"images", outcome.images},
-          {"float_accuracy", static_cast<double>(outcome.float_right) / static_cast<double>(outcome.images)},
-          {"accuracy_on_the_same", static_cast<double>(outcome.right_of_the_same) / static_cast<double>(outcome.images)},
-          {"test_accuracy", outcome.accuracy},
-          {"padding_difference", outcome.padding_difference},
-          {"memory_bits", model::MemoryBits(model)}};
+  return {
+      {"model", options.output.string()},
+      {"network", options.network},
+      {"weight_bits", options.settings.weight_bits},
+      {"activation_bits", options.settings.activation_bits},
+      {"calibration", network::NameOf(options.settings.calibration)},
+      {"per_channel", options.settings.per_channel},
+      {"images", outcome.images},
+      {"float_accuracy", static_cast<double>(outcome.float_right) / static_cast<double>(outcome.images)},
+      {"accuracy_on_the_same", static_cast<double>(outcome.right_of_the_same) / static_cast<double>(outcome.images)},
+      {"test_accuracy", outcome.accuracy},
+      {"padding_difference", outcome.padding_difference},
+      {"memory_bits", model::MemoryBits(model)}};
 }
 
 void Print(const Options& options, const model::QuantizedModel& model, const Outcome& outcome) {
@@ -88,15 +89,18 @@ void Print(const Options& options, const model::QuantizedModel& model, const Out
   fmt::print("accuracy on {} test images: float {:.2f} %, quantized {:.2f} %; quantized on all: {:.2f} %\n",
              outcome.images, percent(outcome.float_right), percent(outcome.right_of_the_same), 100 * outcome.accuracy);
   if (outcome.padding_difference > 0.5)
-    fmt::print("(padding of the input is up to {:.1f} of 255 from what the network was trained with: one zero point "
-               "serves all channels; it is in both accuracies)\n",
-               outcome.padding_difference);
+    fmt::print(
+        "(padding of the input is up to {:.1f} of 255 from what the network was trained with: one zero point "
+        "serves all channels; it is in both accuracies)\n",
+        outcome.padding_difference);
 }
 
 void Check(const Options& options) {
   if (!options.force && std::filesystem::exists(options.output))
-    throw UsageError(fmt::format("{} is there; name another file, or overwrite it with --force", options.output.string()));
-  CheckDistinct({{"--output", options.output}, {"the network " + options.network, options.network}, {"--json", options.json}});
+    throw UsageError(
+        fmt::format("{} is there; name another file, or overwrite it with --force", options.output.string()));
+  CheckDistinct(
+      {{"--output", options.output}, {"the network " + options.network, options.network}, {"--json", options.json}});
 }
 
 void Run(Options& options, const Cancellation& cancellation) {
@@ -110,9 +114,10 @@ void Run(Options& options, const Cancellation& cancellation) {
   network::FoundNetwork found = network::FindNetwork(
       options.network, "", {train.shape.channels, train.shape.height, train.shape.width}, train.classes);
   if (!found.is_file)
-    throw UsageError(fmt::format("{}: is a network without trained values; train it first: steadfast train {} "
-                                 "--quantizer float --dataset {} -o {}-float.onnx",
-                                 options.network, options.network, options.dataset, options.network));
+    throw UsageError(
+        fmt::format("{}: is a network without trained values; train it first: steadfast train {} "
+                    "--quantizer float --dataset {} -o {}-float.onnx",
+                    options.network, options.network, options.dataset, options.network));
   network::InputNormalization normalization = network::NormalizationOf(found.graph);
   if (!options.mean.empty()) normalization.mean = options.mean;
   if (!options.deviation.empty()) normalization.deviation = options.deviation;
@@ -124,8 +129,8 @@ void Run(Options& options, const Cancellation& cancellation) {
   outcome.float_right = RightOf(found.graph, test, outcome.images, scale, options.settings.threads);
   cancellation.ThrowIfRequested();
   line.Update(fmt::format("calibrating on {} training images", options.calibration_images));
-  model::QuantizedModel model = network::Quantize(found.graph, SomeImages(train, options.calibration_images), scale,
-                                                  options.settings);
+  model::QuantizedModel model =
+      network::Quantize(found.graph, SomeImages(train, options.calibration_images), scale, options.settings);
   model.name = std::filesystem::path(options.network).stem().string();
   cancellation.ThrowIfRequested();
   line.Update("the quantized network on all test images");
@@ -138,10 +143,9 @@ void Run(Options& options, const Cancellation& cancellation) {
   const json report = ToJson(options, model, outcome);
   model.metadata["steadfast.format"] = "1";
   model.metadata["steadfast.version"] = Version();
-  model.metadata["steadfast.dataset"] = json({{"name", options.dataset},
-                                              {"test_sha256", data::HashOf(test)},
-                                              {"train_sha256", data::HashOf(train)}})
-                                            .dump();
+  model.metadata["steadfast.dataset"] =
+      json({{"name", options.dataset}, {"test_sha256", data::HashOf(test)}, {"train_sha256", data::HashOf(train)}})
+          .dump();
   json kept = report;
   kept["network_sha256"] = found.sha256;
   kept.erase("model");
@@ -159,16 +163,18 @@ void AddQuantizeCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("quantize", "Quantize a trained float network without training it further, and write it");
-  command->add_option("network", options->network, "A float ONNX file, as PyTorch exports it or steadfast train writes it")
+  command
+      ->add_option("network", options->network, "A float ONNX file, as PyTorch exports it or steadfast train writes it")
       ->required()
       ->type_name("FLOAT.onnx");
   command->add_option("-o,--output", options->output, "The model file to write")->required()->type_name("FILE");
   command->add_option("--dataset", options->dataset, "Dataset by name (see: steadfast data)")->required();
   command->add_option("--data", options->location.folder, "Folder of datasets")->type_name("DIR");
   command
-      ->add_option("--mean", options->mean,
-                   "Of the network's input, (byte / 255 - mean) / std: one value or one a channel (default: what a file "
-                   "of steadfast train says, else 0)")
+      ->add_option(
+          "--mean", options->mean,
+          "Of the network's input, (byte / 255 - mean) / std: one value or one a channel (default: what a file "
+          "of steadfast train says, else 0)")
       ->delimiter(',')
       ->type_name("X,...");
   command->add_option("--std", options->deviation, "Of the same (default: the same, else 1)")

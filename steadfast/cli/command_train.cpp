@@ -45,8 +45,7 @@ void CompleteRecipe(Options& options) {
   std::vector<std::string> layers;
   for (const auto& [layer, bits] : recipe.layer_bits) layers.push_back(layer);
   network::CheckNetwork(recipe.network, layers);
-  if (!network::IsBuiltIn(recipe.network))
-    recipe.network_sha256 = Sha256(ReadFile(recipe.network, uint64_t{1} << 31));
+  if (!network::IsBuiltIn(recipe.network)) recipe.network_sha256 = Sha256(ReadFile(recipe.network, uint64_t{1} << 31));
 }
 
 // What a model file, quantized or not, says of the recipe that made it.
@@ -82,9 +81,10 @@ void ShowEvent(const json& event, ProgressLine& line, std::string& accuracy) {
                            100 * event.value("validation_accuracy", 0.0)));
     const double difference = event.value("padding_difference", 0.0);
     if (difference > 0.5)
-      line.Print(fmt::format("(its padding is now up to {:.1f} of 255 from what it was trained with: one zero point "
-                             "serves all channels)",
-                             difference));
+      line.Print(
+          fmt::format("(its padding is now up to {:.1f} of 255 from what it was trained with: one zero point "
+                      "serves all channels)",
+                      difference));
   }
   if (kind == "progress") {
     line.Update(fmt::format("epoch {}/{}  loss {:.4f}{}  {:.0f} images/s  {} left", event.value("epoch", 0),
@@ -158,9 +158,10 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   recipe::Recipe& recipe = options->request.recipe;
   CLI::App* command = app.add_subcommand("train", "Train a quantized network and write it as ONNX");
-  command->add_option("network", recipe.network,
-                      "A built-in network (see: steadfast networks), or a float ONNX file to start from, as PyTorch "
-                      "exports it")
+  command
+      ->add_option("network", recipe.network,
+                   "A built-in network (see: steadfast networks), or a float ONNX file to start from, as PyTorch "
+                   "exports it")
       ->capture_default_str();
   command->add_option("--mean", recipe.mean, "Of a file's input, (byte / 255 - mean) / std: one value or one a channel")
       ->delimiter(',')

@@ -112,6 +112,7 @@ class Run {
     Emit({{"event", "stage"}, {"text", fmt::format("reading {}", recipe_.dataset)}});
     data_ = train::MakeTrainingData(data::LoadDataset(recipe_.dataset, location, data::Split::kTrain),
                                     recipe_.train_images);
+    data_.scale = train::ScaleFor(recipe_, {data_.images.shape, data_.images.classes}, data_.scale);
     test_ = data::LoadDataset(recipe_.dataset, location, data::Split::kTest);
     trained_ = train::Train(recipe_, data_, Options());
     if (recipe_.quantizer == recipe::Quantizer::kFloat)

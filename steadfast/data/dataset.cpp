@@ -75,9 +75,8 @@ constexpr const char* kArrays[] = {"train_images", "train_labels", "test_images"
 bool HoldsAll(const fs::path& folder, const std::string& name) {
   if (name == "npy") {
     const auto is_there = [&](const std::string& file) { return FindFile(folder, file) == folder / file; };
-    return is_there(kArchive) || std::all_of(std::begin(kArrays), std::end(kArrays), [&](const char* array) {
-             return is_there(std::string(array) + ".npy");
-           });
+    return is_there(kArchive) || std::all_of(std::begin(kArrays), std::end(kArrays),
+                                             [&](const char* array) { return is_there(std::string(array) + ".npy"); });
   }
   const auto files = AllFiles(name);
   return std::all_of(files.begin(), files.end(), [&](const auto& file) { return FindFile(folder, file).has_value(); });
@@ -89,8 +88,9 @@ const DatasetInfo& InfoOf(const std::string& name) {
     if (info.name == name) return info;
     names.push_back(info.name);
   }
-  throw UsageError(fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format; npy: any NumPy arrays)", name,
-                               DidYouMean(name, names), fmt::join(names, ", ")));
+  throw UsageError(
+      fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format; npy: any NumPy arrays)",
+                  name, DidYouMean(name, names), fmt::join(names, ", ")));
 }
 
 ImageSet LoadIdx(const fs::path& folder, Split split) {
@@ -111,14 +111,15 @@ ImageSet LoadIdx(const fs::path& folder, Split split) {
   return set;
 }
 
-// [n, features], [n, rows, columns], [n, channels, rows, columns], or [n, rows, columns, channels] where only that can be
-// meant: up to 4 channels, and more rows.
+// [n, features], [n, rows, columns], [n, channels, rows, columns], or [n, rows, columns, channels] where only that can
+// be meant: up to 4 channels, and more rows.
 ImageSet ImagesOf(NpyArray array, const std::string& name) {
   const auto fail = [&](const std::string& what) { throw InputError(fmt::format("{}: {}", name, what)); };
   if (array.type != "|u1") {
-    fail(fmt::format("holds {}, expected bytes (numpy.uint8): a network takes each pixel as one byte, and --mean and --std "
-                     "say what becomes of it",
-                     array.type));
+    fail(fmt::format(
+        "holds {}, expected bytes (numpy.uint8): a network takes each pixel as one byte, and --mean and --std "
+        "say what becomes of it",
+        array.type));
   }
   const std::vector<int64_t>& shape = array.shape;
   for (const int64_t size : shape) {
@@ -138,7 +139,8 @@ ImageSet ImagesOf(NpyArray array, const std::string& name) {
     set.images.resize(array.bytes.size());
     for (size_t image = 0; image < array.bytes.size(); image += pixels * channels) {
       for (size_t p = 0; p < pixels; ++p) {
-        for (size_t c = 0; c < channels; ++c) set.images[image + c * pixels + p] = array.bytes[image + p * channels + c];
+        for (size_t c = 0; c < channels; ++c)
+          set.images[image + c * pixels + p] = array.bytes[image + p * channels + c];
       }
     }
     return set;
@@ -154,7 +156,8 @@ ImageSet LoadArrays(const fs::path& folder, Split split) {
   const bool is_archive = fs::is_regular_file(folder / kArchive);
   if (is_archive) arrays = ReadNpz(folder / kArchive);
   const auto name_of = [&](const std::string& array) {
-    return is_archive ? fmt::format("{}: '{}'", (folder / kArchive).string(), array) : (folder / (array + ".npy")).string();
+    return is_archive ? fmt::format("{}: '{}'", (folder / kArchive).string(), array)
+                      : (folder / (array + ".npy")).string();
   };
   const auto take = [&](const std::string& array) {
     if (!is_archive) return ReadNpy(folder / (array + ".npy"));
@@ -166,10 +169,10 @@ ImageSet LoadArrays(const fs::path& folder, Split split) {
   for (const std::string part : {"train", "test"}) {  // as many classes as either has
     const std::string name = name_of(part + "_labels");
     const NpyArray labels = take(part + "_labels");
-    if (labels.shape.size() != 1) throw InputError(fmt::format("{}: has {} dimensions, expected 1", name, labels.shape.size()));
+    if (labels.shape.size() != 1)
+      throw InputError(fmt::format("{}: has {} dimensions, expected 1", name, labels.shape.size()));
     for (const int64_t label : IntegersOf(labels, name)) {
-      if (label < 0 || label > 255)
-        throw InputError(fmt::format("{}: a label is {}, expected 0 to 255", name, label));
+      if (label < 0 || label > 255) throw InputError(fmt::format("{}: a label is {}, expected 0 to 255", name, label));
       set.classes = std::max(set.classes, static_cast<int>(label) + 1);
       if (part == stem) set.labels.push_back(static_cast<uint8_t>(label));
     }
@@ -226,7 +229,8 @@ const std::vector<DatasetInfo>& KnownDatasets() {
        "put the four files into a folder, and name it with --data", ""},
       {"npy", "any images or features, as NumPy arrays of bytes",
        "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy, or arrays.npz with the same four",
-       "save them with numpy.save (images: uint8, [n, channels, rows, columns] or [n, features]), and name their folder "
+       "save them with numpy.save (images: uint8, [n, channels, rows, columns] or [n, features]), and name their "
+       "folder "
        "with --data",
        ""},
       {"cifar10", "32 x 32 colour images, 10 classes", "data_batch_1.bin to data_batch_5.bin, test_batch.bin",

@@ -137,7 +137,8 @@ std::map<std::string, NpyArray> ReadNpz(const std::filesystem::path& path) {
     if (of.ends_with(".npy")) of.erase(of.size() - 4);
     const std::string where = fmt::format("{}: '{}'", name, of);
     if (method == 0) {
-      arrays[of] = ParseNpy({bytes.begin() + static_cast<int64_t>(data), bytes.begin() + static_cast<int64_t>(data + packed)}, where);
+      arrays[of] = ParseNpy(
+          {bytes.begin() + static_cast<int64_t>(data), bytes.begin() + static_cast<int64_t>(data + packed)}, where);
     } else if (method == 8) {
       arrays[of] = ParseNpy(Inflated(bytes.data() + data, packed, size, where), where);
     } else {

@@ -50,7 +50,8 @@ std::string Zip(const std::vector<std::pair<std::string, std::string>>& files, b
   for (const auto& [name, content] : files) {
     const std::string data = compressed ? Deflated(content) : content;
     const std::string common = Number(20, 2) + Number(0, 2) + Number(compressed ? 8 : 0, 2) + Number(0, 8) +
-                               Number(data.size(), 4) + Number(content.size(), 4) + Number(name.size(), 2) + Number(0, 2);
+                               Number(data.size(), 4) + Number(content.size(), 4) + Number(name.size(), 2) +
+                               Number(0, 2);
     directory += "PK\1\2" + Number(20, 2) + common + Number(0, 10) + Number(bytes.size(), 4) + name;
     bytes += "PK\3\4" + common + name + data;
   }
@@ -84,7 +85,8 @@ TEST(Npy, ReadsTypesAndShapes) {
 
 TEST(Npy, SaysWhatIsWrong) {
   EXPECT_NE(MessageOf("text").find("is not a NumPy array file"), std::string::npos);
-  EXPECT_NE(MessageOf(Npy("|u1", "(2, 3)", "abcde")).find("has 5 bytes of data, expected 6 ([2, 3] of |u1)"), std::string::npos);
+  EXPECT_NE(MessageOf(Npy("|u1", "(2, 3)", "abcde")).find("has 5 bytes of data, expected 6 ([2, 3] of |u1)"),
+            std::string::npos);
   EXPECT_NE(MessageOf(Npy(">i4", "(1,)", "abcd")).find("big-endian"), std::string::npos);
   EXPECT_NE(MessageOf(Npy("|u1", "(99999999999, 99999999999)", "")).find("impossible"), std::string::npos);
   std::string fortran = Npy("|u1", "(1,)", "a");
@@ -124,7 +126,8 @@ TEST_F(NpyDataset, IsTheSameAsFilesAndAsAnArchive) {
     WriteFileWhole(folder_ / (name + ".npy"), content);
     named.emplace_back(name + ".npy", content);
   }
-  const ImageSet train = LoadDataset("npy", {folder_}, Split::kTrain), test = LoadDataset("npy", {folder_}, Split::kTest);
+  const ImageSet train = LoadDataset("npy", {folder_}, Split::kTrain),
+                 test = LoadDataset("npy", {folder_}, Split::kTest);
   EXPECT_EQ(train.shape, (ImageShape{2, 5, 6}));
   EXPECT_EQ(train.labels, (std::vector<uint8_t>{0, 3, 1}));
   EXPECT_EQ(test.labels, (std::vector<uint8_t>{1, 4}));

@@ -56,7 +56,8 @@ int ConvolveAndNormalize(GraphBuilder& b, int input, const std::string& name, in
   return b.Normalize(b.Convolve(input, name, outputs, window, groups), name + ".bn");
 }
 
-// VGG-11 (Simonyan and Zisserman, 2015) in its CIFAR form: batch normalization behind each convolution, one linear layer.
+// VGG-11 (Simonyan and Zisserman, 2015) in its CIFAR form: batch normalization behind each convolution, one linear
+// layer.
 FloatGraph Vgg11(const Shape& s) {
   GraphBuilder b("vgg11", s.input);
   int x = 0, number = 0, pools = 0;
@@ -96,9 +97,9 @@ FloatGraph ResNet(const Shape& s, const std::string& title, const std::vector<in
   int x = b.Relu(ConvolveAndNormalize(b, 0, "conv1", channels[0], Square(3, 1, 1)), "relu1");
   for (size_t stage = 0; stage < channels.size(); ++stage) {
     for (int block = 0; block < blocks; ++block) {
-      x = ResidualBlock(b, x,
-                        {fmt::format("stage{}.block{}", stage + 1, block + 1), channels[stage],
-                         stage > 0 && block == 0 ? 2 : 1});
+      x = ResidualBlock(
+          b, x,
+          {fmt::format("stage{}.block{}", stage + 1, block + 1), channels[stage], stage > 0 && block == 0 ? 2 : 1});
     }
   }
   b.Connect(b.AveragePoolAll(x, "pool"), "fc", s.classes);
@@ -118,8 +119,8 @@ FloatGraph ResNet18(const Shape& s) {
   return ResNet(s, "resnet18", {64, 128, 256, 512}, 2);
 }
 
-// Sandler et al., MobileNetV2: Inverted residuals and linear bottlenecks, 2018; CIFAR form: strides 1 in the stem and in
-// the first stages, so that 32 x 32 images end as 4 x 4.
+// Sandler et al., MobileNetV2: Inverted residuals and linear bottlenecks, 2018; CIFAR form: strides 1 in the stem and
+// in the first stages, so that 32 x 32 images end as 4 x 4.
 FloatGraph MobileNetV2(const Shape& s) {
   const auto wide = [&](int64_t channels) {  // to a multiple of 8, not below nine tenths, as published
     const double scaled = static_cast<double>(channels) * s.width;
@@ -144,7 +145,8 @@ FloatGraph MobileNetV2(const Shape& s) {
       const int stride = block == 0 ? stage.stride : 1, before = x;
       if (stage.expansion > 1)
         x = relu6(ConvolveAndNormalize(b, x, name + ".expand", inside, Square(1)), name + ".relu6a");
-      x = relu6(ConvolveAndNormalize(b, x, name + ".depthwise", inside, Square(3, stride, 1), inside), name + ".relu6b");
+      x = relu6(ConvolveAndNormalize(b, x, name + ".depthwise", inside, Square(3, stride, 1), inside),
+                name + ".relu6b");
       x = ConvolveAndNormalize(b, x, name + ".project", wide(stage.channels), Square(1));
       if (stride == 1 && b.shape(before).channels == b.shape(x).channels)
         x = b.AddNode(name + ".add", Add{}, {before, x});
@@ -155,8 +157,8 @@ FloatGraph MobileNetV2(const Shape& s) {
   return b.graph_;
 }
 
-// Keyword spotting of MLPerf Tiny (Banbury et al., 2021), after Zhang et al., Hello Edge, 2017: a convolution, then four
-// depthwise separable ones. Its input is 49 x 10 spectral features.
+// Keyword spotting of MLPerf Tiny (Banbury et al., 2021), after Zhang et al., Hello Edge, 2017: a convolution, then
+// four depthwise separable ones. Its input is 49 x 10 spectral features.
 FloatGraph DsCnn(const Shape& s) {
   GraphBuilder b("dscnn", s.input);
   Window first{.kernel_h = 10, .kernel_w = 4, .stride_h = 2, .stride_w = 2};

@@ -15,10 +15,10 @@ TEST(BuiltIn, HasThePublishedSizes) {
     const char* name;
     int64_t parameters, macs;
   };
-  for (const Size& size : {Size{"lenet5", 61706, 416520}, Size{"mlp", 269322, 268800}, Size{"resnet8", 78042, 12501632},
-                           Size{"resnet20", 272474, 40813184}, Size{"resnet18", 11173962, 555422720},
-                           Size{"vgg11", 9228362, 152769536}, Size{"mobilenetv2", 2236682, 87976448},
-                           Size{"dscnn", 23180, 2656768}}) {
+  for (const Size& size :
+       {Size{"lenet5", 61706, 416520}, Size{"mlp", 269322, 268800}, Size{"resnet8", 78042, 12501632},
+        Size{"resnet20", 272474, 40813184}, Size{"resnet18", 11173962, 555422720}, Size{"vgg11", 9228362, 152769536},
+        Size{"mobilenetv2", 2236682, 87976448}, Size{"dscnn", 23180, 2656768}}) {
     for (const BuiltIn& known : BuiltIns()) {
       if (known.name != size.name) continue;
       const FloatGraph graph = MakeBuiltIn(known.name, known.input, known.classes);
@@ -39,7 +39,8 @@ TEST(BuiltIn, AllHaveAFormOnIntegerCodes) {
 }
 
 TEST(BuiltIn, TakesWidths) {
-  const FloatGraph half = MakeBuiltIn("mobilenetv2:0.5", {3, 32, 32}, 10), whole = MakeBuiltIn("mobilenetv2", {3, 32, 32}, 10);
+  const FloatGraph half = MakeBuiltIn("mobilenetv2:0.5", {3, 32, 32}, 10),
+                   whole = MakeBuiltIn("mobilenetv2", {3, 32, 32}, 10);
   EXPECT_LT(MacsOf(half), MacsOf(whole) / 3);
   EXPECT_EQ(half.name, "mobilenetv2:0.5");
   EXPECT_THROW(MakeBuiltIn("resnet20:0.5", {3, 32, 32}, 10), UsageError);
@@ -57,11 +58,14 @@ std::string MessageOf(const std::function<void()>& call) {
 
 TEST(BuiltIn, SaysWhatIsWrong) {
   EXPECT_NE(MessageOf([] { CheckNetwork("resnet9", {}); }).find("did you mean resnet8?"), std::string::npos);
-  EXPECT_NE(MessageOf([] { CheckNetwork("nowhere.onnx", {}); }).find("there is no file nowhere.onnx"), std::string::npos);
+  EXPECT_NE(MessageOf([] { CheckNetwork("nowhere.onnx", {}); }).find("there is no file nowhere.onnx"),
+            std::string::npos);
   EXPECT_NE(MessageOf([] { MakeBuiltIn("lenet5", {1, 30, 30}, 10); }).find("30 x 30"), std::string::npos);
   EXPECT_NE(MessageOf([] { MakeBuiltIn("vgg11", {3, 16, 16}, 10); }).find("32 x 32"), std::string::npos);
   EXPECT_EQ(MessageOf([] { CheckNetwork("resnet8", {"conv1", "stage3.block1.add"}); }), "");
-  EXPECT_NE(MessageOf([] { CheckNetwork("lenet5", {"conv9"}); }).find("lenet5 has no layer 'conv9'; its layers are conv1, conv2"),
+  EXPECT_NE(MessageOf([] {
+              CheckNetwork("lenet5", {"conv9"});
+            }).find("lenet5 has no layer 'conv9'; its layers are conv1, conv2"),
             std::string::npos);
 }
 

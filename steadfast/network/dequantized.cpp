@@ -75,7 +75,8 @@ class Dequantizing {
     if (const auto* op = operation.As<model::Convolution>())
       return AddWeighted(node, op->weighted, Convolution{op->window, op->groups}, inputs);
     if (const auto* op = operation.As<model::Linear>()) return AddWeighted(node, op->weighted, Linear{}, inputs);
-    if (const auto* op = operation.As<model::MaxPool>()) return builder_.AddNode(node.name, MaxPool{op->window}, inputs);
+    if (const auto* op = operation.As<model::MaxPool>())
+      return builder_.AddNode(node.name, MaxPool{op->window}, inputs);
     if (const auto* op = operation.As<model::AveragePool>())
       return builder_.AddNode(node.name, AveragePool{op->window}, inputs);
     if (operation.Is<model::Add>()) return builder_.AddNode(node.name, network::Add{}, inputs);

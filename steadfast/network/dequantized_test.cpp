@@ -17,11 +17,11 @@
 namespace steadfast::network {
 namespace {
 
-// With codes of 8 bits the float graph that a model stands for computes nearly what the model does, and quantizing it again gives it back.
+// With codes of 8 bits the float graph that a model stands for computes nearly what the model does, and quantizing it
+// again gives it back.
 TEST(GraphOf, StandsForTheModel) {
-  for (const auto& [name, input] : {std::pair<const char*, ValueShape>{"lenet5", {1, 28, 28}},
-                                    {"resnet8", {3, 32, 32}},
-                                    {"dscnn", {1, 49, 10}}}) {
+  for (const auto& [name, input] :
+       {std::pair<const char*, ValueShape>{"lenet5", {1, 28, 28}}, {"resnet8", {3, 32, 32}}, {"dscnn", {1, 49, 10}}}) {
     FloatGraph graph = MakeBuiltIn(name, input, 10);
     Randomize(graph, 5);
     const auto images = RandomBytes(static_cast<size_t>(8 * input.elements()), 6);

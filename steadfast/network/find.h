@@ -14,14 +14,15 @@ struct FoundNetwork {
   std::string sha256;  // of the file's bytes; empty for built-in ones
 };
 
-// Throws UsageError where there is neither a built-in network nor a file of that name, or where a built-in one lacks one
-// of these layers.
+// Throws UsageError where there is neither a built-in network nor a file of that name, or where a built-in one lacks
+// one of these layers.
 void CheckNetwork(const std::string& text, const std::vector<std::string>& layers);
 // The steps that have bits of their own: what layer_bits of recipes may name. Throws UsageError where one is not there.
 void CheckLayers(const FloatGraph& graph, const std::vector<std::string>& layers);
 
 // `sha256`: what the file must have, or empty: not said. Throws UsageError for an unknown name, and where the network
-// does not take such images or gives another number of classes; InputError for a file that is no network Steadfast knows.
+// does not take such images or gives another number of classes; InputError for a file that is no network Steadfast
+// knows.
 FoundNetwork FindNetwork(const std::string& text, const std::string& sha256, const ValueShape& input, int classes);
 
 }  // namespace steadfast::network

@@ -111,8 +111,8 @@ std::vector<std::vector<int>> FloatGraph::Users() const {
 }
 
 std::string Describe(const FloatNode& node) {
-  const auto kind = std::visit(
-      [](const auto& op) -> std::string { return kNameOf<std::decay_t<decltype(op)>>; }, node.operation);
+  const auto kind =
+      std::visit([](const auto& op) -> std::string { return kNameOf<std::decay_t<decltype(op)>>; }, node.operation);
   return fmt::format("node '{}' ({})", node.name, kind);
 }
 

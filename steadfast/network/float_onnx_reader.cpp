@@ -67,8 +67,8 @@ class Reader {
   static const std::unordered_map<std::string, Rule>& Rules() {
     static const std::vector<OnnxAttribute> window = {{"auto_pad"},     {"dilations"}, {"group"},
                                                       {"kernel_shape"}, {"pads"},      {"strides"}};
-    static const std::vector<OnnxAttribute> pool = {{"auto_pad"}, {"ceil_mode", 10},  {"count_include_pad", 7},
-                                                    {"dilations", 10}, {"kernel_shape"}, {"pads"},
+    static const std::vector<OnnxAttribute> pool = {{"auto_pad"},         {"ceil_mode", 10}, {"count_include_pad", 7},
+                                                    {"dilations", 10},    {"kernel_shape"},  {"pads"},
                                                     {"storage_order", 8}, {"strides"}};
     static const std::unordered_map<std::string, Rule> rules = {
         {"Conv", {window, &Reader::ReadConvolution}},
@@ -279,8 +279,8 @@ class Reader {
     for (int d = 1; d < type.shape().dim_size(); ++d) {
       const auto& dim = type.shape().dim(d);
       if (!dim.has_dim_value() || dim.dim_value() < 1 || dim.dim_value() > 65536)
-        source_.Fail(where, fmt::format("its dimension {} has no fixed size; export the network for images of one size",
-                                        d));
+        source_.Fail(where,
+                     fmt::format("its dimension {} has no fixed size; export the network for images of one size", d));
       dims.push_back(dim.dim_value());
     }
     ValueShape shape;
@@ -302,12 +302,13 @@ class Reader {
 
   void ReadOutput() {
     if (proto_.graph().output_size() != 1)
-      source_.Fail("graph", fmt::format("has {} outputs; Steadfast takes networks with one",
-                                        proto_.graph().output_size()));
+      source_.Fail("graph",
+                   fmt::format("has {} outputs; Steadfast takes networks with one", proto_.graph().output_size()));
     const std::string& name = proto_.graph().output(0).name();
     const auto found = meanings_.find(name);
     const Flowing* flow = found == meanings_.end() ? nullptr : std::get_if<Flowing>(&found->second);
-    if (flow == nullptr || flow->value == 0) source_.Fail("graph", fmt::format("its output '{}' is not computed", name));
+    if (flow == nullptr || flow->value == 0)
+      source_.Fail("graph", fmt::format("its output '{}' is not computed", name));
     builder_.graph_.output = flow->value;
     if (ShapeOf(flow->value).height * ShapeOf(flow->value).width != 1)
       source_.Fail("graph", fmt::format("its output '{}' has rows and columns; expected one number a class", name));
@@ -365,7 +366,8 @@ class Reader {
   Window WindowOfLine(const OnnxNode& node, int64_t kernel) const {
     const auto one = [&](const char* attribute, int64_t otherwise) {
       const auto values = node.Has(attribute) ? node.Ints(attribute) : std::vector<int64_t>{otherwise};
-      if (values.size() != 1) node.Fail(fmt::format("attribute {} has {} values, expected 1", attribute, values.size()));
+      if (values.size() != 1)
+        node.Fail(fmt::format("attribute {} has {} values, expected 1", attribute, values.size()));
       return node.SmallInt(attribute, values[0]);
     };
     if (node.Text("auto_pad", "NOTSET") != "NOTSET") node.Fail("auto_pad is not taken along one dimension; use pads");
@@ -416,8 +418,7 @@ class Reader {
   }
 
   void ReadNormalization(const OnnxNode& node) {
-    if (node.Int("training_mode", 0) != 0)
-      node.Fail("is in training mode; export the network after model.eval()");
+    if (node.Int("training_mode", 0) != 0) node.Fail("is in training mode; export the network after model.eval()");
     if (node.Int("spatial", 1) != 1) node.Fail("spatial 0 is not taken");
     const std::string name = NameOf(node);
     BatchNormalization op;
@@ -699,7 +700,7 @@ class Reader {
 
   void ReadPad(const OnnxNode& node) {
     if (node.Text("mode", "constant") != "constant") node.Fail("only padding with zeros is taken");
-    const float value = node.opset() <= 10   ? static_cast<float>(node.Float("value", 0))
+    const float value = node.opset() <= 10 ? static_cast<float>(node.Float("value", 0))
                         : node.HasInput(2) ? ScalarAt(node, 2)
                                            : 0.0f;
     if (value != 0) node.Fail("only padding with zeros is taken");
@@ -736,7 +737,7 @@ class Reader {
     if (node.Has("start") || node.Has("end")) node.Fail("a part of a shape is not taken");
     const ValueShape& shape = ShapeOf(ValueOf(node, 0));
     Constant sizes{.name = node.output(), .is_float = false};
-    sizes.integers = shape.flat     ? std::vector<int64_t>{1, shape.channels}
+    sizes.integers = shape.flat   ? std::vector<int64_t>{1, shape.channels}
                      : rank_ == 3 ? std::vector<int64_t>{1, shape.channels, shape.width}
                                   : std::vector<int64_t>{1, shape.channels, shape.height, shape.width};
     sizes.shape = {Elements(sizes)};

@@ -44,7 +44,8 @@ TEST(FloatOnnx, ReadsWhatItWrites) {
 // Files that PyTorch 1.13 wrote (tests/outside/README.md), with the logits that it computed for four images.
 TEST(FloatOnnx, AgreesWithPyTorchOnItsFiles) {
   const fs::path folder = fs::path(STEADFAST_SOURCE_DIR) / "tests" / "outside";
-  for (const std::string name : {"plain-13-bn-dyn", "res-17-folded-dyn", "res-11-bn-fix", "mean-11-folded-fix", "line-9-folded-dyn"}) {
+  for (const std::string name :
+       {"plain-13-bn-dyn", "res-17-folded-dyn", "res-11-bn-fix", "mean-11-folded-fix", "line-9-folded-dyn"}) {
     const FloatGraph graph = ReadFloatOnnx(folder / ("pytorch-" + name + ".onnx"));
     const int64_t pixels = graph.values[0].shape.elements();
     std::vector<uint8_t> bytes;
@@ -85,7 +86,8 @@ class File {
     tensor->mutable_shape()->add_dim()->set_dim_param("N");
     for (const int64_t size : dims) tensor->mutable_shape()->add_dim()->set_dim_value(size);
   }
-  onnx::TensorProto* Floats(const std::string& name, const std::vector<int64_t>& dims, const std::vector<float>& values) {
+  onnx::TensorProto* Floats(const std::string& name, const std::vector<int64_t>& dims,
+                            const std::vector<float>& values) {
     auto* tensor = proto_.mutable_graph()->add_initializer();
     tensor->set_name(name);
     tensor->set_data_type(onnx::TensorProto::FLOAT);
@@ -187,7 +189,10 @@ TEST(FloatOnnx, RefusesByName) {
   const auto names = [](const std::string& error, const std::string& what) {
     EXPECT_NE(error.find(what), std::string::npos) << error;
   };
-  names(error_of([](File& f) { f.Node("Einsum", {"input", "input"}, "output"); }), "node 'output' (Einsum): this operator is not taken over");
+  names(error_of([](File& f) {
+          f.Node("Einsum", {"input", "input"}, "output");
+        }),
+        "node 'output' (Einsum): this operator is not taken over");
   names(error_of([](File& f) { f.Node("QuantizeLinear", {"input"}, "output"); }), "belongs to a quantized network");
   names(error_of([](File& f) { f.Node("Relu", {"missing"}, "output"); }), "'missing' is not defined");
   names(error_of([](File& f) {
@@ -195,10 +200,7 @@ TEST(FloatOnnx, RefusesByName) {
           f.Node("Mul", {"input", "gate"}, "output");
         }),
         "squeeze-and-excite");
-  names(error_of([](File& f) {
-          f.Node("Softmax", {"input"}, "output");
-        }),
-        "only one at the end");
+  names(error_of([](File& f) { f.Node("Softmax", {"input"}, "output"); }), "only one at the end");
   names(error_of([](File& f) { f.Node("Relu", {"input"}, "output"); }), "has rows and columns");
   names(error_of([](File& f) {
           f.Node("Flatten", {"input"}, "flat");
@@ -208,7 +210,8 @@ TEST(FloatOnnx, RefusesByName) {
         "weight has the shape [2, 3], expected [2, 16]");
   names(error_of([](File& f) { f.proto_.mutable_graph()->add_input()->set_name("second"); }), "several inputs");
   names(error_of([](File& f) {
-          auto* shape = f.proto_.mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape();
+          auto* shape =
+              f.proto_.mutable_graph()->mutable_input(0)->mutable_type()->mutable_tensor_type()->mutable_shape();
           shape->mutable_dim(2)->set_dim_param("rows");
         }),
         "dimension 2 has no fixed size");

@@ -155,7 +155,8 @@ std::vector<float> RunFloat(const FloatGraph& graph, std::span<const uint8_t> im
                             const std::function<void(int, int64_t, const FloatValues&)>& observe) {
   for (const FloatParameter& parameter : graph.parameters) {
     if (static_cast<int64_t>(parameter.values.size()) != parameter.elements())
-      throw InputError(graph.name + ": parameter '" + parameter.name + "' has no values yet: the network is not trained");
+      throw InputError(graph.name + ": parameter '" + parameter.name +
+                       "' has no values yet: the network is not trained");
   }
   const auto pixels = static_cast<size_t>(graph.values[0].shape.elements());
   const auto count = static_cast<int64_t>(images.size() / pixels);

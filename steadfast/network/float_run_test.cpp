@@ -28,7 +28,8 @@ TEST(RunFloat, WorkedByHand) {
   FloatValues values(graph.values.size());
   values[0] = {1, 2, 3, 4, 5, 6, 7, 8};
   RunFloat(graph, values);
-  EXPECT_EQ(values[static_cast<size_t>(sum)], (std::vector<float>{2 * 1 + 4 * 3 + 0.5f, 1 + 4 + 9 + 16 + 0.5f, 7 + 1, 8 - 5 + 1}));
+  EXPECT_EQ(values[static_cast<size_t>(sum)],
+            (std::vector<float>{2 * 1 + 4 * 3 + 0.5f, 1 + 4 + 9 + 16 + 0.5f, 7 + 1, 8 - 5 + 1}));
   EXPECT_EQ(values[static_cast<size_t>(graph.output)], (std::vector<float>{6, 6, 6, 3}));
 }
 
@@ -63,7 +64,8 @@ TEST(FoldInput, ChangesNothingWithoutPadding) {
         values[0].push_back(static_cast<float>((bytes[image * 108 + i] / 255.0 - normalization.mean[i / 36]) /
                                                normalization.deviation[i / 36]));
       RunFloat(graph, values);
-      for (size_t k = 0; k < 5; ++k) EXPECT_NEAR(now[image * 5 + k], values[static_cast<size_t>(graph.output)][k], 2e-4);
+      for (size_t k = 0; k < 5; ++k)
+        EXPECT_NEAR(now[image * 5 + k], values[static_cast<size_t>(graph.output)][k], 2e-4);
     }
     EXPECT_TRUE(std::holds_alternative<Convolution>(folded.nodes[0].operation));
   }

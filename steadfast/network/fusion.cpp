@@ -62,8 +62,9 @@ class Fusion {
         step.range == OutputRange::kPositive ||
         (step.range == OutputRange::kAsInput && positive_[static_cast<size_t>(step.inputs[0])]);
     if (step.range == OutputRange::kReal && !(is_weighted && !step.clip))
-      Fail(first, "the network's last operator must be a convolution or linear layer, with nothing but normalization "
-                  "behind it");
+      Fail(first,
+           "the network's last operator must be a convolution or linear layer, with nothing but normalization "
+           "behind it");
     steps_.push_back(std::move(step));
   }
 
@@ -87,9 +88,8 @@ class Fusion {
   bool NeedsPrecision(const FusedStep& step) const {
     if (std::holds_alternative<AveragePool>(node(step.node).operation)) return true;
     const auto& users = users_[static_cast<size_t>(step.output)];
-    return !users.empty() && std::all_of(users.begin(), users.end(), [&](int user) {
-             return std::holds_alternative<Add>(node(user).operation);
-           });
+    return !users.empty() && std::all_of(users.begin(), users.end(),
+                                         [&](int user) { return std::holds_alternative<Add>(node(user).operation); });
   }
 
   [[noreturn]] void Fail(const FloatNode& at, const std::string& what) const {

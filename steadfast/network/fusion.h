@@ -20,8 +20,8 @@ enum class OutputRange {
 
 // A weighted sum, an addition, a pool or a function, with what follows it.
 struct FusedStep {
-  std::string name;  // of its first node
-  int node = -1;     // the operator
+  std::string name;         // of its first node
+  int node = -1;            // the operator
   std::vector<int> inputs;  // values: outputs of other steps, or 0
   int output = -1;          // value behind the last of its nodes
   std::optional<BatchNormalization> normalization;

@@ -25,10 +25,11 @@ void TakeNormalization(FloatGraph& graph, Affine& affine) {
     const auto* op = std::get_if<BatchNormalization>(&graph.nodes[first].operation);
     if (op == nullptr || graph.values[0].shape.flat) return;
     for (size_t c = 0; c < affine.factor.size(); ++c) {
-      const double factor =
-          graph.parameter(op->gamma).values[c] / std::sqrt(double{graph.parameter(op->variance).values[c]} + op->epsilon);
+      const double factor = graph.parameter(op->gamma).values[c] /
+                            std::sqrt(double{graph.parameter(op->variance).values[c]} + op->epsilon);
       affine.factor[c] *= factor;
-      affine.term[c] = (affine.term[c] - graph.parameter(op->mean).values[c]) * factor + graph.parameter(op->beta).values[c];
+      affine.term[c] =
+          (affine.term[c] - graph.parameter(op->mean).values[c]) * factor + graph.parameter(op->beta).values[c];
     }
     const int output = graph.nodes[first].output;
     graph.nodes.erase(graph.nodes.begin() + static_cast<int64_t>(first));
@@ -72,8 +73,7 @@ InputNormalization NormalizationOf(const FloatGraph& graph) {
 }
 
 void SetInput(FloatGraph& graph, ByteScale scale) {
-  graph.metadata["steadfast.input"] =
-      nlohmann::json({{"scale", scale.scale}, {"zero_point", scale.zero_point}}).dump();
+  graph.metadata["steadfast.input"] = nlohmann::json({{"scale", scale.scale}, {"zero_point", scale.zero_point}}).dump();
 }
 
 ByteScale ByteScaleOf(const FloatGraph& graph, const InputNormalization& normalization) {
@@ -116,13 +116,14 @@ double FoldInput(FloatGraph& graph, const InputNormalization& normalization, Byt
     const int64_t outputs = weights.shape[0], inputs = weights.elements() / outputs;
     if (bias < 0) {
       bias = static_cast<int>(graph.parameters.size());
-      graph.parameters.push_back({node.name + ".bias", {outputs}, std::vector<float>(static_cast<size_t>(outputs), 0.0f)});
+      graph.parameters.push_back(
+          {node.name + ".bias", {outputs}, std::vector<float>(static_cast<size_t>(outputs), 0.0f)});
       is_folded.push_back(0);
     }
     FloatParameter& w = graph.parameters[static_cast<size_t>(weight)];
     FloatParameter& b = graph.parameters[static_cast<size_t>(bias)];
     // Flattened inputs hold the pixels of a channel side by side.
-    const int64_t of_one = input.flat             ? inputs
+    const int64_t of_one = input.flat            ? inputs
                            : w.shape.size() == 2 ? inputs / input.channels
                                                  : inputs / (input.channels / groups);
     for (int64_t o = 0; o < outputs; ++o) {
@@ -141,7 +142,8 @@ double FoldInput(FloatGraph& graph, const InputNormalization& normalization, Byt
   std::vector<uint8_t> is_input(graph.values.size(), 0);
   is_input[0] = 1;
   for (FloatNode& node : graph.nodes) {
-    if (std::none_of(node.inputs.begin(), node.inputs.end(), [&](int v) { return is_input[static_cast<size_t>(v)] != 0; }))
+    if (std::none_of(node.inputs.begin(), node.inputs.end(),
+                     [&](int v) { return is_input[static_cast<size_t>(v)] != 0; }))
       continue;
     if (auto* convolution = std::get_if<Convolution>(&node.operation)) {
       fold(node, convolution->weight, convolution->bias, convolution->groups);
@@ -151,9 +153,10 @@ double FoldInput(FloatGraph& graph, const InputNormalization& normalization, Byt
     } else if (std::holds_alternative<Flatten>(node.operation)) {
       is_input[static_cast<size_t>(node.output)] = 1;
     } else {
-      throw InputError(fmt::format("{}: {}: takes the input; its normalization can only become part of a convolution or "
-                                   "linear layer",
-                                   graph.name, Describe(node)));
+      throw InputError(
+          fmt::format("{}: {}: takes the input; its normalization can only become part of a convolution or "
+                      "linear layer",
+                      graph.name, Describe(node)));
     }
   }
   return padded;

@@ -1,4 +1,5 @@
-// What a network expects of its input, folded into its first layer, so that it takes bytes with one scale and zero point.
+// What a network expects of its input, folded into its first layer, so that it takes bytes with one scale and zero
+// point.
 #pragma once
 
 #include <vector>
@@ -24,9 +25,10 @@ ByteScale ByteScaleOf(const FloatGraph& graph, const InputNormalization& normali
 
 // Changes the graph, which takes normalized images, into one that takes scale * (byte - zero_point), and takes up a
 // normalization that stands at its front: both become part of the first convolution or linear layer, whose bias carries
-// what the one zero point leaves of each channel's mean. That is exact (but for rounding) where no padding is involved; at padded edges the input's padding is now
-// byte `zero_point` of each channel, where it was the channel's mean: the largest difference, in bytes, is returned.
-// Throws InputError where the first layer is neither, or where counts of channels do not fit.
+// what the one zero point leaves of each channel's mean. That is exact (but for rounding) where no padding is involved;
+// at padded edges the input's padding is now byte `zero_point` of each channel, where it was the channel's mean: the
+// largest difference, in bytes, is returned. Throws InputError where the first layer is neither, or where counts of
+// channels do not fit.
 double FoldInput(FloatGraph& graph, const InputNormalization& normalization, ByteScale scale);
 
 }  // namespace steadfast::network

@@ -60,8 +60,8 @@ double ErrorOf(const Histogram& histogram, const ActivationCoding& coding) {
     const int64_t count = histogram.counts[static_cast<size_t>(bin)];
     if (count == 0) continue;
     const double value = histogram.Middle(bin);
-    const double code =
-        std::clamp(std::nearbyint(value / coding.scale) + coding.zero_point, 0.0, static_cast<double>(coding.highest_code()));
+    const double code = std::clamp(std::nearbyint(value / coding.scale) + coding.zero_point, 0.0,
+                                   static_cast<double>(coding.highest_code()));
     const double difference = (code - coding.zero_point) * coding.scale - value;
     error += static_cast<double>(count) * difference * difference;
   }
@@ -91,9 +91,11 @@ Range RangeWithin(const Histogram& histogram, double percentile) {
   const double of_each_end = one_sided ? outside : outside / 2;
   int first = 0, last = kBins - 1;
   int64_t below = 0, above = 0;
-  while (!one_sided && first < last && static_cast<double>(below += histogram.counts[static_cast<size_t>(first)]) <= of_each_end)
+  while (!one_sided && first < last &&
+         static_cast<double>(below += histogram.counts[static_cast<size_t>(first)]) <= of_each_end)
     ++first;
-  while (last > first && static_cast<double>(above += histogram.counts[static_cast<size_t>(last)]) <= of_each_end) --last;
+  while (last > first && static_cast<double>(above += histogram.counts[static_cast<size_t>(last)]) <= of_each_end)
+    --last;
   const double width = (double{histogram.range.high} - histogram.range.low) / kBins;
   return {static_cast<float>(histogram.range.low + first * width),
           static_cast<float>(histogram.range.low + (last + 1) * width)};
@@ -162,8 +164,8 @@ class Quantizing {
     for (const FusedStep& step : steps_) {
       const Range& range = histograms_[static_cast<size_t>(step.output)].range;
       if (HasCodes(step) && !(std::isfinite(range.low) && std::isfinite(range.high)))
-        throw InputError(fmt::format("{}: '{}' becomes infinite or not a number on the calibration images", graph_.name,
-                                     step.name));
+        throw InputError(
+            fmt::format("{}: '{}' becomes infinite or not a number on the calibration images", graph_.name, step.name));
     }
     if (settings_.calibration == Calibration::kMinMax) return;
     std::vector<std::vector<Histogram>> of_workers(workers, histograms_);
@@ -228,8 +230,8 @@ class Quantizing {
   }
 
   static int16_t CodeOf(float weight, float scale, int highest) {
-    return static_cast<int16_t>(std::clamp(std::nearbyint(weight / scale), -static_cast<float>(highest),
-                                           static_cast<float>(highest)));
+    return static_cast<int16_t>(
+        std::clamp(std::nearbyint(weight / scale), -static_cast<float>(highest), static_cast<float>(highest)));
   }
 
   float ScaleOf(std::span<const float> weights, int highest) const {

@@ -1,4 +1,5 @@
-// One fused step of a float graph as a node on integer codes: what training's export and post-training quantization share.
+// One fused step of a float graph as a node on integer codes: what training's export and post-training quantization
+// share.
 #pragma once
 
 #include <optional>

@@ -17,10 +17,10 @@ inline void Randomize(FloatGraph& graph, uint64_t seed) {
   };
   for (FloatParameter& parameter : graph.parameters) {
     parameter.values.resize(static_cast<size_t>(parameter.elements()));
-    const double bound = parameter.shape.size() < 2
-                             ? 0.3
-                             : std::sqrt(6.0 * static_cast<double>(parameter.shape[0]) /
-                                         static_cast<double>(parameter.elements()));
+    const double bound =
+        parameter.shape.size() < 2
+            ? 0.3
+            : std::sqrt(6.0 * static_cast<double>(parameter.shape[0]) / static_cast<double>(parameter.elements()));
     for (float& value : parameter.values) value = uniform(-bound, bound);
   }
   for (const FloatNode& node : graph.nodes) {

@@ -261,32 +261,32 @@ nlohmann::json ToJson(const Recipe& recipe) {
   nlohmann::json bits = nlohmann::json::object();
   for (const auto& [layer, b] : recipe.layer_bits) bits[layer] = fmt::format("{}/{}", b.weight_bits, b.activation_bits);
   nlohmann::json json = {{"name", recipe.name},
-          {"network", recipe.network},
-          {"dataset", recipe.dataset},
-          {"quantizer", NameOf(recipe.quantizer)},
-          {"weight_bits", recipe.weight_bits},
-          {"activation_bits", recipe.activation_bits},
-          {"narrow", recipe.narrow},
-          {"layer_bits", bits},
-          {"sparsity", SparsityText(recipe)},
-          {"sparsity_after_quantizer", recipe.sparsity_after_quantizer},
-          {"sharpness", SharpnessText(recipe)},
-          {"asam_eta", recipe.asam_eta},
-          {"perturb", PerturbedText(recipe)},
-          {"normalization_statistics_in_both_passes", recipe.normalization_statistics_in_both_passes},
-          {"optimizer", NameOf(recipe.optimizer)},
-          {"learning_rate", recipe.learning_rate},
-          {"momentum", recipe.momentum},
-          {"nesterov", recipe.nesterov},
-          {"weight_decay", recipe.weight_decay},
-          {"step_weight_decay", recipe.step_weight_decay},
-          {"schedule", ScheduleText(recipe)},
-          {"step_factor", recipe.step_factor},
-          {"epochs", recipe.epochs},
-          {"batch_size", recipe.batch_size},
-          {"train_images", recipe.train_images},
-          {"seed", recipe.seed},
-          {"threads", recipe.threads}};
+                         {"network", recipe.network},
+                         {"dataset", recipe.dataset},
+                         {"quantizer", NameOf(recipe.quantizer)},
+                         {"weight_bits", recipe.weight_bits},
+                         {"activation_bits", recipe.activation_bits},
+                         {"narrow", recipe.narrow},
+                         {"layer_bits", bits},
+                         {"sparsity", SparsityText(recipe)},
+                         {"sparsity_after_quantizer", recipe.sparsity_after_quantizer},
+                         {"sharpness", SharpnessText(recipe)},
+                         {"asam_eta", recipe.asam_eta},
+                         {"perturb", PerturbedText(recipe)},
+                         {"normalization_statistics_in_both_passes", recipe.normalization_statistics_in_both_passes},
+                         {"optimizer", NameOf(recipe.optimizer)},
+                         {"learning_rate", recipe.learning_rate},
+                         {"momentum", recipe.momentum},
+                         {"nesterov", recipe.nesterov},
+                         {"weight_decay", recipe.weight_decay},
+                         {"step_weight_decay", recipe.step_weight_decay},
+                         {"schedule", ScheduleText(recipe)},
+                         {"step_factor", recipe.step_factor},
+                         {"epochs", recipe.epochs},
+                         {"batch_size", recipe.batch_size},
+                         {"train_images", recipe.train_images},
+                         {"seed", recipe.seed},
+                         {"threads", recipe.threads}};
   // What came later is said where it is used, so that older recipes keep their hashes.
   if (!recipe.network_sha256.empty()) json["network_sha256"] = recipe.network_sha256;
   if (!recipe.mean.empty()) json["mean"] = recipe.mean;
@@ -302,7 +302,8 @@ Recipe FromJson(const nlohmann::json& json) {
   if (!json.is_object()) throw InputError("recipe: expected a JSON object");
   Recipe recipe;
   nlohmann::json defaults = ToJson(recipe);
-  for (const char* key : {"network_sha256", "mean", "std", "warm_up", "label_smoothing", "gradient_clip", "augmentation"})
+  for (const char* key :
+       {"network_sha256", "mean", "std", "warm_up", "label_smoothing", "gradient_clip", "augmentation"})
     defaults[key] = nullptr;
   std::vector<std::string> keys;
   for (const auto& [key, value] : defaults.items()) keys.push_back(key);

@@ -53,9 +53,9 @@ struct LayerBits {
 };
 
 struct Recipe {
-  std::string name;  // such as "as-saq"; a label, not part of the hash
-  std::string network = "lenet5";   // a built-in one, or a float ONNX file to start from
-  std::string network_sha256;       // of such a file; empty: not said
+  std::string name;                     // such as "as-saq"; a label, not part of the hash
+  std::string network = "lenet5";       // a built-in one, or a float ONNX file to start from
+  std::string network_sha256;           // of such a file; empty: not said
   std::vector<double> mean, deviation;  // its input: (byte / 255 - mean) / std, one value or one a channel; empty: 0, 1
   std::string dataset = "fashion-mnist";
 
@@ -89,9 +89,9 @@ struct Recipe {
   double label_smoothing = 0;  // share of the target that all classes get (Szegedy et al., 2016)
   double gradient_clip = 0;    // largest norm of all gradients together; 0: none
   // Random changes of training images (He et al., 2016; DeVries and Taylor, 2017, for cutout); 0: none.
-  int crop = 0;    // pixels of padding, out of which an image of the old size is cut
+  int crop = 0;       // pixels of padding, out of which an image of the old size is cut
   bool flip = false;  // left and right, of every second image
-  int cutout = 0;  // side of a square that is blanked
+  int cutout = 0;     // side of a square that is blanked
 
   int epochs = 6;
   int batch_size = 128;

@@ -57,8 +57,7 @@ ActivationQuantizer::ActivationQuantizer(const network::FloatGraph& graph, const
   // All quantizers share LSQ's learned step (ours: SAQ's code and DoReFa clip to a learned range and to [0, 1], and
   // rely on batch normalization, which a network may lack).
   if (quantizer_ != Quantizer::kFloat) {
-    step_ =
-        AddParameter(settings, step.name + ".activation_step", torch::ones({1}), ParameterGroup::kActivationStep);
+    step_ = AddParameter(settings, step.name + ".activation_step", torch::ones({1}), ParameterGroup::kActivationStep);
     const network::FloatValue& value = graph.value(step.output);
     if (value.scale > 0) {
       const torch::NoGradGuard no_gradients;
@@ -121,8 +120,8 @@ WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::Fu
   const double bound = 1.0 / std::sqrt(static_cast<double>(weight.elements() / weight.shape[0]));
   weight_ = AddParameter(settings, name_ + ".weight", Initial(settings, weight, bound), ParameterGroup::kWeight);
   if (bias >= 0) {
-    bias_ = AddParameter(settings, name_ + ".bias", Initial(settings, graph.parameter(bias), bound),
-                         ParameterGroup::kBias);
+    bias_ =
+        AddParameter(settings, name_ + ".bias", Initial(settings, graph.parameter(bias), bound), ParameterGroup::kBias);
   }
   if (quantizer_.has_step()) {
     const bool has_scale = weight.scale > 0 && quantizer_.kind == Quantizer::kLsq;
@@ -154,7 +153,8 @@ Tensor WeightedLayer::operator()(const Pass& pass, const Tensor& input) {
     const bool is_even = w.pad_top == w.pad_bottom && w.pad_left == w.pad_right;
     const Tensor padded =
         is_even ? input : torch::constant_pad_nd(input, {w.pad_left, w.pad_right, w.pad_top, w.pad_bottom});
-    const std::vector<int64_t> padding = is_even ? std::vector<int64_t>{w.pad_top, w.pad_left} : std::vector<int64_t>{0, 0};
+    const std::vector<int64_t> padding =
+        is_even ? std::vector<int64_t>{w.pad_top, w.pad_left} : std::vector<int64_t>{0, 0};
     sums = torch::conv2d(padded, Weight(), bias_, {w.stride_h, w.stride_w}, padding, {w.dilation_h, w.dilation_w},
                          convolution_->groups);
   } else {

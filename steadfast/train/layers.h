@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "steadfast/model/quantized_model.h"    // ActivationCoding
-#include "steadfast/network/fusion.h"           // FusedStep
-#include "steadfast/network/quantized_step.h"   // StepConstants
-#include "steadfast/recipe/recipe.h"            // Recipe
-#include "steadfast/train/quantizers.h"         // WeightQuantizer
+#include "steadfast/model/quantized_model.h"   // ActivationCoding
+#include "steadfast/network/fusion.h"          // FusedStep
+#include "steadfast/network/quantized_step.h"  // StepConstants
+#include "steadfast/recipe/recipe.h"           // Recipe
+#include "steadfast/train/quantizers.h"        // WeightQuantizer
 
 namespace steadfast::train {
 

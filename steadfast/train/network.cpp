@@ -32,7 +32,8 @@ struct StepRunner {
     if (op.name == "Sigmoid") return torch::sigmoid(x);
     if (op.name == "Tanh") return torch::tanh(x);
     if (op.name == "Gelu") return 0.5 * x * (1 + torch::erf(x * M_SQRT1_2));
-    if (op.name == "GeluTanh") return 0.5 * x * (1 + torch::tanh(M_SQRT2 * M_2_SQRTPI / 2 * (x + 0.044715 * x * x * x)));
+    if (op.name == "GeluTanh")
+      return 0.5 * x * (1 + torch::tanh(M_SQRT2 * M_2_SQRTPI / 2 * (x + 0.044715 * x * x * x)));
     throw InputError(fmt::format("function '{}' is not known", op.name));
   }
   // Padding that differs between sides is put around first.
@@ -121,9 +122,8 @@ model::QuantizedModel Network::Export(const std::string& name, data::InputScale 
   const torch::NoGradGuard no_gradients;
   model::QuantizedModel model;
   model.name = name;
-  model.values.push_back(
-      {"input", graph_.values[0].shape,
-       model::ActivationCoding{.bits = 8, .scale = scale.scale, .zero_point = scale.zero_point}});
+  model.values.push_back({"input", graph_.values[0].shape,
+                          model::ActivationCoding{.bits = 8, .scale = scale.scale, .zero_point = scale.zero_point}});
   network::StepExporter exporter(graph_, model);
   for (const Step& step : steps_) {
     std::optional<model::ActivationCoding> coding;
@@ -147,16 +147,35 @@ network::FloatGraph Network::ToGraph() const {
   return graph;
 }
 
-std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale scale) {
+namespace {
+
+network::FoundNetwork Find(const recipe::Recipe& recipe, const NetworkShape& shape) {
   const model::ValueShape input{shape.input.channels, shape.input.height, shape.input.width};
-  network::FoundNetwork found = network::FindNetwork(recipe.network, recipe.network_sha256, input, shape.classes);
+  return network::FindNetwork(recipe.network, recipe.network_sha256, input, shape.classes);
+}
+
+network::InputNormalization NormalizationFor(const recipe::Recipe& recipe, const network::FloatGraph& graph) {
+  network::InputNormalization normalization = network::NormalizationOf(graph);
+  if (!recipe.mean.empty()) normalization.mean = recipe.mean;
+  if (!recipe.deviation.empty()) normalization.deviation = recipe.deviation;
+  return normalization;
+}
+
+}  // namespace
+
+data::InputScale ScaleFor(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale of_images) {
+  const network::FoundNetwork found = Find(recipe, shape);
+  if (!found.is_file) return of_images;
+  const network::ByteScale scale = network::ByteScaleOf(found.graph, NormalizationFor(recipe, found.graph));
+  return {scale.scale, scale.zero_point};
+}
+
+std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale scale) {
+  network::FoundNetwork found = Find(recipe, shape);
   double padding_difference = 0;
-  if (found.is_file) {
-    network::InputNormalization normalization = network::NormalizationOf(found.graph);
-    if (!recipe.mean.empty()) normalization.mean = recipe.mean;
-    if (!recipe.deviation.empty()) normalization.deviation = recipe.deviation;
-    padding_difference = network::FoldInput(found.graph, normalization, {scale.scale, scale.zero_point});
-  }
+  if (found.is_file)
+    padding_difference =
+        network::FoldInput(found.graph, NormalizationFor(recipe, found.graph), {scale.scale, scale.zero_point});
   auto made = std::make_unique<Network>(std::move(found.graph), recipe);
   made->padding_difference = padding_difference;
   return made;

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "steadfast/data/dataset.h"          // ImageShape, InputScale
-#include "steadfast/network/float_graph.h"   // FloatGraph
-#include "steadfast/train/layers.h"          // Pass, Parameter, WeightedLayer
+#include "steadfast/data/dataset.h"         // ImageShape, InputScale
+#include "steadfast/network/float_graph.h"  // FloatGraph
+#include "steadfast/train/layers.h"         // Pass, Parameter, WeightedLayer
 
 namespace steadfast::train {
 
@@ -20,7 +20,7 @@ class Network {
   // input: [n, c, h, w], as scale * (byte - zero_point). Gives the logits [n, classes].
   torch::Tensor Forward(Pass& pass, const torch::Tensor& input);
 
-  std::vector<WeightedLayer*> layers();            // in the order of the forward pass
+  std::vector<WeightedLayer*> layers();             // in the order of the forward pass
   std::vector<ActivationQuantizer*> activations();  // the same
   const network::FloatGraph& graph() const { return graph_; }
 
@@ -37,9 +37,9 @@ class Network {
  private:
   struct Step {
     network::FusedStep fused;
-    std::unique_ptr<WeightedLayer> layer;              // of steps with weights
-    std::unique_ptr<ActivationQuantizer> activation;   // of steps with codes of their own
-    std::vector<int> dead;                             // values that no later step takes
+    std::unique_ptr<WeightedLayer> layer;             // of steps with weights
+    std::unique_ptr<ActivationQuantizer> activation;  // of steps with codes of their own
+    std::vector<int> dead;                            // values that no later step takes
   };
   torch::Tensor Run(const Step& step, const Pass& pass, const std::vector<torch::Tensor>& values) const;
 
@@ -52,7 +52,10 @@ struct NetworkShape {
   int classes;
 };
 
-// The network that a recipe names: a built-in one, or a float ONNX file, whose input is then folded to bytes of `scale`
+// How bytes are scaled for a recipe's network: as a file's own normalization has it; else as the images do.
+data::InputScale ScaleFor(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale of_images);
+
+// The network that a recipe names: a built-in one, or an ONNX file, whose input is then folded to bytes of `scale`
 // (network::FoldInput). Throws UsageError for an unknown name, or an input or number of classes that does not fit.
 std::unique_ptr<Network> MakeNetwork(const recipe::Recipe& recipe, const NetworkShape& shape, data::InputScale scale);
 

@@ -33,8 +33,7 @@ Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch, bool f
             .penalties = {}};
   const Tensor logits = network.Forward(pass, batch.images);
   Tensor loss = torch::nn::functional::cross_entropy(
-      logits, batch.labels,
-      torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(recipe.label_smoothing));
+      logits, batch.labels, torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(recipe.label_smoothing));
   const auto images = static_cast<double>(batch.labels.size(0));
   for (const ActivationPenaltySums& sums : pass.penalties) {
     if (recipe.sparsity == recipe::Sparsity::kL1) {
@@ -127,10 +126,8 @@ class Training {
       rate =
           LearningRateAt(recipe_, epoch * steps_per_epoch_ + step, recipe_.epochs * steps_per_epoch_, steps_per_epoch_);
       SetLearningRate(*optimizer_, rate);
-      const double loss =
-          OptimizerStep(recipe_, *network_, *optimizer_, [&](bool first_pass) {
-        return LossOf(recipe_, *network_, batch, first_pass);
-      });
+      const double loss = OptimizerStep(recipe_, *network_, *optimizer_,
+                                        [&](bool first_pass) { return LossOf(recipe_, *network_, batch, first_pass); });
       if (!std::isfinite(loss)) {
         throw InputError(fmt::format("training diverged in epoch {}: the loss is {}; try a lower learning rate{}",
                                      epoch + 1, loss, recipe_.sharpness == recipe::Sharpness::kNone ? "" : " or rho"));

@@ -248,8 +248,7 @@ TEST(Train, StartsFromAFloatFile) {
   tuned.epochs = 1;
   tuned.learning_rate = 1e-4;
   StartingPoint start{};
-  const TrainedNetwork trained =
-      Train(tuned, data, {.on_start = [&](const StartingPoint& point) { start = point; }});
+  const TrainedNetwork trained = Train(tuned, data, {.on_start = [&](const StartingPoint& point) { start = point; }});
   EXPECT_EQ(start.accuracy, floats.validation_accuracy);
   EXPECT_LT(start.padding_difference, 1e-3);
   EXPECT_GE(trained.validation_accuracy, start.accuracy - 0.1);

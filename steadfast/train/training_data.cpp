@@ -38,7 +38,9 @@ void Augment(const Augmentation& a, int64_t index, std::span<const uint8_t> from
   const PhiloxOutput more =
       Philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), a.epoch, kAugmentationStream + 1},
                  KeyOfSeed(a.seed));
-  const auto below = [](uint32_t word, int bound) { return static_cast<int>((uint64_t{word} * static_cast<uint64_t>(bound)) >> 32); };
+  const auto below = [](uint32_t word, int bound) {
+    return static_cast<int>((uint64_t{word} * static_cast<uint64_t>(bound)) >> 32);
+  };
   const int down = below(random[0], 2 * a.crop + 1) - a.crop, right = below(random[1], 2 * a.crop + 1) - a.crop;
   const bool mirrored = a.flip && (random[2] >> 31) != 0;
   const int top = below(more[0], shape.height) - a.cutout / 2, left = below(more[1], shape.width) - a.cutout / 2;

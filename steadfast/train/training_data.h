@@ -29,9 +29,9 @@ struct Batch {
 };
 // Random changes of images, which depend on seed, epoch and the image's number alone (Philox).
 struct Augmentation {
-  int crop = 0;     // pixels of padding, out of which an image of the old size is cut
+  int crop = 0;       // pixels of padding, out of which an image of the old size is cut
   bool flip = false;  // every second image is its mirror image
-  int cutout = 0;   // side of a square that is blanked
+  int cutout = 0;     // side of a square that is blanked
   uint64_t seed = 0;
   uint32_t epoch = 0;
   bool changes() const { return crop > 0 || flip || cutout > 0; }
