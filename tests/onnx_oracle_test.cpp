@@ -1,5 +1,6 @@
 // What is read from files, held to ONNX Runtime with optimizations disabled: on files in many producers' styles, on our
 // own, and on the cases of docs of which the right values are known.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <onnx/onnx_pb.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
@@ -18,6 +20,10 @@
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/model/requantization.h"
+#include "steadfast/network/built_in.h"
+#include "steadfast/network/float_onnx.h"
+#include "steadfast/network/float_run.h"
+#include "steadfast/network/test_graphs.h"
 #include "tests/onnx_styles.h"
 
 namespace steadfast {
@@ -244,6 +250,119 @@ TEST(OnnxStyles, AreReadOrRefusedByName) {
     }
   }
   EXPECT_GT(refused, 100);
+}
+
+// ---- float networks ----
+
+// A graph of every operator that float networks have.
+network::FloatGraph RandomFloatGraph(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto below = [&](uint64_t bound) { return static_cast<int>(random() % bound); };
+  network::GraphBuilder builder(fmt::format("graph {}", seed), {1 + below(4), 6 + below(8), 6 + below(8)});
+  int x = 0;
+  for (int layer = 0; layer < 5; ++layer) {
+    const std::string name = fmt::format("layer{}", layer);
+    const model::ValueShape shape = builder.shape(x);
+    network::Window window{.stride_h = 1 + below(2)};
+    window.kernel_h = 1 + below(static_cast<uint64_t>(std::min<int64_t>(3, shape.height)));
+    window.kernel_w = 1 + below(static_cast<uint64_t>(std::min<int64_t>(3, shape.width)));
+    window.pad_top = below(2);
+    window.pad_right = below(2);
+    switch (below(7)) {
+      case 0: {
+        const bool depthwise = below(2) == 0;
+        x = builder.Convolve(x, name, depthwise ? 2 * shape.channels : 1 + below(6), window,
+                             depthwise ? shape.channels : 1, below(2) == 0);
+        x = builder.Normalize(x, name + ".bn");
+        break;
+      }
+      case 1:
+        x = builder.AddNode(name, network::Clip{below(2) == 0 ? 0.0f : -1.0f, below(2) == 0 ? 6.0f : 2.0f}, {x});
+        break;
+      case 2: {
+        const char* const functions[] = {"LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh"};
+        x = builder.AddNode(name, network::Function{functions[below(5)], 0.2f, 0.4f}, {x});
+        break;
+      }
+      case 3:
+        if (shape.height > 3 && shape.width > 3)
+          x = builder.AddNode(name, network::MaxPool{network::Square(2, 2)}, {x});
+        break;
+      case 4:
+        if (shape.height > 3 && shape.width > 3)
+          x = builder.AddNode(name, network::AveragePool{network::Square(3, 1, 1)}, {x});
+        break;
+      case 5:
+        x = builder.AddNode(name, network::Add{}, {x, builder.Relu(x, name + ".relu")});
+        break;
+      default:
+        x = builder.AddNode(name, network::Concatenate{}, {builder.Relu(x, name + ".relu"), x});
+    }
+  }
+  builder.Connect(x, "fc", 1 + below(6));
+  network::Randomize(builder.graph_, seed);
+  return builder.graph_;
+}
+
+TEST(OnnxRuntime, AgreesOnFloatNetworks) {
+  SKIP_WITHOUT_ORACLE();
+  const fs::path folder = fs::path(testing::TempDir()) / ("steadfast_float_oracle_" + std::to_string(getpid()));
+  fs::remove_all(folder);
+  std::vector<network::FloatGraph> graphs;
+  for (const char* name : {"lenet5", "mlp", "resnet8", "mobilenetv2:0.25", "dscnn"}) {
+    for (const network::BuiltIn& known : network::BuiltIns()) {
+      if (!std::string_view(name).starts_with(known.name)) continue;
+      graphs.push_back(network::MakeBuiltIn(name, known.input, known.classes));
+      network::Randomize(graphs.back(), 1);
+    }
+  }
+  const int64_t random_graphs = CountFrom("STEADFAST_ORACLE_GRAPHS", 60);
+  for (int64_t seed = 0; seed < random_graphs; ++seed) graphs.push_back(RandomFloatGraph(static_cast<uint64_t>(seed)));
+  nlohmann::json jobs = nlohmann::json::array();
+  for (size_t g = 0; g < graphs.size(); ++g) {
+    const fs::path own = folder / std::to_string(g);
+    fs::create_directories(own);
+    WriteFileWhole(own / "m.onnx", network::ToFloatOnnx(graphs[g]));
+    const model::ValueShape& shape = graphs[g].values[0].shape;
+    const auto bytes = network::RandomBytes(static_cast<size_t>(kImages * shape.elements()), g);
+    std::vector<float> reals;
+    for (const uint8_t byte : bytes) reals.push_back(0.01f * static_cast<float>(byte - 128));
+    WriteFileWhole(own / "input",
+                   std::string(reinterpret_cast<const char*>(reals.data()), reals.size() * sizeof(float)));
+    jobs.push_back({{"model", (own / "m.onnx").string()},
+                    {"input", (own / "input").string()},
+                    {"type", "float32"},
+                    {"dims", {kImages, shape.channels, shape.height, shape.width}},
+                    {"out", own.string()}});
+  }
+  WriteFileWhole(folder / "jobs.json", jobs.dump());
+  const auto result = RunProcess("/usr/bin/env",
+                                 {"node", std::string(STEADFAST_SOURCE_DIR) + "/tests/onnxruntime_run.cjs", Modules(),
+                                  (folder / "jobs.json").string()},
+                                 [](std::string_view) {});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  double worst = 0;
+  for (size_t g = 0; g < graphs.size(); ++g) {
+    const fs::path own = folder / std::to_string(g);
+    if (fs::exists(own / "error")) FAIL() << graphs[g].name << ": " << ReadTextFile(own / "error");
+    const network::FloatGraph read = network::ReadFloatOnnx(own / "m.onnx");
+    const auto bytes = network::RandomBytes(static_cast<size_t>(kImages * read.values[0].shape.elements()), g);
+    const std::vector<float> ours = network::RunFloat(read, bytes, {0.01f, 128}, 1);
+    const auto raw = ReadFile(own / "logits");
+    std::vector<float> theirs(raw.size() / sizeof(float));
+    std::memcpy(theirs.data(), raw.data(), raw.size());
+    ASSERT_EQ(ours.size(), theirs.size()) << graphs[g].name;
+    double largest = 1e-3;
+    for (const float logit : theirs) largest = std::max(largest, std::abs(double{logit}));
+    for (size_t i = 0; i < ours.size(); ++i) {
+      const double difference = std::abs(double{ours[i]} - theirs[i]) / largest;
+      worst = std::max(worst, difference);
+      EXPECT_LT(difference, 1e-4) << graphs[g].name << ", logit " << i;
+    }
+  }
+  std::printf("float: %zu networks, logits differ from ONNX Runtime's by at most %.1e of the largest\n", graphs.size(),
+              worst);
+  fs::remove_all(folder);
 }
 
 // Every code where scales are powers of two; elsewhere only codes next to a tie, and few of them.
