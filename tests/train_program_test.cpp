@@ -87,6 +87,33 @@ TEST_F(TrainProgram, KilledAndResumedItEndsWithTheSameModel) {
 }
 
 // That they learn is for trainer_test; here, that each can be asked for and says so in its file.
+// Recipes of a study that start from one float network a seed; a changed start makes everything behind it anew.
+TEST_F(TrainProgram, AStudyStartsFromFloatNetworks) {
+  const auto study = [&](const std::string& epochs) {
+    WriteFileWhole(
+        folder_ / "s.yaml",
+        "study: s\noutput: " + (folder_ / "out").string() +
+            "\ntrain: {network: mlp, train_images: 600, epochs: 1}\nstart: {epochs: " + epochs +
+            ", learning_rate: 2e-3}\nrecipes:\n  standard: {}\n  saq: {sharpness: 'saq:0.1'}\nseeds: [0, 1]\n"
+            "inject: {faults: [flip], rates: [1e-3], trials: 2, seed: 1}\n");
+    return RunSteadfast({"study", (folder_ / "s.yaml").string()});
+  };
+  const ProcessResult first = study("2");
+  ASSERT_EQ(first.exit_code, 0) << first.errors;
+  EXPECT_NE(first.errors.find("Training 2 of 2 float networks to start from"), std::string::npos) << first.errors;
+  const fs::path models = folder_ / "out/models";
+  for (const char* name : {"mlp-float-seed0.onnx", "mlp-w4a4-standard-seed1.onnx", "mlp-w4a4-saq-seed0.onnx"})
+    EXPECT_TRUE(fs::exists(models / name)) << name;
+  const auto model = model::ReadModel(models / "mlp-w4a4-saq-seed0.onnx");
+  EXPECT_EQ(model::MetadataJson(model, "steadfast.recipe")["start"].get<std::string>().size(), 64u);
+  const ProcessResult again = study("2");
+  EXPECT_NE(again.errors.find("All 2 float networks to start from are trained."), std::string::npos) << again.errors;
+  EXPECT_NE(again.errors.find("All 4 networks are trained."), std::string::npos) << again.errors;
+  const ProcessResult changed = study("1");
+  ASSERT_EQ(changed.exit_code, 0) << changed.errors;
+  EXPECT_NE(changed.errors.find("Training 4 of 4 networks"), std::string::npos) << changed.errors;
+}
+
 // NumPy's file format, version 1.
 void WriteNpy(const fs::path& path, const std::string& type, const std::string& shape, const std::string& data) {
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", type, shape);

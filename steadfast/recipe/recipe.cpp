@@ -289,6 +289,7 @@ nlohmann::json ToJson(const Recipe& recipe) {
                          {"threads", recipe.threads}};
   // What came later is said where it is used, so that older recipes keep their hashes.
   if (!recipe.network_sha256.empty()) json["network_sha256"] = recipe.network_sha256;
+  if (!recipe.start.empty()) json["start"] = recipe.start;
   if (!recipe.mean.empty()) json["mean"] = recipe.mean;
   if (!recipe.deviation.empty()) json["std"] = recipe.deviation;
   if (recipe.warm_up > 0) json["warm_up"] = recipe.warm_up;
@@ -298,12 +299,23 @@ nlohmann::json ToJson(const Recipe& recipe) {
   return json;
 }
 
+nlohmann::json AllSettings(const Recipe& recipe) {
+  nlohmann::json json = ToJson(recipe);
+  json["mean"] = recipe.mean;
+  json["std"] = recipe.deviation;
+  json["warm_up"] = recipe.warm_up;
+  json["label_smoothing"] = recipe.label_smoothing;
+  json["gradient_clip"] = recipe.gradient_clip;
+  json["augmentation"] = AugmentationText(recipe);
+  return json;
+}
+
 Recipe FromJson(const nlohmann::json& json) {
   if (!json.is_object()) throw InputError("recipe: expected a JSON object");
   Recipe recipe;
   nlohmann::json defaults = ToJson(recipe);
   for (const char* key :
-       {"network_sha256", "mean", "std", "warm_up", "label_smoothing", "gradient_clip", "augmentation"})
+       {"network_sha256", "start", "mean", "std", "warm_up", "label_smoothing", "gradient_clip", "augmentation"})
     defaults[key] = nullptr;
   std::vector<std::string> keys;
   for (const auto& [key, value] : defaults.items()) keys.push_back(key);
@@ -327,6 +339,7 @@ Recipe FromJson(const nlohmann::json& json) {
   read("name", recipe.name);
   read("network", recipe.network);
   read("network_sha256", recipe.network_sha256);
+  read("start", recipe.start);
   read("mean", recipe.mean);
   read("std", recipe.deviation);
   read("dataset", recipe.dataset);
@@ -366,7 +379,7 @@ Recipe FromJson(const nlohmann::json& json) {
 std::string HashOf(const Recipe& recipe) {
   nlohmann::json json = ToJson(recipe);
   json.erase("name");
-  if (!recipe.network_sha256.empty()) json.erase("network");  // wherever the file lies
+  if (!recipe.network_sha256.empty() || !recipe.start.empty()) json.erase("network");  // wherever the file lies
   return Sha256(json.dump());
 }
 

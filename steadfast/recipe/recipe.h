@@ -56,6 +56,7 @@ struct Recipe {
   std::string name;                     // such as "as-saq"; a label, not part of the hash
   std::string network = "lenet5";       // a built-in one, or a float ONNX file to start from
   std::string network_sha256;           // of such a file; empty: not said
+  std::string start;                    // HashOf the recipe that made the file; empty: not said
   std::vector<double> mean, deviation;  // its input: (byte / 255 - mean) / std, one value or one a channel; empty: 0, 1
   std::string dataset = "fashion-mnist";
 
@@ -107,6 +108,8 @@ struct Recipe {
 void Validate(const Recipe& recipe);
 
 nlohmann::json ToJson(const Recipe& recipe);
+// With what ToJson leaves out where it has its default: all that a user may set.
+nlohmann::json AllSettings(const Recipe& recipe);
 // Unknown keys and wrong types are InputErrors that name the key. Missing keys keep their defaults.
 Recipe FromJson(const nlohmann::json& json);
 

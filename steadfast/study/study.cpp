@@ -10,6 +10,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/base/hash.h"
 #include "steadfast/base/machine.h"
 #include "steadfast/base/parallel.h"
 #include "steadfast/base/progress.h"
@@ -19,6 +20,8 @@
 #include "steadfast/data/dataset.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/network/built_in.h"
+#include "steadfast/network/float_onnx.h"
 #include "steadfast/report/campaign_report.h"
 #include "steadfast/report/evidence.h"
 #include "steadfast/report/page.h"
@@ -41,6 +44,13 @@ struct TrainStep {
   std::string label;
 };
 
+// What a model file, float or quantized, says of itself.
+std::map<std::string, std::string> MetadataOf(const fs::path& path) {
+  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
+  return network::IsFloatOnnx(bytes) ? network::FloatGraphOf(bytes, path.string(), path.parent_path()).metadata
+                                     : model::FromOnnx(bytes, path.string()).metadata;
+}
+
 recipe::Recipe RecipeAt(const NamedRecipe& named, const Width& width, uint64_t seed) {
   recipe::Recipe recipe = named.recipe;
   recipe.weight_bits = width.weight_bits;
@@ -49,6 +59,13 @@ recipe::Recipe RecipeAt(const NamedRecipe& named, const Width& width, uint64_t s
   recipe.threads = 1;  // so that models do not depend on the machine's load
   recipe::Validate(recipe);
   return recipe;
+}
+
+// For file names: a file's stem, and "mobilenetv2-0.5".
+std::string NetworkName(const recipe::Recipe& recipe) {
+  std::string name = network::IsBuiltIn(recipe.network) ? recipe.network : fs::path(recipe.network).stem().string();
+  std::replace(name.begin(), name.end(), ':', '-');
+  return name;
 }
 
 std::string WidthName(const Width& width) {
@@ -86,18 +103,48 @@ class StudyRunner {
     std::vector<TrainStep> steps;
     for (const NamedRecipe& named : part.recipes) {
       for (uint64_t seed : part.seeds) {
-        const recipe::Recipe recipe = RecipeAt(named, width, seed);
+        recipe::Recipe recipe = RecipeAt(named, width, seed);
         const std::string name = ModelFileName(recipe, named.name);
+        if (part.start) {
+          const TrainStep start = StartOf(part, seed);
+          recipe.network = start.model.string();
+          recipe.start = recipe::HashOf(start.recipe);
+        } else {
+          NameContent(recipe);
+        }
         steps.push_back({recipe, output_ / "models" / name, fs::path(name).stem().string()});
       }
     }
     return steps;
   }
 
+  // The float network that a seed's recipes start from.
+  TrainStep StartOf(const Part& part, uint64_t seed) const {
+    recipe::Recipe recipe = *part.start;
+    recipe.seed = seed;
+    recipe.threads = 1;
+    NameContent(recipe);
+    const std::string name = fmt::format("{}-float-seed{}.onnx", NetworkName(recipe), seed);
+    return {recipe, output_ / "models" / name, fs::path(name).stem().string()};
+  }
+  static void NameContent(recipe::Recipe& recipe) {
+    if (!network::IsBuiltIn(recipe.network))
+      recipe.network_sha256 = Sha256(ReadFile(recipe.network, uint64_t{1} << 31));
+  }
+
   // Parts may share models: recipes with the same name must have the same settings.
   void CheckNames() const {
     std::map<fs::path, std::string> hashes;
     for (const Part& part : study_.parts) {
+      std::vector<TrainStep> starts;
+      for (const uint64_t seed : part.seeds) {
+        if (part.start) starts.push_back(StartOf(part, seed));
+      }
+      for (const TrainStep& start : starts) {
+        const auto [found, added] = hashes.emplace(start.model, recipe::HashOf(start.recipe));
+        if (!added && found->second != recipe::HashOf(start.recipe))
+          throw InputError("two parts of the study start from different float trainings of one network");
+      }
       for (const Width& width : part.widths) {
         for (const TrainStep& step : StepsOf(part, width)) {
           const auto [found, added] = hashes.emplace(step.model, recipe::HashOf(step.recipe));
@@ -112,19 +159,27 @@ class StudyRunner {
   }
 
   void Train(const Part& part) {
-    std::vector<TrainStep> missing;
-    size_t all = 0;
+    std::vector<TrainStep> starts, steps;
+    for (const uint64_t seed : part.seeds) {
+      if (part.start) starts.push_back(StartOf(part, seed));
+    }
     for (const Width& width : part.widths) {
-      for (const TrainStep& step : StepsOf(part, width)) {
-        ++all;
-        if (!IsFresh(step)) missing.push_back(step);
-      }
+      for (const TrainStep& step : StepsOf(part, width)) steps.push_back(step);
+    }
+    if (!starts.empty()) Train(starts, "float networks to start from");
+    Train(steps, "networks");
+  }
+
+  void Train(const std::vector<TrainStep>& steps, const char* what) {
+    std::vector<TrainStep> missing;
+    for (const TrainStep& step : steps) {
+      if (!IsFresh(step)) missing.push_back(step);
     }
     if (missing.empty()) {
-      fmt::print(stderr, "All {} networks are trained.\n", all);
+      fmt::print(stderr, "All {} {} are trained.\n", steps.size(), what);
       return;
     }
-    fmt::print(stderr, "Training {} of {} networks, {} side by side on one thread each\n", missing.size(), all,
+    fmt::print(stderr, "Training {} of {} {}, {} side by side on one thread each\n", missing.size(), steps.size(), what,
                std::min<size_t>(static_cast<size_t>(jobs_), missing.size()));
     for (const TrainStep& step : missing) TrainHash(step.recipe.dataset);  // read before threads ask for it
     TrainMissing(missing);
@@ -146,13 +201,16 @@ class StudyRunner {
     if (!fs::exists(step.model)) return false;
     std::string why;
     try {
-      const model::QuantizedModel model = model::ReadModel(step.model);
-      const auto hash = model.metadata.find("steadfast.recipe_sha256");
-      const json dataset = model::MetadataJson(model, "steadfast.dataset");
-      const json made_by = model::MetadataJson(model, "steadfast.recipe");
+      const auto metadata = MetadataOf(step.model);
+      const auto parsed = [&](const char* key) {
+        const auto found = metadata.find(key);
+        return found == metadata.end() ? json() : model::ParseBoundedJson(found->second);
+      };
+      const auto hash = metadata.find("steadfast.recipe_sha256");
+      const json dataset = parsed("steadfast.dataset"), made_by = parsed("steadfast.recipe");
       if (!made_by.is_object() || made_by.value("name", "") != step.recipe.name)
         why = "it was made under another recipe name";
-      else if (hash == model.metadata.end() || hash->second != recipe::HashOf(step.recipe))
+      else if (hash == metadata.end() || hash->second != recipe::HashOf(step.recipe))
         why = "its settings have changed";
       else if (!dataset.is_object() || dataset.value("train_sha256", "") != TrainHash(step.recipe.dataset))
         why = "its data has changed";
@@ -225,9 +283,11 @@ class StudyRunner {
           const std::lock_guard lock(mutex);
           shares[i] = 1.0;
           running.erase(i);
-          line.Print(fmt::format("  {}: test accuracy {:.2f} %, zero activations {:.1f} %{}", step.label,
-                                 100 * done.value("test_accuracy", 0.0), 100 * done.value("zero_share", 0.0),
-                                 done.value("at_chance", false) ? "; at chance level: it learned nothing" : ""));
+          const std::string zeros = done.value("is_float", false) ? ""
+                                                                  : fmt::format(", zero activations {:.1f} %",
+                                                                                100 * done.value("zero_share", 0.0));
+          line.Print(fmt::format("  {}: test accuracy {:.2f} %{}{}", step.label, 100 * done.value("test_accuracy", 0.0),
+                                 zeros, done.value("at_chance", false) ? "; at chance level: it learned nothing" : ""));
           show();
         },
         options_.cancellation);
@@ -447,7 +507,7 @@ class StudyRunner {
 }  // namespace
 
 std::string ModelFileName(const recipe::Recipe& recipe, const std::string& name) {
-  return fmt::format("{}-w{}a{}-{}-seed{}.onnx", recipe.network, recipe.weight_bits, recipe.activation_bits, name,
+  return fmt::format("{}-w{}a{}-{}-seed{}.onnx", NetworkName(recipe), recipe.weight_bits, recipe.activation_bits, name,
                      recipe.seed);
 }
 

@@ -18,10 +18,11 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kPartKeys = {"name",      "widths", "train",  "recipes", "seeds",  "inject",
-                                            "sharpness", "sweep",  "claims", "select",  "compare"};
-const std::vector<std::string> kStudyKeys = {"study",  "output",    "data",  "widths", "train",  "recipes", "seeds",
-                                             "inject", "sharpness", "sweep", "claims", "select", "compare", "parts"};
+const std::vector<std::string> kPartKeys = {"name",      "widths", "train",  "recipes", "seeds",   "inject",
+                                            "sharpness", "sweep",  "claims", "select",  "compare", "start"};
+const std::vector<std::string> kStudyKeys = {"study",   "output", "data",    "widths",    "train",
+                                             "recipes", "seeds",  "inject",  "sharpness", "sweep",
+                                             "claims",  "select", "compare", "parts",     "start"};
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
@@ -147,6 +148,8 @@ class Parser {
     part.widths = ParseWidths(Own(node, root, "widths"), base);
     part.recipes = ParseRecipes(recipes, base);
     part.seeds = ParseSeeds(Own(node, root, "seeds"), node);
+    if (const YAML::Node start = Own(node, root, "start"); start.IsDefined() && !start.IsNull())
+      part.start = ParseStart(start, base);
     if (const YAML::Node inject = Own(node, root, "inject"); inject.IsDefined() && !inject.IsNull())
       part.inject = ParseInjection(inject);
     if (const YAML::Node sharpness = Own(node, root, "sharpness"); sharpness.IsDefined() && !sharpness.IsNull()) {
@@ -253,12 +256,28 @@ class Parser {
     return base;
   }
 
+  // What a study trains first: the train section's network and data, in real numbers.
+  recipe::Recipe ParseStart(const YAML::Node& node, recipe::Recipe base) const {
+    base.quantizer = recipe::Quantizer::kFloat;
+    base.sparsity = recipe::Sparsity::kNone;
+    base.sharpness = recipe::Sharpness::kNone;
+    base.layer_bits.clear();
+    base.narrow = false;
+    recipe::Recipe start = ApplyRecipe(node, base);
+    start.name = "float";
+    if (start.quantizer != recipe::Quantizer::kFloat)
+      Fail(node["quantizer"], "start: what recipes start from is a float network");
+    if (start.network != base.network || start.dataset != base.dataset)
+      Fail(node, "start: network and dataset belong to the train section");
+    return start;
+  }
+
   // A recipe with the keys of a mapping set. Values are typed as the recipe's own JSON form types them.
   recipe::Recipe ApplyRecipe(const YAML::Node& node, const recipe::Recipe& base) const {
-    json merged = recipe::ToJson(base);
+    json merged = recipe::AllSettings(base);
     std::vector<std::string> keys;
     for (const auto& [key, value] : merged.items()) {
-      if (key != "name" && key != "seed" && key != "threads") keys.push_back(key);
+      if (key != "name" && key != "seed" && key != "threads" && key != "network_sha256") keys.push_back(key);
     }
     if (node.IsNull()) return base;
     CheckMap(node, "recipe settings", keys);
@@ -284,6 +303,12 @@ class Parser {
       json object = json::object();
       for (const auto& entry : node) object[entry.first.Scalar()] = Text(entry.second, key);
       return object;
+    }
+    if (like.is_array()) {
+      CheckSequence(node, key);
+      json list = json::array();
+      for (const auto& entry : node) list.push_back(Real(entry, key, -1e6, 1e6));
+      return list;
     }
     const std::string text = Text(node, key);
     if (like.is_string()) return text;

@@ -54,6 +54,8 @@ struct Part {
   std::vector<Width> widths;
   std::vector<NamedRecipe> recipes;
   std::vector<uint64_t> seeds;
+  // A float training, once a seed, that every recipe starts from (as LSQ and SAQ publish theirs).
+  std::optional<recipe::Recipe> start;
   std::optional<Injection> inject;
   std::optional<SharpnessPart> sharpness;
   std::vector<std::string> sweeps;  // recipes whose network of the first seed is swept, bit by bit

@@ -151,7 +151,11 @@ namespace {
 
 network::FoundNetwork Find(const recipe::Recipe& recipe, const NetworkShape& shape) {
   const model::ValueShape input{shape.input.channels, shape.input.height, shape.input.width};
-  return network::FindNetwork(recipe.network, recipe.network_sha256, input, shape.classes);
+  network::FoundNetwork found = network::FindNetwork(recipe.network, recipe.network_sha256, input, shape.classes);
+  const auto made_by = found.graph.metadata.find("steadfast.recipe_sha256");
+  if (!recipe.start.empty() && (made_by == found.graph.metadata.end() || made_by->second != recipe.start))
+    throw InputError(fmt::format("{}: was not made by the recipe that this one starts from", recipe.network));
+  return found;
 }
 
 network::InputNormalization NormalizationFor(const recipe::Recipe& recipe, const network::FloatGraph& graph) {
