@@ -180,6 +180,9 @@ TEST_F(TrainProgram, AFloatNetworkIsQuantizedOrTrainedOn) {
   const Arguments train = {"train", "mlp",      "--quantizer", "float", "--train-images",
                            "1000",  "--epochs", "2",           "-o",    floats};
   ASSERT_EQ(RunSteadfast(train).exit_code, 0);
+  const ProcessResult inject = RunSteadfast({"inject", floats, "--store", (folder_ / "s").string()});
+  EXPECT_NE(inject.errors.find("quantize it first"), std::string::npos) << inject.errors;
+  EXPECT_EQ(RunSteadfast({"inspect", floats}).exit_code, 0);
   const ProcessResult again = RunSteadfast(train);
   EXPECT_NE(again.errors.find("already trained"), std::string::npos) << again.errors;
   const Arguments quantize = {"quantize", floats,    "--dataset", "fashion-mnist",

@@ -4,10 +4,16 @@
 #include <map>
 #include <memory>
 
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/hash.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/network/float_onnx.h"
+#include "steadfast/network/fusion.h"
+#include "steadfast/network/input_folding.h"
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
@@ -105,18 +111,91 @@ void Print(const model::ModelFile& file) {
   }
 }
 
+// A float network: its nodes, and what quantization makes of them.
+struct FloatFile {
+  std::filesystem::path path;
+  std::string sha256;
+  network::FloatGraph graph;
+  std::map<int, std::string> ends;  // [node]: the step that ends with it
+  std::string refusal;              // why it has no form on integer codes; empty: it has one
+};
+
+FloatFile ReadFloat(const std::filesystem::path& path, const std::vector<uint8_t>& bytes) {
+  FloatFile file{path, Sha256(bytes), network::FloatGraphOf(bytes, path.string(), path.parent_path()), {}, ""};
+  try {
+    network::FloatGraph folded = file.graph;
+    network::FoldInput(folded, network::NormalizationOf(folded), {1, 0});
+    for (const network::FusedStep& step : network::Fuse(folded)) {
+      for (size_t n = 0; n < file.graph.nodes.size(); ++n) {
+        if (file.graph.nodes[n].output == step.output) file.ends[static_cast<int>(n)] = step.name;
+      }
+    }
+  } catch (const InputError& error) {
+    file.refusal = error.what();
+  }
+  return file;
+}
+
+json ToJson(const FloatFile& file) {
+  json nodes = json::array();
+  for (const network::FloatNode& node : file.graph.nodes) {
+    const int weight = network::WeightOf(node);
+    const auto& shape = file.graph.value(node.output).shape;
+    nodes.push_back({{"name", node.name},
+                     {"kind", network::KindOf(node)},
+                     {"output_shape", {shape.channels, shape.height, shape.width}},
+                     {"weight_shape", weight < 0 ? json() : json(file.graph.parameter(weight).shape)}});
+  }
+  return {{"file", file.path.string()},
+          {"sha256", file.sha256},
+          {"is_float", true},
+          {"nodes", nodes},
+          {"parameters", network::ParameterCount(file.graph)},
+          {"macs", network::MacsOf(file.graph)},
+          {"refused", file.refusal.empty() ? json() : json(file.refusal)},
+          {"metadata", file.graph.metadata}};
+}
+
+void Print(const FloatFile& file) {
+  fmt::print("{}: a float network\nSHA-256 {}\ninput {}\n\n", file.path.string(), file.sha256,
+             ShapeText(file.graph.values[0].shape));
+  report::TextTable table({"node", "kind", "output", "weights", "quantized as"});
+  for (size_t n = 0; n < file.graph.nodes.size(); ++n) {
+    const network::FloatNode& node = file.graph.nodes[n];
+    const int weight = network::WeightOf(node);
+    const auto end = file.ends.find(static_cast<int>(n));
+    table.AddRow({node.name, network::KindOf(node), ShapeText(file.graph.value(node.output).shape),
+                  weight < 0 ? "" : fmt::format("{}", fmt::join(file.graph.parameter(weight).shape, " x ")),
+                  end == file.ends.end() ? "" : end->second});
+  }
+  fmt::print("{}\n{} parameters, {} multiply-accumulates an image\n", table.Text(), network::ParameterCount(file.graph),
+             network::MacsOf(file.graph));
+  if (!file.refusal.empty()) fmt::print("cannot be quantized here: {}\n", file.refusal);
+  fmt::print("next: steadfast quantize {} --dataset …, or steadfast train {} …\n", file.path.string(),
+             file.path.string());
+}
+
 }  // namespace inspect_command
 
 void AddInspectCommand(CLI::App& app, Chosen& chosen) {
   using namespace inspect_command;
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "What a model file holds: layers, widths, scales, memory, metadata");
+  CLI::App* command = app.add_subcommand(
+      "inspect",
+      "What a model file holds: layers, widths, scales, memory, metadata; of a float network, what is to become of it");
   command->add_option("model", options->model, "An ONNX model file")->required()->type_name("MODEL");
   AddJsonOption(*command, options->json, "Write all that the file holds");
   command->footer("Example: steadfast inspect model.onnx");
   command->callback([options, &chosen] {
     chosen.run = [options](const Cancellation&) {
+      const std::vector<uint8_t> bytes = ReadFile(options->model, uint64_t{1} << 31);
+      if (network::IsFloatOnnx(bytes)) {
+        const FloatFile file = ReadFloat(options->model, bytes);
+        CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
+        WriteJson(options->json, ToJson(file));
+        if (!IsStandardOutput(options->json)) Print(file);
+        return;
+      }
       const model::ModelFile file = model::ReadModelFile(options->model);
       CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
       WriteJson(options->json, ToJson(file));

@@ -9,6 +9,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
+#include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
 
@@ -27,6 +28,12 @@ QuantizedModel FromOnnx(std::span<const uint8_t> bytes, const std::string& name)
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
       !proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || !proto.has_graph()) {
     throw InputError(fmt::format("{}: is not an ONNX model ({} bytes that do not parse as one)", name, bytes.size()));
+  }
+  if (proto.graph().node_size() > 0 && !HasQuantizers(proto)) {
+    throw InputError(
+        fmt::format("{}: is a network of real numbers, and a quantized one is expected: quantize it first (steadfast "
+                    "quantize), or train it on with quantizers (steadfast train)",
+                    name));
   }
   try {
     return OnnxReader(proto, name).Read();

@@ -101,6 +101,15 @@ int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest) 
   source.Fail("opset", "the file does not say by which opset its operators are meant");
 }
 
+bool HasQuantizers(const onnx::ModelProto& model) {
+  const auto& nodes = model.graph().node();
+  return std::any_of(nodes.begin(), nodes.end(), [](const onnx::NodeProto& node) {
+    const std::string& type = node.op_type();
+    return type.find("uant") != std::string::npos || type.find("QLinear") != std::string::npos ||
+           type.find("QGemm") != std::string::npos || type.find("Integer") != std::string::npos;
+  });
+}
+
 const std::string& OnnxNode::type() const {
   return proto_.op_type();
 }

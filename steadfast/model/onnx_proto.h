@@ -36,6 +36,9 @@ struct OnnxSource {
 // The opset of the standard operators. Throws InputError where there is none, or one that is not known.
 int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest = kOldestOpset);
 
+// Whether any operator quantizes or dequantizes: otherwise the network is one of real numbers.
+bool HasQuantizers(const onnx::ModelProto& model);
+
 class OnnxNode {
  public:
   OnnxNode(const onnx::NodeProto& proto, const OnnxSource& source) : proto_(proto), source_(source) {}

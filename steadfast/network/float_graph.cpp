@@ -110,10 +110,13 @@ std::vector<std::vector<int>> FloatGraph::Users() const {
   return users;
 }
 
+std::string KindOf(const FloatNode& node) {
+  if (const auto* function = std::get_if<Function>(&node.operation)) return function->name;
+  return std::visit([](const auto& op) -> std::string { return kNameOf<std::decay_t<decltype(op)>>; }, node.operation);
+}
+
 std::string Describe(const FloatNode& node) {
-  const auto kind =
-      std::visit([](const auto& op) -> std::string { return kNameOf<std::decay_t<decltype(op)>>; }, node.operation);
-  return fmt::format("node '{}' ({})", node.name, kind);
+  return fmt::format("node '{}' ({})", node.name, KindOf(node));
 }
 
 int WeightOf(const FloatNode& node) {

@@ -90,8 +90,8 @@ struct FloatGraph {
   std::vector<std::vector<int>> Users() const;  // [value]: nodes
 };
 
-// "Conv 'layer1.conv'", for errors.
-std::string Describe(const FloatNode& node);
+std::string KindOf(const FloatNode& node);    // "Convolution"
+std::string Describe(const FloatNode& node);  // "node 'layer1.conv' (Convolution)"
 // The parameter of a weighted node, or -1.
 int WeightOf(const FloatNode& node);
 

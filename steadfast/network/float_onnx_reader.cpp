@@ -774,11 +774,7 @@ bool Parse(std::span<const uint8_t> bytes, onnx::ModelProto& proto) {
 bool IsFloatOnnx(std::span<const uint8_t> bytes) {
   onnx::ModelProto proto;
   if (!Parse(bytes, proto)) return false;
-  const auto& nodes = proto.graph().node();
-  return std::none_of(nodes.begin(), nodes.end(), [](const onnx::NodeProto& node) {
-    return node.op_type() == "QuantizeLinear" || node.op_type() == "DequantizeLinear" ||
-           node.op_type().starts_with("QLinear") || node.op_type().ends_with("Integer");
-  });
+  return !model::HasQuantizers(proto);
 }
 
 FloatGraph FloatGraphOf(std::span<const uint8_t> bytes, const std::string& name, const std::filesystem::path& folder) {
