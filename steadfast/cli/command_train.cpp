@@ -184,8 +184,9 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--activation-bits", recipe.activation_bits, "Bits of an activation code, 1 to 8")
       ->capture_default_str();
-  command->add_option("--layer-bits", options->layer_bits,
-                      "Exceptions: LAYER=WEIGHT_BITS/ACTIVATION_BITS, for example conv1=8/4");
+  command->add_option(
+      "--layer-bits", options->layer_bits,
+      "Exceptions: LAYER=WEIGHT_BITS/ACTIVATION_BITS, for example conv1=8/4, or by pattern: stage1.*=8/8");
   command->add_flag("--narrow", recipe.narrow, "Weights without the code -2^(bits-1), as sign-magnitude memory needs");
   command
       ->add_option("--sparsity", options->sparsity,
@@ -223,6 +224,11 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
                    "Random changes of training images: crop:PIXELS (of padding), flip, cutout:PIXELS, comma-separated, "
                    "or none")
       ->capture_default_str();
+  command->add_option("--average", recipe.average, "Keep a moving average of all parameters, with this decay (0: none)")
+      ->capture_default_str();
+  command->add_flag("--best-epoch", recipe.best_epoch, "Keep the epoch of the best validation accuracy, not the last");
+  command->add_flag("--reestimate-normalization", recipe.reestimate_normalization,
+                    "At the end, estimate the statistics of normalization anew on training images");
   command->add_option("--epochs", recipe.epochs, "Epochs")->capture_default_str();
   command->add_option("--batch-size", recipe.batch_size, "Images a batch")->capture_default_str();
   command

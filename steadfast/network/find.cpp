@@ -14,6 +14,7 @@
 #include "steadfast/network/dequantized.h"
 #include "steadfast/network/float_onnx.h"
 #include "steadfast/network/fusion.h"
+#include "steadfast/recipe/recipe.h"  // Matches
 
 namespace steadfast::network {
 
@@ -23,7 +24,8 @@ void CheckLayers(const FloatGraph& graph, const std::vector<std::string>& layers
     if (step.range != OutputRange::kAsInput) names.push_back(step.name);
   }
   for (const std::string& layer : layers) {
-    if (std::find(names.begin(), names.end(), layer) != names.end()) continue;
+    const auto is_meant = [&](const std::string& name) { return recipe::Matches(layer, name); };
+    if (std::any_of(names.begin(), names.end(), is_meant)) continue;
     throw UsageError(fmt::format("layer_bits: {} has no layer '{}'; its layers are {}{}", graph.name, layer,
                                  fmt::join(names, ", "), DidYouMean(layer, names)));
   }

@@ -17,7 +17,8 @@ struct FoundNetwork {
 // Throws UsageError where there is neither a built-in network nor a file of that name, or where a built-in one lacks
 // one of these layers.
 void CheckNetwork(const std::string& text, const std::vector<std::string>& layers);
-// The steps that have bits of their own: what layer_bits of recipes may name. Throws UsageError where one is not there.
+// The steps that have bits of their own: what layer_bits of recipes may name, or mean by a pattern.
+// Throws UsageError where one means none.
 void CheckLayers(const FloatGraph& graph, const std::vector<std::string>& layers);
 
 // `sha256`: what the file must have, or empty: not said. Throws UsageError for an unknown name, and where the network

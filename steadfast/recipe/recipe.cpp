@@ -214,6 +214,8 @@ void Validate(const Recipe& recipe) {
   not_negative("asam_eta", recipe.asam_eta);
   not_negative("warm_up", recipe.warm_up);
   not_negative("gradient_clip", recipe.gradient_clip);
+  if (!(recipe.average >= 0 && recipe.average < 1))
+    throw UsageError(fmt::format("average: {}, expected a number from 0 and below 1", recipe.average));
   if (!(recipe.label_smoothing >= 0 && recipe.label_smoothing < 1))
     throw UsageError(fmt::format("label_smoothing: {}, expected a number from 0 and below 1", recipe.label_smoothing));
   for (const double deviation : recipe.deviation) positive("std", deviation);
@@ -296,6 +298,9 @@ nlohmann::json ToJson(const Recipe& recipe) {
   if (recipe.label_smoothing > 0) json["label_smoothing"] = recipe.label_smoothing;
   if (recipe.gradient_clip > 0) json["gradient_clip"] = recipe.gradient_clip;
   if (AugmentationText(recipe) != "none") json["augmentation"] = AugmentationText(recipe);
+  if (recipe.average > 0) json["average"] = recipe.average;
+  if (recipe.best_epoch) json["best_epoch"] = true;
+  if (recipe.reestimate_normalization) json["reestimate_normalization"] = true;
   return json;
 }
 
@@ -307,6 +312,9 @@ nlohmann::json AllSettings(const Recipe& recipe) {
   json["label_smoothing"] = recipe.label_smoothing;
   json["gradient_clip"] = recipe.gradient_clip;
   json["augmentation"] = AugmentationText(recipe);
+  json["average"] = recipe.average;
+  json["best_epoch"] = recipe.best_epoch;
+  json["reestimate_normalization"] = recipe.reestimate_normalization;
   return json;
 }
 
@@ -314,8 +322,8 @@ Recipe FromJson(const nlohmann::json& json) {
   if (!json.is_object()) throw InputError("recipe: expected a JSON object");
   Recipe recipe;
   nlohmann::json defaults = ToJson(recipe);
-  for (const char* key :
-       {"network_sha256", "start", "mean", "std", "warm_up", "label_smoothing", "gradient_clip", "augmentation"})
+  for (const char* key : {"network_sha256", "start", "mean", "std", "warm_up", "label_smoothing", "gradient_clip",
+                          "augmentation", "average", "best_epoch", "reestimate_normalization"})
     defaults[key] = nullptr;
   std::vector<std::string> keys;
   for (const auto& [key, value] : defaults.items()) keys.push_back(key);
@@ -347,6 +355,9 @@ Recipe FromJson(const nlohmann::json& json) {
   read("label_smoothing", recipe.label_smoothing);
   read("gradient_clip", recipe.gradient_clip);
   parse("augmentation", ParseAugmentation);
+  read("average", recipe.average);
+  read("best_epoch", recipe.best_epoch);
+  read("reestimate_normalization", recipe.reestimate_normalization);
   parse("quantizer", ParseQuantizer);
   read("weight_bits", recipe.weight_bits);
   read("activation_bits", recipe.activation_bits);
@@ -374,6 +385,23 @@ Recipe FromJson(const nlohmann::json& json) {
   read("seed", recipe.seed);
   read("threads", recipe.threads);
   return recipe;
+}
+
+bool Matches(std::string_view pattern, std::string_view layer) {
+  if (pattern.empty()) return layer.empty();
+  if (pattern[0] == '*') {
+    return Matches(pattern.substr(1), layer) || (!layer.empty() && Matches(pattern, layer.substr(1)));
+  }
+  return !layer.empty() && (pattern[0] == '?' || pattern[0] == layer[0]) && Matches(pattern.substr(1), layer.substr(1));
+}
+
+LayerBits BitsOf(const Recipe& recipe, const std::string& layer) {
+  const auto exact = recipe.layer_bits.find(layer);
+  if (exact != recipe.layer_bits.end()) return exact->second;
+  for (const auto& [pattern, bits] : recipe.layer_bits) {
+    if (Matches(pattern, layer)) return bits;
+  }
+  return {recipe.weight_bits, recipe.activation_bits};
 }
 
 std::string HashOf(const Recipe& recipe) {

@@ -64,7 +64,7 @@ struct Recipe {
   int weight_bits = 4;
   int activation_bits = 4;
   bool narrow = false;                          // weights without the code -2^(b-1)
-  std::map<std::string, LayerBits> layer_bits;  // exceptions, by layer name
+  std::map<std::string, LayerBits> layer_bits;  // exceptions, by layer name or pattern ("stage1.*"); names come first
 
   Sparsity sparsity = Sparsity::kNone;
   double sparsity_strength = 0.0;
@@ -94,6 +94,10 @@ struct Recipe {
   bool flip = false;  // left and right, of every second image
   int cutout = 0;     // side of a square that is blanked
 
+  double average = 0;                     // decay of a moving average of all parameters, which is what is kept; 0: none
+  bool best_epoch = false;                // keep the epoch of the best validation accuracy, not the last
+  bool reestimate_normalization = false;  // running statistics anew at the end, on training images
+
   int epochs = 6;
   int batch_size = 128;
   int64_t train_images = 0;  // 0: all that are not held out
@@ -115,6 +119,11 @@ Recipe FromJson(const nlohmann::json& json);
 
 // SHA-256 of all that decides the result (not the name).
 std::string HashOf(const Recipe& recipe);
+
+// Whether a layer is meant by a key of layer_bits: its name, or a pattern with * and ?.
+bool Matches(std::string_view pattern, std::string_view layer);
+// The bits of a layer.
+LayerBits BitsOf(const Recipe& recipe, const std::string& layer);
 
 // "lsq", "l1", "saq", "adam", "cosine": the words of the command line and of study files.
 std::string_view NameOf(Quantizer quantizer);

@@ -8,8 +8,6 @@ namespace {
 using recipe::Quantizer;
 using torch::Tensor;
 
-constexpr double kMomentum = 0.1;  // of running statistics: LibTorch's default
-
 Tensor AddParameter(const LayerSettings& settings, const std::string& name, Tensor tensor, ParameterGroup group) {
   tensor.set_requires_grad(true);
   settings.parameters->push_back({name, tensor, group});
@@ -37,12 +35,6 @@ std::vector<float> ToVector(const Tensor& tensor) {
 
 }  // namespace
 
-recipe::LayerBits LayerSettings::bits_of(const std::string& layer) const {
-  const auto found = recipe->layer_bits.find(layer);
-  return found != recipe->layer_bits.end() ? found->second
-                                           : recipe::LayerBits{recipe->weight_bits, recipe->activation_bits};
-}
-
 ActivationQuantizer::ActivationQuantizer(const network::FloatGraph& graph, const network::FusedStep& step,
                                          const LayerSettings& settings)
     : quantizer_(settings.recipe->quantizer),
@@ -52,7 +44,7 @@ ActivationQuantizer::ActivationQuantizer(const network::FloatGraph& graph, const
                               settings.recipe->sparsity == recipe::Sparsity::kHoyerSquare)),
       after_quantizer_(settings.recipe->sparsity_after_quantizer),
       clip_(step.clip),
-      bits_(settings.bits_of(step.name).activation_bits) {
+      bits_(recipe::BitsOf(*settings.recipe, step.name).activation_bits) {
   if (step.needs_precision) bits_ = std::max(bits_, 8);
   // All quantizers share LSQ's learned step (ours: SAQ's code and DoReFa clip to a learned range and to [0, 1], and
   // rely on batch normalization, which a network may lack).
@@ -114,8 +106,8 @@ WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::Fu
   if (const auto* convolution = std::get_if<network::Convolution>(&node.operation)) convolution_ = *convolution;
   const int bias = convolution_ ? convolution_->bias : std::get<network::Linear>(node.operation).bias;
   const network::FloatParameter& weight = graph.parameter(network::WeightOf(node));
-  quantizer_ = {settings.recipe->quantizer, settings.bits_of(name_).weight_bits, settings.recipe->narrow,
-                convolution_.has_value()};
+  quantizer_ = {settings.recipe->quantizer, recipe::BitsOf(*settings.recipe, name_).weight_bits,
+                settings.recipe->narrow, convolution_.has_value()};
   // LibTorch's own default for convolutions and linear layers: uniform within 1 / sqrt(fan in).
   const double bound = 1.0 / std::sqrt(static_cast<double>(weight.elements() / weight.shape[0]));
   weight_ = AddParameter(settings, name_ + ".weight", Initial(settings, weight, bound), ParameterGroup::kWeight);
@@ -163,7 +155,7 @@ Tensor WeightedLayer::operator()(const Pass& pass, const Tensor& input) {
   if (!gamma_.defined()) return sums;
   const bool updates = pass.training && pass.updates_statistics, keeps = pass.training && !updates;
   return torch::batch_norm(sums, gamma_, beta_, keeps ? Tensor() : mean_, keeps ? Tensor() : variance_, pass.training,
-                           kMomentum, epsilon_, /*cudnn_enabled=*/false);
+                           pass.momentum, epsilon_, /*cudnn_enabled=*/false);
 }
 
 network::StepConstants WeightedLayer::constants() const {

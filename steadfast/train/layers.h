@@ -24,6 +24,7 @@ struct ActivationPenaltySums {
 struct Pass {
   bool training = false;
   bool updates_statistics = true;                // of normalization, while training
+  double momentum = 0.1;                         // of running statistics; LibTorch's default
   std::vector<ActivationPenaltySums> penalties;  // one for each ReLU, while training with a penalty
 };
 
@@ -47,8 +48,6 @@ struct LayerSettings {
   torch::Generator generator;  // for initial weights
   std::vector<Parameter>* parameters;
   std::vector<Buffer>* buffers;
-
-  recipe::LayerBits bits_of(const std::string& layer) const;
 };
 
 // Clipping and quantization of a step's output.

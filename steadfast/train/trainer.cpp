@@ -21,6 +21,7 @@ using torch::Tensor;
 
 constexpr int64_t kEvaluationBatch = 500;
 constexpr int kCheckpointVersion = 1;
+constexpr size_t kStatisticsBatches = 200;
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -80,6 +81,11 @@ class Training {
       SaveCheckpoint();
       Report(epochs_.back());
     }
+    if (recipe_.best_epoch && !best_.empty())
+      Restore(best_);
+    else if (!average_.empty())
+      Restore(average_);
+    if (recipe_.reestimate_normalization) ReestimateNormalization();
     if (recipe_.sparsity == recipe::Sparsity::kFatRelu) SearchThresholds();
     const double accuracy = ValidationAccuracy().accuracy;
     return {std::move(network_), std::move(epochs_), accuracy};
@@ -128,6 +134,7 @@ class Training {
       SetLearningRate(*optimizer_, rate);
       const double loss = OptimizerStep(recipe_, *network_, *optimizer_,
                                         [&](bool first_pass) { return LossOf(recipe_, *network_, batch, first_pass); });
+      if (recipe_.average > 0) TakeAverage(epoch * steps_per_epoch_ + step);
       if (!std::isfinite(loss)) {
         throw InputError(fmt::format("training diverged in epoch {}: the loss is {}; try a lower learning rate{}",
                                      epoch + 1, loss, recipe_.sharpness == recipe::Sharpness::kNone ? "" : " or rho"));
@@ -138,13 +145,71 @@ class Training {
         ReportProgress(epoch, step + 1, loss_sum / static_cast<double>(step + 1));
       }
     }
-    const EvaluationResult validation = ValidationAccuracy();
+    const EvaluationResult validation = ValidateEpoch();
     return {epoch + 1,
             loss_sum / static_cast<double>(steps_per_epoch_),
             validation.loss,
             validation.accuracy,
             rate,
             SecondsSince(epoch_start)};
+  }
+
+  // All that a network keeps: parameters, then running statistics.
+  std::vector<Tensor> Live() const {
+    std::vector<Tensor> live;
+    for (const Parameter& parameter : network_->parameters) live.push_back(parameter.tensor);
+    for (const Buffer& buffer : network_->buffers) live.push_back(buffer.tensor);
+    return live;
+  }
+  std::vector<Tensor> Copy() const {
+    std::vector<Tensor> copies;
+    for (const Tensor& tensor : Live()) copies.push_back(tensor.detach().clone());
+    return copies;
+  }
+  void Restore(const std::vector<Tensor>& values) const {
+    const torch::NoGradGuard no_gradients;
+    const std::vector<Tensor> live = Live();
+    for (size_t i = 0; i < live.size(); ++i) Tensor(live[i]).copy_(values[i]);
+  }
+
+  // A moving average whose first steps count more (as TensorFlow's ExponentialMovingAverage with num_updates).
+  void TakeAverage(int64_t step) {
+    if (average_.empty()) {
+      average_ = Copy();
+      return;
+    }
+    const torch::NoGradGuard no_gradients;
+    const double decay = std::min(recipe_.average, static_cast<double>(step + 1) / static_cast<double>(step + 10));
+    const std::vector<Tensor> live = Live();
+    for (size_t i = 0; i < live.size(); ++i) average_[i].mul_(decay).add_(live[i].detach(), 1 - decay);
+  }
+
+  // What would be kept if training ended here.
+  EvaluationResult ValidateEpoch() {
+    const std::vector<Tensor> current = average_.empty() ? std::vector<Tensor>() : Copy();
+    if (!average_.empty()) Restore(average_);
+    const EvaluationResult validation = ValidationAccuracy();
+    if (recipe_.best_epoch && validation.accuracy > best_accuracy_) {
+      best_accuracy_ = validation.accuracy;
+      best_ = Copy();
+    }
+    if (!average_.empty()) Restore(current);
+    return validation;
+  }
+
+  // The plain mean of the statistics of up to kStatisticsBatches batches, with the weights as they are now.
+  void ReestimateNormalization() {
+    if (network_->buffers.empty()) return;
+    const torch::NoGradGuard no_gradients;
+    const std::vector<int64_t>& training = data_.split.training;
+    const auto batch = static_cast<size_t>(recipe_.batch_size);
+    for (size_t first = 0, number = 0; first < training.size() && number < kStatisticsBatches;
+         first += batch, ++number) {
+      const size_t count = std::min(batch, training.size() - first);
+      if (count < batch && number > 0) break;
+      Pass pass{.training = true, .momentum = 1.0 / static_cast<double>(number + 1), .penalties = {}};
+      network_->Forward(pass, MakeBatch(data_.images, std::span(training).subspan(first, count), data_.scale).images);
+    }
   }
 
   void ReportProgress(int epoch, int64_t steps, double loss) const {
@@ -195,6 +260,8 @@ class Training {
     }
     for (size_t i = 0; i < network_->buffers.size(); ++i)
       archive.write(fmt::format("buffer{}", i), network_->buffers[i].tensor);
+    for (size_t i = 0; i < average_.size(); ++i) archive.write(fmt::format("average{}", i), average_[i]);
+    for (size_t i = 0; i < best_.size(); ++i) archive.write(fmt::format("best{}", i), best_[i]);
     torch::serialize::OutputArchive optimizer;
     optimizer_->save(optimizer);
     archive.write("optimizer", optimizer);
@@ -231,10 +298,17 @@ class Training {
         archive.read(fmt::format("buffer{}", i), stored);
         network_->buffers[i].tensor.copy_(stored);
       }
+      const auto read_all = [&](const char* what, std::vector<Tensor>& into) {
+        into.resize(network_->parameters.size() + network_->buffers.size());
+        for (size_t i = 0; i < into.size(); ++i) archive.read(fmt::format("{}{}", what, i), into[i]);
+      };
+      if (recipe_.average > 0) read_all("average", average_);
+      if (recipe_.best_epoch) read_all("best", best_);
       torch::serialize::InputArchive optimizer;
       archive.read("optimizer", optimizer);
       optimizer_->load(optimizer);
       for (const auto& epoch : nlohmann::json::parse(epochs.toStringRef())) epochs_.push_back(MetricsFromJson(epoch));
+      for (const EpochMetrics& epoch : epochs_) best_accuracy_ = std::max(best_accuracy_, epoch.validation_accuracy);
     } catch (const c10::Error& error) {
       throw InputError(fmt::format("{}: is not a checkpoint Steadfast wrote ({}); delete it to start anew", name,
                                    error.what_without_backtrace()));
@@ -261,6 +335,8 @@ class Training {
   std::unique_ptr<Network> network_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::vector<EpochMetrics> epochs_;
+  std::vector<Tensor> average_, best_;  // as Live(), or empty
+  double best_accuracy_ = -1;
   int64_t steps_per_epoch_ = 0;
   int first_epoch_ = 0;
   std::chrono::steady_clock::time_point start_;

@@ -177,6 +177,9 @@ TEST(Train, ResumesNetworksWithNormalization) {
     recipe.warm_up = 0.5;
     recipe.label_smoothing = 0.1;
     recipe.gradient_clip = 1;
+    recipe.average = 0.9;
+    recipe.best_epoch = true;
+    recipe.reestimate_normalization = true;
     const auto onnx_of = [&](const TrainedNetwork& trained) {
       return model::ToOnnx(trained.network->Export("resnet8", data.scale));
     };
@@ -192,6 +195,49 @@ TEST(Train, ResumesNetworksWithNormalization) {
     EXPECT_EQ(onnx_of(Train(recipe, data, {.checkpoint = checkpoint})), whole) << sharpness;
     fs::remove(checkpoint);
   }
+}
+
+// The best epoch is kept, whatever came behind it.
+TEST(Train, KeepsTheBestEpoch) {
+  const TrainingData data = ColourSquares(320);
+  recipe::Recipe recipe = QuickResNet();
+  recipe.epochs = 6;
+  recipe.learning_rate = 0.02;  // unsteady
+  recipe.schedule = recipe::Schedule::kConstant;
+  recipe.best_epoch = true;
+  const TrainedNetwork trained = Train(recipe, data);
+  double best = 0;
+  for (const EpochMetrics& epoch : trained.epochs) best = std::max(best, epoch.validation_accuracy);
+  EXPECT_EQ(trained.validation_accuracy, best);
+}
+
+// An average of parameters that do not move is what they are.
+TEST(Train, AveragesParameters) {
+  const TrainingData data = ColourSquares(160);
+  recipe::Recipe recipe = QuickResNet();
+  recipe.epochs = 1;
+  recipe.learning_rate = 1e-12;
+  recipe.optimizer = recipe::Optimizer::kSgd;
+  const auto weights = [&](double average) {
+    recipe.average = average;
+    const TrainedNetwork trained = Train(recipe, data);
+    return trained.network->parameters[0].tensor.detach().clone();
+  };
+  EXPECT_TRUE(torch::allclose(weights(0), weights(0.99), 1e-4, 1e-6));
+  recipe.learning_rate = 0.1;
+  EXPECT_FALSE(torch::allclose(weights(0), weights(0.99), 1e-4, 1e-6));
+}
+
+TEST(Network, TakesBitsByPattern) {
+  recipe::Recipe recipe = QuickResNet();
+  recipe::ParseLayerBits("stage2.*=8/6", recipe);
+  recipe::ParseLayerBits("stage2.block1.conv2=3/5", recipe);
+  EXPECT_EQ(recipe::BitsOf(recipe, "stage2.block1.conv1"), (recipe::LayerBits{8, 6}));
+  EXPECT_EQ(recipe::BitsOf(recipe, "stage2.block1.conv2"), (recipe::LayerBits{3, 5}));
+  EXPECT_EQ(recipe::BitsOf(recipe, "stage1.block1.conv1"), (recipe::LayerBits{4, 4}));
+  EXPECT_NO_THROW(MakeNetwork(recipe, {{3, 16, 16}, 4}, {0.01f, 100}));
+  recipe::ParseLayerBits("stage9.*=8/6", recipe);
+  EXPECT_THROW(MakeNetwork(recipe, {{3, 16, 16}, 4}, {0.01f, 100}), UsageError);
 }
 
 // The integers answer as the training graph does, for every operator that the built-in networks have.
