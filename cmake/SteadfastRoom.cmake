@@ -4,7 +4,7 @@
 #     HEADERS fault_map.h            public headers, installed and verified to compile on their own
 #     SOURCES fault_map.cpp
 #     LIBTORCH                       its sources include LibTorch's headers
-#     UNHURRIED                      reads, prints or asks others to calculate: -O1, or -O0 with sanitizers, which compile sooner
+#     UNHURRIED                      reads, prints or asks others to calculate: -O1, which compiles in two thirds of the time
 #     USES base model                rooms it may include (docs/architecture.md has the table)
 #     LIBRARIES / PRIVATE_LIBRARIES  libraries from outside
 #     TESTS fault_map_test.cpp       one executable a room: steadfast_memory_test
@@ -22,7 +22,7 @@ function(steadfast_compile_together target files)
 endfunction()
 
 # Of what reads, prints or asks others to calculate.
-set(STEADFAST_UNHURRIED_OPTIONS $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O0>)
+set(STEADFAST_UNHURRIED_OPTIONS $<$<CONFIG:Release>:-O1>)
 
 function(steadfast_room name)
   cmake_parse_arguments(room "LIBTORCH;UNHURRIED" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})

@@ -19,6 +19,7 @@ using nlohmann::json;
 struct Options {
   std::string network, input;
   int classes = 0;
+  bool force = false;
   std::filesystem::path output, json;
 };
 
@@ -64,6 +65,11 @@ void Run(const Options& options) {
     throw UsageError("-o: name the network to write: steadfast networks resnet20 -o resnet20.onnx");
   if (one && !network::IsBuiltIn(options.network))
     network::MakeBuiltIn(options.network, {}, 10);  // says which there are
+  CheckDistinct({{"--output", options.output},
+                 {"--json", IsStandardOutput(options.json) ? std::filesystem::path() : options.json}});
+  if (!options.force && std::filesystem::exists(options.output))
+    throw UsageError(
+        fmt::format("{} is there; name another file, or overwrite it with --force", options.output.string()));
   std::vector<json> all;
   for (const network::BuiltIn& known : network::BuiltIns()) {
     if (one && options.network.substr(0, options.network.find(':')) != known.name) continue;
@@ -88,6 +94,7 @@ void AddNetworksCommand(CLI::App& app, Chosen& chosen) {
       ->type_name("FILE");
   command->add_option("--input", options->input, "For images of another size: CHANNELSxROWSxCOLUMNS");
   command->add_option("--classes", options->classes, "For another number of classes")->check(CLI::Range(2, 65536));
+  command->add_flag("--force", options->force, "Overwrite the output");
   AddJsonOption(*command, options->json, "Write the same");
   command->footer("Example: steadfast networks resnet20 -o resnet20.onnx");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });

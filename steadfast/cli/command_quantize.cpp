@@ -46,9 +46,9 @@ std::vector<uint8_t> SomeImages(const data::ImageSet& set, int64_t count) {
 
 // How many of the first `images` a float network gets right.
 int64_t RightOf(const network::FloatGraph& graph, const data::ImageSet& test, int64_t images, network::ByteScale scale,
-                int threads) {
+                int threads, const Cancellation& cancellation) {
   const auto bytes = std::span(test.images).subspan(0, static_cast<size_t>(images * test.shape.pixels()));
-  const std::vector<float> logits = network::RunFloat(graph, bytes, scale, threads);
+  const std::vector<float> logits = network::RunFloat(graph, bytes, scale, threads, {}, &cancellation);
   const int64_t classes = graph.classes();
   int64_t right = 0;
   for (int64_t i = 0; i < images; ++i) {
@@ -111,9 +111,11 @@ void Run(Options& options, const Cancellation& cancellation) {
   line.Update("reading " + options.dataset);
   const data::ImageSet train = data::LoadDataset(options.dataset, options.location, data::Split::kTrain);
   const data::ImageSet test = data::LoadDataset(options.dataset, options.location, data::Split::kTest);
+  data::CheckSplits(train, test, options.dataset);
   network::FoundNetwork found = network::FindNetwork(
       options.network, "", {train.shape.channels, train.shape.height, train.shape.width}, train.classes);
-  if (!found.is_file)
+  const auto is_drawn_later = [](const network::FloatParameter& parameter) { return parameter.values.empty(); };
+  if (!found.is_file || std::any_of(found.graph.parameters.begin(), found.graph.parameters.end(), is_drawn_later))
     throw UsageError(
         fmt::format("{}: is a network without trained values; train it first: steadfast train {} "
                     "--quantizer float --dataset {} -o {}-float.onnx",
@@ -126,11 +128,10 @@ void Run(Options& options, const Cancellation& cancellation) {
   outcome.padding_difference = network::FoldInput(found.graph, normalization, scale);
   outcome.images = std::min(options.float_images, test.size());
   line.Update(fmt::format("the float network on {} test images", outcome.images));
-  outcome.float_right = RightOf(found.graph, test, outcome.images, scale, options.settings.threads);
-  cancellation.ThrowIfRequested();
+  outcome.float_right = RightOf(found.graph, test, outcome.images, scale, options.settings.threads, cancellation);
   line.Update(fmt::format("calibrating on {} training images", options.calibration_images));
-  model::QuantizedModel model =
-      network::Quantize(found.graph, SomeImages(train, options.calibration_images), scale, options.settings);
+  model::QuantizedModel model = network::Quantize(found.graph, SomeImages(train, options.calibration_images), scale,
+                                                  options.settings, &cancellation);
   model.name = std::filesystem::path(options.network).stem().string();
   cancellation.ThrowIfRequested();
   line.Update("the quantized network on all test images");

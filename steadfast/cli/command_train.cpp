@@ -45,7 +45,10 @@ void CompleteRecipe(Options& options) {
   std::vector<std::string> layers;
   for (const auto& [layer, bits] : recipe.layer_bits) layers.push_back(layer);
   network::CheckNetwork(recipe.network, layers);
-  if (!network::IsBuiltIn(recipe.network)) recipe.network_sha256 = Sha256(ReadFile(recipe.network, uint64_t{1} << 31));
+  const bool is_built_in = network::IsBuiltIn(recipe.network);
+  if (is_built_in && !(recipe.mean.empty() && recipe.deviation.empty()))
+    throw UsageError("--mean, --std: say what a network from a file was trained on; a built-in one follows the images");
+  if (!is_built_in) recipe.network_sha256 = network::HashOfFile(recipe.network);
 }
 
 // What a model file, quantized or not, says of the recipe that made it.
@@ -115,15 +118,17 @@ void PrintDone(const Options& options, const json& done) {
 
 void Run(Options& options, const Cancellation& cancellation) {
   CompleteRecipe(options);
+  const std::string& network = options.request.recipe.network;
+  CheckDistinct({{"--output", options.request.output},
+                 {"the network " + network, network::IsBuiltIn(network) ? fs::path() : fs::path(network)},
+                 {"--json", IsStandardOutput(options.json) ? fs::path() : options.json}});
   if (IsAlreadyThere(options)) {
     fmt::print(stderr, "{} is already trained with these settings (--force trains it again)\n",
                options.request.output.string());
     return;
   }
-  if (options.force) {
-    for (const char* ending : {"", ".checkpoint", ".metrics.jsonl"})
-      fs::remove(options.request.output.string() + ending);
-  }
+  // What is there stays until the new one takes its place.
+  if (options.force) fs::remove(options.request.output.string() + ".checkpoint");
   ProgressLine line;
   if (!options.events) line.Print(recipe::Describe(options.request.recipe));
   std::string accuracy;

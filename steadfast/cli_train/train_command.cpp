@@ -115,6 +115,7 @@ class Run {
                                     recipe_.train_images);
     data_.scale = train::ScaleFor(recipe_, {data_.images.shape, data_.images.classes}, data_.scale);
     test_ = data::LoadDataset(recipe_.dataset, location, data::Split::kTest);
+    data::CheckSplits(data_.images, test_, recipe_.dataset);
     trained_ = train::Train(recipe_, data_, Options());
     if (recipe_.quantizer == recipe::Quantizer::kFloat)
       FinishFloat();

@@ -284,6 +284,16 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
   return set;
 }
 
+void CheckSplits(const ImageSet& training, const ImageSet& test, const std::string& name) {
+  const auto text = [](const ImageShape& s) { return fmt::format("{} x {} x {}", s.channels, s.height, s.width); };
+  if (training.shape != test.shape)
+    throw InputError(fmt::format("dataset {}: training images are {}, and test images {}", name, text(training.shape),
+                                 text(test.shape)));
+  if (training.classes < test.classes)
+    throw InputError(
+        fmt::format("dataset {}: {} classes in training, and {} in test", name, training.classes, test.classes));
+}
+
 std::string HashOf(const ImageSet& set) {
   const std::string shape =
       fmt::format("{}x{}x{}x{}/{}", set.size(), set.shape.channels, set.shape.height, set.shape.width, set.classes);

@@ -37,6 +37,9 @@ struct ImageSet {
 // SHA-256 of shape, images and labels: the same for the same content, however it was stored.
 std::string HashOf(const ImageSet& set);
 
+// Throws InputError where the two cannot be splits of one dataset: other shapes, or classes that training lacks.
+void CheckSplits(const ImageSet& training, const ImageSet& test, const std::string& name);
+
 // How raw bytes become numbers: value = scale * (byte - zero_point).
 struct InputScale {
   float scale;

@@ -45,6 +45,7 @@ class Dequantizing {
     value_of_[0] = 0;
     for (const model::Node& node : model_.nodes) Add(node);
     FloatGraph graph = std::move(builder_.graph_);
+    Prune(graph);
     if (!model_.real_input) {
       const model::ActivationCoding& coding = *model_.values[0].coding;
       SetInput(graph, {coding.scale, coding.zero_point});

@@ -24,7 +24,7 @@ TEST(GraphOf, StandsForTheModel) {
        {std::pair<const char*, ValueShape>{"lenet5", {1, 28, 28}}, {"resnet8", {3, 32, 32}}, {"dscnn", {1, 49, 10}}}) {
     FloatGraph graph = MakeBuiltIn(name, input, 10);
     Randomize(graph, 5);
-    const auto images = RandomBytes(static_cast<size_t>(8 * input.elements()), 6);
+    const auto images = RandomBytes(static_cast<size_t>(3 * input.elements()), 6);
     const ByteScale scale{0.01f, 90};
     PostTrainingSettings settings;
     settings.per_channel = false;

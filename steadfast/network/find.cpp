@@ -48,7 +48,7 @@ FoundNetwork FindNetwork(const std::string& text, const std::string& sha256, con
   const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
   FoundNetwork found{
       IsFloatOnnx(bytes) ? FloatGraphOf(bytes, text, path.parent_path()) : GraphOf(model::FromOnnx(bytes, text)), true,
-      Sha256(bytes)};
+      HashOfFile(path)};
   if (!sha256.empty() && sha256 != found.sha256)
     throw InputError(fmt::format("{}: has changed: its SHA-256 is {}, expected {}", text, found.sha256, sha256));
   const ValueShape& takes = found.graph.values[0].shape;

@@ -11,7 +11,7 @@ namespace steadfast::network {
 struct FoundNetwork {
   FloatGraph graph;
   bool is_file;
-  std::string sha256;  // of the file's bytes; empty for built-in ones
+  std::string sha256;  // HashOfFile; empty for built-in ones
 };
 
 // Throws UsageError where there is neither a built-in network nor a file of that name, or where a built-in one lacks

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <type_traits>
 
 #include "steadfast/base/error.h"
@@ -123,6 +124,44 @@ int WeightOf(const FloatNode& node) {
   if (const auto* convolution = std::get_if<Convolution>(&node.operation)) return convolution->weight;
   if (const auto* linear = std::get_if<Linear>(&node.operation)) return linear->weight;
   return -1;
+}
+
+void Prune(FloatGraph& graph) {
+  std::vector<bool> is_needed(graph.values.size(), false);
+  is_needed[static_cast<size_t>(graph.output)] = true;
+  std::vector<FloatNode> kept;
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
+    if (!is_needed[static_cast<size_t>(node->output)]) continue;
+    for (const int input : node->inputs) is_needed[static_cast<size_t>(input)] = true;
+    kept.push_back(*node);
+  }
+  std::reverse(kept.begin(), kept.end());
+  std::vector<int> now(graph.parameters.size(), -1);
+  std::vector<FloatParameter> parameters;
+  const auto keep = [&](int& parameter) {
+    if (parameter < 0) return;
+    int& to = now[static_cast<size_t>(parameter)];
+    if (to < 0) {
+      to = static_cast<int>(parameters.size());
+      parameters.push_back(std::move(graph.parameters[static_cast<size_t>(parameter)]));
+    }
+    parameter = to;
+  };
+  for (FloatNode& node : kept) {
+    if (auto* convolution = std::get_if<Convolution>(&node.operation)) {
+      keep(convolution->weight);
+      keep(convolution->bias);
+    } else if (auto* linear = std::get_if<Linear>(&node.operation)) {
+      keep(linear->weight);
+      keep(linear->bias);
+    } else if (auto* normalization = std::get_if<BatchNormalization>(&node.operation)) {
+      for (int* parameter :
+           {&normalization->gamma, &normalization->beta, &normalization->mean, &normalization->variance})
+        keep(*parameter);
+    }
+  }
+  graph.nodes = std::move(kept);
+  graph.parameters = std::move(parameters);
 }
 
 int64_t ParameterCount(const FloatGraph& graph) {

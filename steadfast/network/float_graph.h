@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct FloatParameter {
   std::string name;
   std::vector<int64_t> shape;
   std::vector<float> values;  // row-major; empty: to be drawn before training
+  bool is_shared = false;     // another node's parameter is a copy of the same tensor
   float scale = 0;            // of the codes that weights had (GraphOf), and their bits; 0: none
   int bits = 0;
   int64_t elements() const;
@@ -94,6 +96,12 @@ std::string KindOf(const FloatNode& node);    // "Convolution"
 std::string Describe(const FloatNode& node);  // "node 'layer1.conv' (Convolution)"
 // The parameter of a weighted node, or -1.
 int WeightOf(const FloatNode& node);
+
+// Takes out what does not lead to the output: nodes, and parameters that no other node has.
+void Prune(FloatGraph& graph);
+
+// Metadata of files whose weights are yet to be drawn.
+inline constexpr std::string_view kUntrained = "steadfast.untrained";
 
 int64_t ParameterCount(const FloatGraph& graph);
 int64_t MacsOf(const FloatGraph& graph);  // of convolutions and linear layers, for one image

@@ -25,6 +25,9 @@ FloatGraph ReadFloatOnnx(const std::filesystem::path& path);
 // `folder`: where files of external data lie.
 FloatGraph FloatGraphOf(std::span<const uint8_t> bytes, const std::string& name, const std::filesystem::path& folder);
 
+// SHA-256 of a file's bytes, or, where it keeps data beside itself, of that and of those files' bytes.
+std::string HashOfFile(const std::filesystem::path& path);
+
 // Opset 17. Parameters without values are written as zeros.
 std::string ToFloatOnnx(const FloatGraph& graph);
 

@@ -7,11 +7,13 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <variant>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/base/hash.h"
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/network/float_onnx.h"
 
@@ -54,6 +56,10 @@ class Reader {
     ReadInput();
     for (const onnx::NodeProto& node : proto_.graph().node()) ReadNode(OnnxNode(node, source_));
     ReadOutput();
+    if (builder_.graph_.metadata.erase(std::string(kUntrained)) > 0) {
+      for (const FloatNode& node : builder_.graph_.nodes) ForgetValues(node);
+    }
+    Prune(builder_.graph_);
     return std::move(builder_.graph_);
   }
 
@@ -106,10 +112,22 @@ class Reader {
         {"LogSoftmax", {{{"axis"}}, &Reader::ReadSoftmax}},
         {"Shape", {{{"start", 15}, {"end", 15}}, &Reader::ReadShape}},
         {"Gather", {{{"axis"}}, &Reader::ReadGather}},
+        {"ConstantOfShape", {{{"value"}}, &Reader::ReadConstantOfShape}},
+        {"Slice", {{{"axes", 1, 9}, {"ends", 1, 9}, {"starts", 1, 9}}, &Reader::ReadSlice}},
         {"Constant",
          {{{"value"}, {"value_float", 12}, {"value_floats", 12}, {"value_int", 12}, {"value_ints", 12}},
           &Reader::ReadConstant}}};
     return rules;
+  }
+
+  // Of a network that was written before it was trained: to be drawn.
+  void ForgetValues(const FloatNode& node) {
+    const auto forget = [&](int parameter) {
+      if (parameter >= 0) builder_.graph_.parameters[static_cast<size_t>(parameter)].values.clear();
+    };
+    forget(WeightOf(node));
+    if (const auto* convolution = std::get_if<Convolution>(&node.operation)) forget(convolution->bias);
+    if (const auto* linear = std::get_if<Linear>(&node.operation)) forget(linear->bias);
   }
 
   // ---- constants ----
@@ -154,7 +172,7 @@ class Reader {
     if (tensor.data_type() == onnx::TensorProto::INT64) {
       constant.integers = Int64sOf(tensor);
     } else if (tensor.data_type() == onnx::TensorProto::BOOL) {
-      constant.integers.assign(static_cast<size_t>(constant.elements()), 0);
+      return constant;  // of Dropout, which is left out
     } else if (tensor.data_type() == onnx::TensorProto::DOUBLE || tensor.data_type() == onnx::TensorProto::FLOAT16) {
       source_.Fail(fmt::format("tensor '{}'", tensor.name()),
                    "is not float32; convert the model to float32 before exporting it");
@@ -248,8 +266,23 @@ class Reader {
   }
   // Weights keep the file's name for them, if it is theirs alone.
   int AddParameter(std::string name, const Constant& constant, std::vector<int64_t> shape, std::vector<float> values) {
-    if (!constant.name.empty() && names_of_parameters_.insert({constant.name, 0}).second) name = constant.name;
-    return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+    for (const float value : values) {
+      if (!std::isfinite(value))
+        source_.Fail(fmt::format("tensor '{}'", constant.name.empty() ? name : constant.name),
+                     fmt::format("holds {}, which no trained network does", value));
+    }
+    int index = -1;
+    if (constant.name.empty()) return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+    const auto [first, is_first] = parameter_of_.emplace(constant.name, -1);
+    if (is_first) name = constant.name;
+    index = builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+    if (is_first) {
+      first->second = index;
+    } else {  // Fuse refuses weights that several nodes share
+      builder_.graph_.parameters[static_cast<size_t>(index)].is_shared = true;
+      builder_.graph_.parameters[static_cast<size_t>(first->second)].is_shared = true;
+    }
+    return index;
   }
   void Add(const OnnxNode& node, FloatOperation operation, std::vector<int> inputs) {
     AddNamed(node, NameOf(node), std::move(operation), std::move(inputs));
@@ -310,8 +343,21 @@ class Reader {
     if (flow == nullptr || flow->value == 0)
       source_.Fail("graph", fmt::format("its output '{}' is not computed", name));
     builder_.graph_.output = flow->value;
+    // One number a class is flat already.
+    for (const FloatNode* last = MakerOf(builder_.graph_.output);
+         last != nullptr && std::holds_alternative<Flatten>(last->operation) &&
+         ShapeOf(last->inputs[0]).height * ShapeOf(last->inputs[0]).width == 1 && last->inputs[0] != 0;
+         last = MakerOf(builder_.graph_.output))
+      builder_.graph_.output = last->inputs[0];
     if (ShapeOf(flow->value).height * ShapeOf(flow->value).width != 1)
       source_.Fail("graph", fmt::format("its output '{}' has rows and columns; expected one number a class", name));
+  }
+
+  const FloatNode* MakerOf(int value) const {
+    for (const FloatNode& node : builder_.graph_.nodes) {
+      if (node.output == value) return &node;
+    }
+    return nullptr;
   }
 
   void ReadNode(const OnnxNode& node) {
@@ -346,6 +392,9 @@ class Reader {
       node.Fail(fmt::format("its weights have {} dimensions; convolutions along one or two are taken", shape.size()));
     }
     if (!flow.pads.empty()) {
+      const std::string auto_pad = node.Text("auto_pad", "NOTSET");
+      if (auto_pad != "NOTSET" && auto_pad != "VALID")
+        node.Fail(fmt::format("takes padded values and pads them by auto_pad {}, which is not taken", auto_pad));
       op.window.pad_top += flow.pads[0];
       op.window.pad_left += flow.pads[1];
       op.window.pad_bottom += flow.pads[2];
@@ -485,7 +534,7 @@ class Reader {
                       std::abs(function->alpha - 1.0f / 6) < 1e-6f && function->beta == 0.5f;
     const int gate = last.output, x = last.inputs[0];
     if (!fits || !((a == x && b == gate) || (a == gate && b == x))) return false;
-    if (Uses(node.input(a == gate ? 0 : 1)) > 1) return false;
+    if (UsesOf(gate) > 1) return false;
     *function = {"HardSwish"};
     Define(node, Flowing{gate});
     return true;
@@ -518,15 +567,23 @@ class Reader {
     if (auto* linear = std::get_if<Linear>(&operation)) bias = &linear->bias;
     if (auto* convolution = std::get_if<Convolution>(&operation)) bias = &convolution->bias;
     if (bias == nullptr || *bias >= 0) return false;
-    if (Uses(node.input(IsConstant(node, 0) ? 1 : 0)) > 1) return false;
+    if (UsesOf(value) > 1) return false;
     *bias = builder_.AddParameter(graph.nodes.back().name + ".bias", {static_cast<int64_t>(terms.size())}, terms);
     Define(node, Flowing{value});
     return true;
   }
-  int Uses(const std::string& name) const {
-    int uses = 0;
-    for (const auto& node : proto_.graph().node())
-      uses += static_cast<int>(std::count(node.input().begin(), node.input().end(), name));
+  // How many nodes, and the graph's output, take a value under any of the names that it has so far, but for those that
+  // only gave it another.
+  int UsesOf(int value) const {
+    int uses = 1;
+    for (const auto& [name, meaning] : meanings_) {
+      const auto* flow = std::get_if<Flowing>(&meaning);
+      if (flow == nullptr || flow->value != value) continue;
+      --uses;  // the node that gave it this name, or for the first one, nothing
+      for (const auto& node : proto_.graph().node())
+        uses += static_cast<int>(std::count(node.input().begin(), node.input().end(), name));
+      for (const auto& output : proto_.graph().output()) uses += output.name() == name;
+    }
     return uses;
   }
 
@@ -571,19 +628,26 @@ class Reader {
 
   // ---- pools ----
 
-  Window PoolWindow(const OnnxNode& node) const {
-    const int value = ValueOf(node, 0);
+  Window PoolWindow(const OnnxNode& node, int value) const {
     if (node.Ints("kernel_shape").size() != 1) return node.WindowOf(1, 1, ShapeOf(value));
     Window window = WindowOfLine(node, 1);
     if (node.Int("ceil_mode", 0) != 0) node.Fail("ceil_mode is not supported");
     return window;
   }
-  void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node)}, {ValueOf(node, 0)}); }
+  void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node, ValueOf(node, 0))}, {ValueOf(node, 0)}); }
   void ReadAveragePool(const OnnxNode& node) {
-    const Window window = PoolWindow(node);
+    const Flowing& flow = FlowOf(node, 0);
+    Window window = PoolWindow(node, flow.value);
     if (window.has_padding() && node.Int("count_include_pad", 0) == 0)
       node.Fail("leaves padding out of its means (count_include_pad 0), which is not supported; pad less, or count it");
-    Add(node, AveragePool{window}, {ValueOf(node, 0)});
+    if (!flow.pads.empty()) {  // zeros, which count
+      if (window.has_padding()) node.Fail("pads values that a Pad has padded, which is not taken");
+      window.pad_top = flow.pads[0];
+      window.pad_left = flow.pads[1];
+      window.pad_bottom = flow.pads[2];
+      window.pad_right = flow.pads[3];
+    }
+    Add(node, AveragePool{window}, {flow.value});
   }
   void AddGlobalAverage(const OnnxNode& node, bool flattens) {
     const int value = ValueOf(node, 0);
@@ -645,7 +709,7 @@ class Reader {
   void ReadReshape(const OnnxNode& node) {
     const Constant& target = ConstantAt(node, 1, false);
     if (IsConstant(node, 0)) {
-      Constant moved = ConstantAt(node, 0, true);
+      Constant moved = std::get<Constant>(Lookup(node, 0));
       moved.shape = target.integers;
       int64_t known = 1;
       for (const int64_t size : moved.shape) known *= size < 0 ? 1 : size;
@@ -686,16 +750,66 @@ class Reader {
     const auto* constant = std::get_if<Constant>(&Lookup(node, 0));
     const auto permutation = node.Ints("perm");
     const bool swaps = permutation.empty() || permutation == std::vector<int64_t>{1, 0};
-    if (constant == nullptr || !constant->is_float || constant->shape.size() != 2 || !swaps)
+    if (constant == nullptr || constant->shape.size() != 2 || !swaps)
       node.Fail("only matrices of weights are transposed");
     Constant turned = *constant;
     const int64_t rows = constant->shape[0], columns = constant->shape[1];
     turned.shape = {columns, rows};
     for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < columns; ++c)
-        turned.floats[static_cast<size_t>(c * rows + r)] = constant->floats[static_cast<size_t>(r * columns + c)];
+      for (int64_t c = 0; c < columns; ++c) {
+        const auto to = static_cast<size_t>(c * rows + r), from = static_cast<size_t>(r * columns + c);
+        if (constant->is_float)
+          turned.floats[to] = constant->floats[from];
+        else
+          turned.integers[to] = constant->integers[from];
+      }
     }
     Define(node, std::move(turned));
+  }
+
+  // Integers that exporters compute paddings with.
+  void ReadConstantOfShape(const OnnxNode& node) {
+    const Constant& shape = ConstantAt(node, 0, false);
+    int64_t value = 0;
+    if (const auto* tensor = node.Tensor("value")) {
+      if (tensor->data_type() != onnx::TensorProto::INT64) node.Fail("only integers are taken");
+      const auto values = Int64sOf(*tensor);
+      if (values.size() != 1) node.Fail("its value must be one number");
+      value = values[0];
+    } else {
+      node.Fail("only integers are taken");
+    }
+    if (shape.integers.size() != 1 || shape.integers[0] < 0 || shape.integers[0] > 64)
+      node.Fail("only short lists are taken");
+    Constant filled{.name = node.output(), .shape = shape.integers, .is_float = false};
+    filled.integers.assign(static_cast<size_t>(shape.integers[0]), value);
+    Define(node, std::move(filled));
+  }
+
+  // Rows of a list or matrix of integers, forwards or backwards.
+  void ReadSlice(const OnnxNode& node) {
+    if (node.opset() < 10 || !IsConstant(node, 0)) node.Fail("parts of values are not taken");
+    const Constant& from = ConstantAt(node, 0, false);
+    const auto one = [&](int input, int64_t otherwise) {
+      if (!node.HasInput(input)) return otherwise;
+      const Constant& constant = ConstantAt(node, input, false);
+      if (constant.integers.size() != 1) node.Fail("only one axis is cut");
+      return constant.integers[0];
+    };
+    const int64_t step = one(4, 1), axis = one(3, 0);
+    if (from.shape.empty() || axis != 0 || (step != 1 && step != -1)) node.Fail("only rows, one by one, are taken");
+    const int64_t rows = from.shape[0], width = rows == 0 ? 0 : Elements(from) / rows;
+    const auto within = [&](int64_t at, int64_t low, int64_t high) {
+      return std::clamp(at < 0 ? std::max(at, -rows - 1) + rows : at, low, high);
+    };
+    const int64_t first = step > 0 ? within(one(1, 0), 0, rows) : within(one(1, 0), -1, rows - 1);
+    const int64_t end = step > 0 ? within(one(2, 0), 0, rows) : within(one(2, 0), -1, rows - 1);
+    Constant part{.name = node.output(), .shape = from.shape, .is_float = false};
+    for (int64_t row = first; step > 0 ? row < end : row > end; row += step)
+      part.integers.insert(part.integers.end(), from.integers.begin() + row * width,
+                           from.integers.begin() + (row + 1) * width);
+    part.shape[0] = width == 0 ? 0 : Elements(part) / width;
+    Define(node, std::move(part));
   }
 
   void ReadPad(const OnnxNode& node) {
@@ -707,15 +821,19 @@ class Reader {
     if (node.HasInput(3)) node.Fail("its axes are not taken; pad all dimensions");
     const auto pads = node.opset() <= 10 ? node.Ints("pads") : ConstantAt(node, 1, false).integers;
     Flowing flow = FlowOf(node, 0);
+    std::vector<int64_t> around;  // top, left, bottom, right
     if (pads.size() == 8 && pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0) {
-      flow.pads = {node.SmallInt("pads", pads[2]), node.SmallInt("pads", pads[3]), node.SmallInt("pads", pads[6]),
-                   node.SmallInt("pads", pads[7])};
+      around = {pads[2], pads[3], pads[6], pads[7]};
     } else if (pads.size() == 6 && rank_ == 3 && pads[0] == 0 && pads[1] == 0 && pads[3] == 0 && pads[4] == 0) {
-      flow.pads = {0, node.SmallInt("pads", pads[2]), 0, node.SmallInt("pads", pads[5])};
+      around = {0, pads[2], 0, pads[5]};
     } else {
       node.Fail("only rows and columns are padded");
     }
-    if (std::all_of(flow.pads.begin(), flow.pads.end(), [](int pad) { return pad == 0; })) flow.pads.clear();
+    for (size_t side = 0; side < 4; ++side) {
+      const int pad = node.SmallInt("pads", around[side]);
+      if (flow.pads.empty() && pad > 0) flow.pads.assign(4, 0);
+      if (!flow.pads.empty()) flow.pads[side] += pad;
+    }
     Define(node, flow);
   }
 
@@ -760,7 +878,7 @@ class Reader {
   GraphBuilder builder_;
   int rank_ = 4;  // of values with rows and columns, images included
   std::unordered_map<std::string, Meaning> meanings_;
-  std::unordered_map<std::string, int> names_, names_of_parameters_;
+  std::unordered_map<std::string, int> names_, parameter_of_;
   std::unordered_map<std::string, std::vector<uint8_t>> external_;
 };
 
@@ -782,6 +900,26 @@ FloatGraph FloatGraphOf(std::span<const uint8_t> bytes, const std::string& name,
   if (!Parse(bytes, proto))
     throw InputError(fmt::format("{}: is not an ONNX model ({} bytes that do not parse as one)", name, bytes.size()));
   return Reader(proto, name, folder).Read();
+}
+
+std::string HashOfFile(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
+  std::string hash = Sha256(bytes);
+  onnx::ModelProto proto;
+  if (!Parse(bytes, proto)) return hash;
+  std::set<std::string> files;
+  for (const auto& tensor : proto.graph().initializer()) {
+    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) continue;
+    for (const auto& entry : tensor.external_data()) {
+      if (entry.key() == "location") files.insert(entry.value());
+    }
+  }
+  for (const std::string& file : files) {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(path.parent_path() / file, ignored))
+      hash = Sha256(hash + Sha256(ReadFile(path.parent_path() / file, uint64_t{1} << 32)));
+  }
+  return hash;
 }
 
 FloatGraph ReadFloatOnnx(const std::filesystem::path& path) {

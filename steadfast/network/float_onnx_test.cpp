@@ -12,6 +12,7 @@
 #include "steadfast/base/file.h"
 #include "steadfast/network/built_in.h"
 #include "steadfast/network/float_run.h"
+#include "steadfast/network/fusion.h"
 #include "steadfast/network/test_graphs.h"
 
 namespace steadfast::network {
@@ -25,7 +26,7 @@ std::vector<uint8_t> BytesOf(const std::string& text) {
 
 TEST(FloatOnnx, ReadsWhatItWrites) {
   for (const BuiltIn& known : BuiltIns()) {
-    if (known.name == "resnet18" || known.name == "vgg11") continue;  // as the others, and large
+    if (known.name == "resnet18" || known.name == "vgg11" || known.name == "mobilenetv2") continue;  // large
     FloatGraph graph = MakeBuiltIn(known.name, known.input, known.classes);
     Randomize(graph, 1);
     graph.metadata["steadfast.recipe"] = "{}";
@@ -178,6 +179,119 @@ TEST(FloatOnnx, ReadsDataBesideTheFile) {
   tensor->mutable_external_data(0)->set_value("../x.bin");
   EXPECT_NE(outside.Error().find("not a file beside the model"), std::string::npos);
   fs::remove(data);
+}
+
+// A convolution of 2 outputs with a 3 x 3 window behind `from`, a ReLU, and a linear layer.
+void EndWithConvolution(File& file, const std::string& from, const std::string& auto_pad = "") {
+  std::vector<float> weights;
+  for (int i = 0; i < 18; ++i) weights.push_back(static_cast<float>(i % 5) - 2);
+  file.Floats("kernel", {2, 1, 3, 3}, weights);
+  auto* convolution = file.Node("Conv", {from, "kernel"}, "sums");
+  if (!auto_pad.empty()) {
+    auto* attribute = convolution->add_attribute();
+    attribute->set_name("auto_pad");
+    attribute->set_type(onnx::AttributeProto::STRING);
+    attribute->set_s(auto_pad);
+  }
+  file.Node("Relu", {"sums"}, "relu");
+  file.Node("GlobalAveragePool", {"relu"}, "mean");
+  file.Node("Flatten", {"mean"}, "flat");
+  file.Floats("w", {2, 2}, {1, 2, 3, -4});
+  file.Node("MatMul", {"flat", "w"}, "output");
+}
+
+// Paddings add up, whatever nodes they come from; one that depends on the size before them is refused.
+TEST(FloatOnnx, AddsPaddingsUp) {
+  File once, twice, with_nothing, same;
+  once.Integers("pads", {0, 0, 1, 3, 0, 0, 2, 1});
+  once.Node("Pad", {"input", "pads"}, "padded");
+  EndWithConvolution(once, "padded");
+  twice.Integers("first", {0, 0, 1, 1, 0, 0, 0, 1});
+  twice.Integers("second", {0, 0, 0, 2, 0, 0, 2, 0});
+  twice.Node("Pad", {"input", "first"}, "half");
+  twice.Node("Pad", {"half", "second"}, "padded");
+  EndWithConvolution(twice, "padded");
+  with_nothing.Integers("pads", {0, 0, 1, 3, 0, 0, 2, 1});
+  with_nothing.Integers("none", {0, 0, 0, 0, 0, 0, 0, 0});
+  with_nothing.Node("Pad", {"input", "pads"}, "really");
+  with_nothing.Node("Pad", {"really", "none"}, "padded");
+  EndWithConvolution(with_nothing, "padded");
+  EXPECT_EQ(LogitsOf(with_nothing.Read()), LogitsOf(once.Read()));
+  EXPECT_EQ(LogitsOf(twice.Read()), LogitsOf(once.Read()));
+  same.Integers("pads", {0, 0, 1, 1, 0, 0, 1, 1});
+  same.Node("Pad", {"input", "pads"}, "padded");
+  EndWithConvolution(same, "padded", "SAME_UPPER");
+  EXPECT_NE(same.Error().find("auto_pad SAME_UPPER"), std::string::npos) << same.Error();
+}
+
+// A term becomes a bias only where nothing else takes the sum, under any of its names.
+TEST(FloatOnnx, LeavesASumThatOthersTakeAlone) {
+  for (const std::string alias : {"Identity", "Dropout", ""}) {
+    File file;
+    file.Node("Flatten", {"input"}, "flat");
+    std::vector<float> weights;
+    for (int i = 0; i < 32; ++i) weights.push_back(static_cast<float>(i % 7) - 3);
+    file.Floats("w", {16, 2}, weights);
+    file.Node("MatMul", {"flat", "w"}, "y");
+    if (!alias.empty()) file.Node(alias, {"y"}, "z");
+    file.Floats("c", {2}, {100, -50});
+    file.Node("Add", {alias.empty() ? "y" : "z", "c"}, "a");
+    file.Node("Relu", {"a"}, "first");
+    file.Node("Relu", {"y"}, "second");
+    file.Node("Add", {"first", "second"}, "both");
+    file.Floats("v", {2, 2}, {1, 0, 0, 1});
+    file.Node("MatMul", {"both", "v"}, "output");
+    const FloatGraph graph = file.Read();
+    const auto bytes = RandomBytes(16, 9);
+    std::vector<float> expected(2);
+    for (size_t k = 0; k < 2; ++k) {
+      float y = 0;
+      for (size_t i = 0; i < 16; ++i) y += weights[2 * i + k] * static_cast<float>(bytes[i] - 100);
+      expected[k] = std::max(0.0f, y + (k == 0 ? 100.0f : -50.0f)) + std::max(0.0f, y);
+    }
+    EXPECT_EQ(LogitsOf(graph), expected) << alias;
+  }
+}
+
+TEST(FloatOnnx, LeavesOutWhatLeadsNowhere) {
+  File file;
+  file.Node("Flatten", {"input"}, "flat");
+  file.Floats("dead", {16, 5}, std::vector<float>(80, 1));
+  file.Node("MatMul", {"flat", "dead"}, "unused");
+  file.EndWithGemm("flat");
+  file.Node("Sigmoid", {"output"}, "unused_too");
+  const FloatGraph graph = file.Read();
+  EXPECT_EQ(ParameterCount(graph), 32);
+  EXPECT_EQ(graph.nodes.size(), 2u);
+  EXPECT_EQ(Fuse(graph).back().range, OutputRange::kReal);
+}
+
+TEST(FloatOnnx, KnowsUntrainedFilesAndBrokenWeights) {
+  const std::string untrained = ToFloatOnnx(MakeBuiltIn("resnet8", {3, 32, 32}, 10));
+  const FloatGraph graph = FloatGraphOf(BytesOf(untrained), "x", ".");
+  EXPECT_TRUE(graph.parameter(WeightOf(graph.nodes[0])).values.empty());
+  EXPECT_THROW(RunFloat(graph, RandomBytes(3072, 1), {1, 0}, 1), InputError);
+  File file;
+  file.Node("Flatten", {"input"}, "flat");
+  file.EndWithGemm("flat");
+  file.proto_.mutable_graph()->mutable_initializer(0)->set_float_data(3, std::nanf(""));
+  EXPECT_NE(file.Error().find("tensor 'w': holds nan"), std::string::npos) << file.Error();
+}
+
+// One tensor that two layers use would be two in our memory.
+TEST(FloatOnnx, SharedWeightsAreNotTakenForTwo) {
+  File file;
+  file.Node("Flatten", {"input"}, "flat");
+  file.Floats("w", {16, 16}, std::vector<float>(256, 0.1f));
+  file.Node("MatMul", {"flat", "w"}, "one");
+  file.Node("Relu", {"one"}, "relu");
+  file.Node("MatMul", {"relu", "w"}, "two");
+  file.Node("Relu", {"two"}, "last");
+  file.EndWithGemm("last");
+  file.proto_.mutable_graph()->mutable_initializer(1)->set_name("gemm");
+  file.proto_.mutable_graph()->mutable_node(file.proto_.graph().node_size() - 1)->set_input(1, "gemm");
+  const FloatGraph graph = file.Read();
+  EXPECT_THROW(Fuse(graph), InputError);
 }
 
 TEST(FloatOnnx, RefusesByName) {

@@ -21,7 +21,11 @@ class Writer {
     proto_.set_producer_name("steadfast");
     proto_.set_producer_version(Version());
     proto_.add_opset_import()->set_version(kOpset);
-    for (const auto& [key, value] : graph_.metadata) {
+    auto metadata = graph_.metadata;
+    for (const FloatParameter& parameter : graph_.parameters) {
+      if (parameter.values.empty()) metadata[std::string(kUntrained)] = "1";
+    }
+    for (const auto& [key, value] : metadata) {
       auto* entry = proto_.add_metadata_props();
       entry->set_key(key);
       entry->set_value(value);

@@ -152,7 +152,8 @@ void RunFloat(const FloatGraph& graph, FloatValues& values) {
 }
 
 std::vector<float> RunFloat(const FloatGraph& graph, std::span<const uint8_t> images, ByteScale scale, int threads,
-                            const std::function<void(int, int64_t, const FloatValues&)>& observe) {
+                            const std::function<void(int, int64_t, const FloatValues&)>& observe,
+                            const Cancellation* cancellation) {
   for (const FloatParameter& parameter : graph.parameters) {
     if (static_cast<int64_t>(parameter.values.size()) != parameter.elements())
       throw InputError(graph.name + ": parameter '" + parameter.name +
@@ -164,18 +165,21 @@ std::vector<float> RunFloat(const FloatGraph& graph, std::span<const uint8_t> im
   std::vector<float> logits(static_cast<size_t>(count) * classes);
   if (threads <= 0) threads = AvailableCores();
   std::vector<FloatValues> of_worker(static_cast<size_t>(threads), FloatValues(graph.values.size()));
-  ParallelFor(threads, count, [&](int worker, int64_t image) {
-    FloatValues& values = of_worker[static_cast<size_t>(worker)];
-    const auto bytes = images.subspan(static_cast<size_t>(image) * pixels, pixels);
-    values[0].resize(pixels);
-    std::transform(bytes.begin(), bytes.end(), values[0].begin(), [&](uint8_t byte) {
-      return scale.scale * static_cast<float>(static_cast<int>(byte) - scale.zero_point);
-    });
-    RunFloat(graph, values);
-    const auto& result = values[static_cast<size_t>(graph.output)];
-    std::copy(result.begin(), result.end(), logits.begin() + image * static_cast<int64_t>(classes));
-    if (observe) observe(worker, image, values);
-  });
+  ParallelFor(
+      threads, count,
+      [&](int worker, int64_t image) {
+        FloatValues& values = of_worker[static_cast<size_t>(worker)];
+        const auto bytes = images.subspan(static_cast<size_t>(image) * pixels, pixels);
+        values[0].resize(pixels);
+        std::transform(bytes.begin(), bytes.end(), values[0].begin(), [&](uint8_t byte) {
+          return scale.scale * static_cast<float>(static_cast<int>(byte) - scale.zero_point);
+        });
+        RunFloat(graph, values);
+        const auto& result = values[static_cast<size_t>(graph.output)];
+        std::copy(result.begin(), result.end(), logits.begin() + image * static_cast<int64_t>(classes));
+        if (observe) observe(worker, image, values);
+      },
+      cancellation);
   return logits;
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "steadfast/base/cancellation.h"  // Cancellation
 #include "steadfast/network/float_graph.h"
 
 namespace steadfast::network {
@@ -23,6 +24,7 @@ struct ByteScale {
 
 // The logits of images given as bytes, [image][class], on `threads` threads; of each image, `observe` sees all values.
 std::vector<float> RunFloat(const FloatGraph& graph, std::span<const uint8_t> images, ByteScale scale, int threads,
-                            const std::function<void(int worker, int64_t image, const FloatValues&)>& observe = {});
+                            const std::function<void(int worker, int64_t image, const FloatValues&)>& observe = {},
+                            const Cancellation* cancellation = nullptr);
 
 }  // namespace steadfast::network

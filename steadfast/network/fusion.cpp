@@ -51,6 +51,9 @@ class Fusion {
     FusedStep step{.name = first.name, .node = n, .inputs = first.inputs, .output = first.output};
     const FloatOperation& operation = first.operation;
     const bool is_weighted = WeightOf(first) >= 0;
+    if (is_weighted && graph_.parameter(WeightOf(first)).is_shared)
+      Fail(first,
+           "shares its weights with another node; in a memory they would be one tensor, here two: not supported");
     const bool is_sum = is_weighted || std::holds_alternative<Add>(operation);
     const bool is_moved = std::holds_alternative<MaxPool>(operation) || std::holds_alternative<Flatten>(operation);
     if (std::holds_alternative<BatchNormalization>(operation))

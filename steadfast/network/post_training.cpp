@@ -104,8 +104,13 @@ Range RangeWithin(const Histogram& histogram, double percentile) {
 class Quantizing {
  public:
   Quantizing(const FloatGraph& graph, std::span<const uint8_t> images, ByteScale scale,
-             const PostTrainingSettings& settings)
-      : graph_(graph), images_(images), scale_(scale), settings_(settings), steps_(Fuse(graph)) {
+             const PostTrainingSettings& settings, const Cancellation* cancellation)
+      : graph_(graph),
+        images_(images),
+        scale_(scale),
+        settings_(settings),
+        cancellation_(cancellation),
+        steps_(Fuse(graph)) {
     const auto check = [](const char* what, int bits) {
       if (bits < 2 || bits > 8) throw UsageError(fmt::format("{}: {}, expected 2 to 8", what, bits));
     };
@@ -150,13 +155,16 @@ class Quantizing {
   void Observe() {
     const auto workers = static_cast<size_t>(settings_.threads);
     std::vector<std::vector<Range>> ranges(workers, std::vector<Range>(graph_.values.size()));
-    RunFloat(graph_, images_, scale_, settings_.threads, [&](int worker, int64_t, const FloatValues& values) {
-      for (const FusedStep& step : steps_) {
-        const auto v = static_cast<size_t>(step.output);
-        if (!HasCodes(step)) continue;
-        for (const float value : values[v]) ranges[static_cast<size_t>(worker)][v].Take(value);
-      }
-    });
+    RunFloat(
+        graph_, images_, scale_, settings_.threads,
+        [&](int worker, int64_t, const FloatValues& values) {
+          for (const FusedStep& step : steps_) {
+            const auto v = static_cast<size_t>(step.output);
+            if (!HasCodes(step)) continue;
+            for (const float value : values[v]) ranges[static_cast<size_t>(worker)][v].Take(value);
+          }
+        },
+        cancellation_);
     histograms_.resize(graph_.values.size());
     for (size_t v = 0; v < graph_.values.size(); ++v) {
       for (const auto& of_worker : ranges) histograms_[v].range.Take(of_worker[v]);
@@ -169,14 +177,17 @@ class Quantizing {
     }
     if (settings_.calibration == Calibration::kMinMax) return;
     std::vector<std::vector<Histogram>> of_workers(workers, histograms_);
-    RunFloat(graph_, images_, scale_, settings_.threads, [&](int worker, int64_t, const FloatValues& values) {
-      for (const FusedStep& step : steps_) {
-        const auto v = static_cast<size_t>(step.output);
-        Histogram& histogram = of_workers[static_cast<size_t>(worker)][v];
-        if (!HasCodes(step) || !(histogram.range.low < histogram.range.high)) continue;
-        for (const float value : values[v]) ++histogram.counts[static_cast<size_t>(histogram.BinOf(value))];
-      }
-    });
+    RunFloat(
+        graph_, images_, scale_, settings_.threads,
+        [&](int worker, int64_t, const FloatValues& values) {
+          for (const FusedStep& step : steps_) {
+            const auto v = static_cast<size_t>(step.output);
+            Histogram& histogram = of_workers[static_cast<size_t>(worker)][v];
+            if (!HasCodes(step) || !(histogram.range.low < histogram.range.high)) continue;
+            for (const float value : values[v]) ++histogram.counts[static_cast<size_t>(histogram.BinOf(value))];
+          }
+        },
+        cancellation_);
     for (size_t v = 0; v < histograms_.size(); ++v) {
       for (const auto& of_worker : of_workers) {
         for (size_t bin = 0; bin < kBins; ++bin) histograms_[v].counts[bin] += of_worker[v].counts[bin];
@@ -259,6 +270,7 @@ class Quantizing {
   const std::span<const uint8_t> images_;
   const ByteScale scale_;
   PostTrainingSettings settings_;
+  const Cancellation* cancellation_;
   const std::vector<FusedStep> steps_;
   std::vector<Histogram> histograms_;  // [value]
 };
@@ -283,8 +295,8 @@ std::string_view NameOf(Calibration calibration) {
 }
 
 model::QuantizedModel Quantize(const FloatGraph& graph, std::span<const uint8_t> images, ByteScale scale,
-                               const PostTrainingSettings& settings) {
-  return Quantizing(graph, images, scale, settings).Run();
+                               const PostTrainingSettings& settings, const Cancellation* cancellation) {
+  return Quantizing(graph, images, scale, settings, cancellation).Run();
 }
 
 }  // namespace steadfast::network

@@ -36,6 +36,6 @@ struct PostTrainingSettings {
 // Throws UsageError for impossible settings; InputError where Fuse refuses the graph, or no calibration image is given.
 // `images`: bytes, as RunFloat takes them.
 model::QuantizedModel Quantize(const FloatGraph& graph, std::span<const uint8_t> images, ByteScale scale,
-                               const PostTrainingSettings& settings);
+                               const PostTrainingSettings& settings, const Cancellation* cancellation = nullptr);
 
 }  // namespace steadfast::network

@@ -395,6 +395,11 @@ bool Matches(std::string_view pattern, std::string_view layer) {
   return !layer.empty() && (pattern[0] == '?' || pattern[0] == layer[0]) && Matches(pattern.substr(1), layer.substr(1));
 }
 
+bool HasBitsOfItsOwn(const Recipe& recipe, const std::string& layer) {
+  return std::any_of(recipe.layer_bits.begin(), recipe.layer_bits.end(),
+                     [&](const auto& entry) { return Matches(entry.first, layer); });
+}
+
 LayerBits BitsOf(const Recipe& recipe, const std::string& layer) {
   const auto exact = recipe.layer_bits.find(layer);
   if (exact != recipe.layer_bits.end()) return exact->second;

@@ -122,6 +122,7 @@ std::string HashOf(const Recipe& recipe);
 
 // Whether a layer is meant by a key of layer_bits: its name, or a pattern with * and ?.
 bool Matches(std::string_view pattern, std::string_view layer);
+bool HasBitsOfItsOwn(const Recipe& recipe, const std::string& layer);  // by layer_bits
 // The bits of a layer.
 LayerBits BitsOf(const Recipe& recipe, const std::string& layer);
 

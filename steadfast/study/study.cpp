@@ -128,8 +128,7 @@ class StudyRunner {
     return {recipe, output_ / "models" / name, fs::path(name).stem().string()};
   }
   static void NameContent(recipe::Recipe& recipe) {
-    if (!network::IsBuiltIn(recipe.network))
-      recipe.network_sha256 = Sha256(ReadFile(recipe.network, uint64_t{1} << 31));
+    if (!network::IsBuiltIn(recipe.network)) recipe.network_sha256 = network::HashOfFile(recipe.network);
   }
 
   // Parts may share models: recipes with the same name must have the same settings.

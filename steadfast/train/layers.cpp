@@ -1,6 +1,10 @@
 #include "steadfast/train/layers.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
+
+#include "steadfast/base/error.h"
 
 namespace steadfast::train {
 namespace {
@@ -45,7 +49,12 @@ ActivationQuantizer::ActivationQuantizer(const network::FloatGraph& graph, const
       after_quantizer_(settings.recipe->sparsity_after_quantizer),
       clip_(step.clip),
       bits_(recipe::BitsOf(*settings.recipe, step.name).activation_bits) {
-  if (step.needs_precision) bits_ = std::max(bits_, 8);
+  if (step.needs_precision && !recipe::HasBitsOfItsOwn(*settings.recipe, step.name)) bits_ = std::max(bits_, 8);
+  if (quantizer_ != Quantizer::kFloat && is_signed_ && bits_ < 2)
+    throw UsageError(
+        fmt::format("activation_bits: '{}' has values on both sides of 0 (nothing clips them), which take at least 2 "
+                    "bits: layer_bits can say so",
+                    step.name));
   // All quantizers share LSQ's learned step (ours: SAQ's code and DoReFa clip to a learned range and to [0, 1], and
   // rely on batch normalization, which a network may lack).
   if (quantizer_ != Quantizer::kFloat) {

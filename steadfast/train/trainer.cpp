@@ -68,6 +68,13 @@ class Training {
     optimizer_ = MakeOptimizer(recipe, *network_);
     const auto images = static_cast<int64_t>(data.split.training.size());
     steps_per_epoch_ = (images + recipe.batch_size - 1) / recipe.batch_size;
+    // Normalization has no statistics of one image: such a batch at the end is left out.
+    if (!network_->buffers.empty()) {
+      if (recipe.batch_size < 2)
+        throw UsageError("batch_size: networks with normalization need at least 2 images a batch");
+      if (images < 2) throw UsageError("train_images: networks with normalization need at least 2 images");
+      if (images % recipe.batch_size == 1) steps_per_epoch_ = images / recipe.batch_size;
+    }
   }
 
   TrainedNetwork Run() {

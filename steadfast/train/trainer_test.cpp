@@ -240,6 +240,18 @@ TEST(Network, TakesBitsByPattern) {
   EXPECT_THROW(MakeNetwork(recipe, {{3, 16, 16}, 4}, {0.01f, 100}), UsageError);
 }
 
+// One image has no variance: such a batch is left out.
+TEST(Train, LeavesABatchOfOneImageOutOfStatistics) {
+  const TrainingData data = ColourSquares(112);  // 101 to train on
+  recipe::Recipe recipe = QuickResNet();
+  recipe.batch_size = 100;
+  recipe.epochs = 1;
+  const TrainedNetwork trained = Train(recipe, data);
+  for (const Buffer& buffer : trained.network->buffers) EXPECT_TRUE(torch::isfinite(buffer.tensor).all().item<bool>());
+  recipe.batch_size = 1;
+  EXPECT_THROW(Train(recipe, data), UsageError);
+}
+
 // The integers answer as the training graph does, for every operator that the built-in networks have.
 TEST(Network, ExportsWhatItComputes) {
   for (const auto& [name, shape] : {std::pair<const char*, data::ImageShape>{"mlp", {1, 12, 12}},

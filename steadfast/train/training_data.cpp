@@ -1,7 +1,10 @@
 #include "steadfast/train/training_data.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "steadfast/base/error.h"
 #include "steadfast/base/philox.h"
 #include "steadfast/train/fused_quantization.h"  // LookUp
 
@@ -9,6 +12,9 @@ namespace steadfast::train {
 
 TrainingData MakeTrainingData(data::ImageSet images, int64_t train_images) {
   TrainingData result;
+  if (images.size() < 10)
+    throw InputError(
+        fmt::format("{} training images are too few: a tenth of them is held out for validation", images.size()));
   result.scale = data::InputScaleOf(images);
   result.hash = data::HashOf(images);
   result.split = data::HoldOutValidation(images.size(), std::min(data::kValidationImages, images.size() / 10));
