@@ -280,8 +280,9 @@ network::FloatGraph RandomFloatGraph(uint64_t seed) {
         x = builder.AddNode(name, network::Clip{below(2) == 0 ? 0.0f : -1.0f, below(2) == 0 ? 6.0f : 2.0f}, {x});
         break;
       case 2: {
-        const char* const functions[] = {"LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh"};
-        x = builder.AddNode(name, network::Function{functions[below(5)], 0.2f, 0.4f}, {x});
+        const char* const functions[] = {"LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid",
+                                         "Tanh",      "Gelu",        "GeluTanh"};
+        x = builder.AddNode(name, network::Function{functions[below(7)], 0.2f, 0.4f}, {x});
         break;
       }
       case 3:

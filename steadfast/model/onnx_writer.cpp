@@ -7,13 +7,22 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/version.h"
+#include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
 namespace {
 
 constexpr int kOpset = 17;  // the newest of onnx 1.12
+constexpr int kOpsetOfGelu = 20;
 constexpr int kIrVersion = 8;
+
+bool NeedsGelu(const QuantizedModel& model) {
+  return std::any_of(model.nodes.begin(), model.nodes.end(), [](const Node& node) {
+    const auto* function = node.operation.As<Elementwise>();
+    return function != nullptr && function->function.starts_with("Gelu");
+  });
+}
 
 void SetShape(onnx::ValueInfoProto* info, int type, const std::vector<int64_t>& shape) {
   auto* tensor = info->mutable_type()->mutable_tensor_type();
@@ -65,12 +74,12 @@ OnnxWriter::OnnxWriter(const QuantizedModel& model)
 OnnxWriter::~OnnxWriter() = default;
 
 std::string OnnxWriter::Write() {
-  proto_->set_ir_version(kIrVersion);
+  proto_->set_ir_version(NeedsGelu(model_) ? kIrVersion + 1 : kIrVersion);
   proto_->set_producer_name("steadfast");
   proto_->set_producer_version(Version());
   auto* opset = proto_->add_opset_import();
   opset->set_domain("");
-  opset->set_version(kOpset);
+  opset->set_version(NeedsGelu(model_) ? kOpsetOfGelu : kOpset);
   graph_->set_name(model_.name.empty() ? "network" : model_.name);
   WriteInput();
   for (const Node& node : model_.nodes) node.operation.definition().write_onnx(*this, node);

@@ -54,7 +54,9 @@ class Reader {
       meanings_[tensor.name()] = ConstantOf(tensor);
     for (const auto& entry : proto_.metadata_props()) builder_.graph_.metadata[entry.key()] = entry.value();
     ReadInput();
-    for (const onnx::NodeProto& node : proto_.graph().node()) ReadNode(OnnxNode(node, source_));
+    for (const onnx::NodeProto& node : proto_.graph().node()) {
+      if (node.output_size() == 0 || !taken_up_.contains(node.output(0))) ReadNode(OnnxNode(node, source_));
+    }
     ReadOutput();
     if (builder_.graph_.metadata.erase(std::string(kUntrained)) > 0) {
       for (const FloatNode& node : builder_.graph_.nodes) ForgetValues(node);
@@ -486,7 +488,57 @@ class Reader {
 
   // ---- arithmetic with constants, and additions ----
 
+  // The only node that takes a name, if it is of this type; null otherwise.
+  const onnx::NodeProto* OnlyTaker(const std::string& name, const char* type) const {
+    const onnx::NodeProto* taker = nullptr;
+    for (const auto& node : proto_.graph().node()) {
+      if (std::find(node.input().begin(), node.input().end(), name) == node.input().end()) continue;
+      if (taker != nullptr || node.op_type() != type || node.output_size() != 1) return nullptr;
+      taker = &node;
+    }
+    return taker;
+  }
+  // Of a node with two inputs, the one that is not `name`, if that is one number near `value`.
+  bool HasNumber(const onnx::NodeProto& node, const std::string& name, float value) const {
+    if (node.input_size() != 2) return false;
+    const auto found = meanings_.find(node.input(node.input(0) == name ? 1 : 0));
+    if (found != meanings_.end()) {
+      const auto* constant = std::get_if<Constant>(&found->second);
+      return constant != nullptr && constant->floats.size() == 1 && std::abs(constant->floats[0] - value) < 1e-4f;
+    }
+    // A Constant node that is not read yet.
+    for (const auto& maker : proto_.graph().node()) {
+      if (maker.op_type() != "Constant" || maker.output(0) != node.input(node.input(0) == name ? 1 : 0)) continue;
+      for (const auto& attribute : maker.attribute()) {
+        const auto values = attribute.has_t() && attribute.t().data_type() == onnx::TensorProto::FLOAT
+                                ? model::FloatsOf(attribute.t(), source_)
+                                : std::vector<float>{attribute.f()};
+        return values.size() == 1 && std::abs(values[0] - value) < 1e-4f;
+      }
+    }
+    return false;
+  }
+
+  // x / sqrt(2), erf of it, plus 1, times x, times 0.5: a GELU, as exporters wrote it before opset 20.
+  bool TakeGelu(const OnnxNode& node) {
+    if (node.type() != "Div" || !HasNumber(node.proto(), node.input(0), std::sqrt(2.0f))) return false;
+    const std::string& x = node.input(0);
+    const auto* erf = OnlyTaker(node.output(), "Erf");
+    const auto* sum = erf == nullptr ? nullptr : OnlyTaker(erf->output(0), "Add");
+    if (sum == nullptr || !HasNumber(*sum, erf->output(0), 1)) return false;
+    const auto* product = OnlyTaker(sum->output(0), "Mul");
+    if (product == nullptr || product->input_size() != 2) return false;
+    if (product->input(product->input(0) == sum->output(0) ? 1 : 0) != x) return false;
+    const auto* half = OnlyTaker(product->output(0), "Mul");
+    if (half == nullptr || !HasNumber(*half, product->output(0), 0.5f)) return false;
+    for (const auto* part : {erf, sum, product, half}) taken_up_.insert(part->output(0));
+    const OnnxNode last(*half, source_);
+    Add(last, Function{"Gelu"}, {ValueOf(node, 0)});
+    return true;
+  }
+
   void ReadArithmetic(const OnnxNode& node) {
+    if (TakeGelu(node)) return;
     const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
     if (!first && !second) {
       if (node.type() == "Mul" && TakeHardSwish(node)) return;
@@ -880,6 +932,7 @@ class Reader {
   std::unordered_map<std::string, Meaning> meanings_;
   std::unordered_map<std::string, int> names_, parameter_of_;
   std::unordered_map<std::string, std::vector<uint8_t>> external_;
+  std::set<std::string> taken_up_;  // outputs of nodes that another one has read with itself
 };
 
 bool Parse(std::span<const uint8_t> bytes, onnx::ModelProto& proto) {

@@ -45,8 +45,8 @@ TEST(FloatOnnx, ReadsWhatItWrites) {
 // Files that PyTorch 1.13 wrote (tests/outside/README.md), with the logits that it computed for four images.
 TEST(FloatOnnx, AgreesWithPyTorchOnItsFiles) {
   const fs::path folder = fs::path(STEADFAST_SOURCE_DIR) / "tests" / "outside";
-  for (const std::string name :
-       {"plain-13-bn-dyn", "res-17-folded-dyn", "res-11-bn-fix", "mean-11-folded-fix", "line-9-folded-dyn"}) {
+  for (const std::string name : {"plain-13-bn-dyn", "res-17-folded-dyn", "res-11-bn-fix", "mean-11-folded-fix",
+                                 "line-9-folded-dyn", "pads-13", "gelu-13"}) {
     const FloatGraph graph = ReadFloatOnnx(folder / ("pytorch-" + name + ".onnx"));
     const int64_t pixels = graph.values[0].shape.elements();
     std::vector<uint8_t> bytes;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "steadfast/base/version.h"
@@ -9,7 +10,7 @@
 namespace steadfast::network {
 namespace {
 
-constexpr int kOpset = 17;
+constexpr int kOpset = 17, kOpsetOfGelu = 20;
 constexpr int kIrVersion = 8;
 
 class Writer {
@@ -17,10 +18,14 @@ class Writer {
   explicit Writer(const FloatGraph& graph) : graph_(graph) {}
 
   std::string Write() {
-    proto_.set_ir_version(kIrVersion);
+    const bool has_gelu = std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [](const FloatNode& node) {
+      const auto* function = std::get_if<Function>(&node.operation);
+      return function != nullptr && function->name.starts_with("Gelu");
+    });
+    proto_.set_ir_version(has_gelu ? kIrVersion + 1 : kIrVersion);
     proto_.set_producer_name("steadfast");
     proto_.set_producer_version(Version());
-    proto_.add_opset_import()->set_version(kOpset);
+    proto_.add_opset_import()->set_version(has_gelu ? kOpsetOfGelu : kOpset);
     auto metadata = graph_.metadata;
     for (const FloatParameter& parameter : graph_.parameters) {
       if (parameter.values.empty()) metadata[std::string(kUntrained)] = "1";
@@ -72,6 +77,10 @@ class Writer {
   }
   void operator()(const Function& op) {
     node_->set_op_type(op.name == "GeluTanh" ? "Gelu" : op.name);
+    if (op.name == "GeluTanh") {
+      auto* attribute = AddAttribute("approximate", onnx::AttributeProto::STRING);
+      attribute->set_s("tanh");
+    }
     if (op.name == "LeakyRelu" || op.name == "HardSigmoid") Set("alpha", op.alpha);
     if (op.name == "HardSigmoid") Set("beta", op.beta);
   }

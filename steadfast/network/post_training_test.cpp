@@ -132,7 +132,11 @@ TEST_F(PostTraining, TakesEveryOperator) {
   FloatGraph graph = builder.graph_;
   Randomize(graph, 11);
   const auto images = RandomBytes(10 * 192, 12);
-  EXPECT_LT(DistanceOf(graph, Quantize(graph, images, kScale, {}), images), 0.08);
+  const model::QuantizedModel model = Quantize(graph, images, kScale, {});
+  EXPECT_LT(DistanceOf(graph, model, images), 0.08);
+  const std::string file = model::ToOnnx(model);
+  const auto read = model::FromOnnx({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "file");
+  EXPECT_EQ(engine::RunReference(read, images), engine::RunReference(model, images));
 }
 
 }  // namespace
