@@ -93,8 +93,8 @@ int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest) 
   for (const auto& opset : model.opset_import()) {
     if (!IsStandardDomain(opset.domain())) continue;  // its operators are refused where they stand
     if (opset.version() < oldest || opset.version() > kNewestOpset) {
-      source.Fail("opset", fmt::format("{}, and Steadfast knows the operators of {} to {}", opset.version(),
-                                       oldest, kNewestOpset));
+      source.Fail("opset", fmt::format("{}, and Steadfast knows the operators of {} to {}", opset.version(), oldest,
+                                       kNewestOpset));
     }
     return static_cast<int>(opset.version());
   }
