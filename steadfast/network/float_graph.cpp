@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <type_traits>
+#include <iterator>
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/operators/windows.h"
@@ -13,28 +13,10 @@ namespace {
 
 constexpr int64_t kMostElements = int64_t{1} << 31;  // of a value
 
-template <typename T>
-constexpr const char* kNameOf = "";
-template <>
-constexpr const char* kNameOf<Convolution> = "Convolution";
-template <>
-constexpr const char* kNameOf<Linear> = "Linear";
-template <>
-constexpr const char* kNameOf<BatchNormalization> = "BatchNormalization";
-template <>
-constexpr const char* kNameOf<Clip> = "Clip";
-template <>
-constexpr const char* kNameOf<Function> = "Function";
-template <>
-constexpr const char* kNameOf<MaxPool> = "MaxPool";
-template <>
-constexpr const char* kNameOf<AveragePool> = "AveragePool";
-template <>
-constexpr const char* kNameOf<Add> = "Add";
-template <>
-constexpr const char* kNameOf<Concatenate> = "Concatenate";
-template <>
-constexpr const char* kNameOf<Flatten> = "Flatten";
+// Of the operations, in the order of FloatOperation.
+constexpr const char* kKinds[] = {"Convolution", "Linear", "BatchNormalization", "Clip",   "Function", "MaxPool",
+                                  "AveragePool", "Add",    "Concatenate",        "Flatten"};
+static_assert(std::size(kKinds) == std::variant_size_v<FloatOperation>);
 
 // The shape of a node's output.
 struct Shapes {
@@ -113,7 +95,7 @@ std::vector<std::vector<int>> FloatGraph::Users() const {
 
 std::string KindOf(const FloatNode& node) {
   if (const auto* function = std::get_if<Function>(&node.operation)) return function->name;
-  return std::visit([](const auto& op) -> std::string { return kNameOf<std::decay_t<decltype(op)>>; }, node.operation);
+  return kKinds[node.operation.index()];
 }
 
 std::string Describe(const FloatNode& node) {

@@ -1,11 +1,11 @@
 // Float graphs from and to ONNX files, as PyTorch's exporters write them.
 //
-// Read: Conv (grouped, depthwise, 1-D as 2-D), BatchNormalization, Relu, Clip, LeakyRelu, HardSigmoid, HardSwish,
-// Sigmoid, Tanh, Gelu, MaxPool, AveragePool, GlobalAveragePool and ReduceMean over rows and columns, Gemm, MatMul, Add,
-// Concat, Flatten (and Reshape, Squeeze, Unsqueeze, Transpose that mean the same), Pad with zeros in front of a
-// convolution, constants added or multiplied channel by channel, Dropout, Identity and Cast; a Softmax at the end is
-// left out, since it changes no decision. Constants may stand in initializers, Constant nodes, and files beside the
-// model. Everything else is refused by name.
+// Read, opsets 9 to 23: Conv (grouped, depthwise, 1-D as 2-D), BatchNormalization, Relu, Clip, LeakyRelu, HardSigmoid,
+// HardSwish, Sigmoid, Tanh, Gelu (and what exporters wrote for it and for HardSwish), MaxPool, AveragePool,
+// GlobalAveragePool and ReduceMean over rows and columns, Gemm, MatMul, Add, Concat, Flatten (and Reshape, Squeeze,
+// Unsqueeze that mean the same), Pad with zeros in front of a convolution or mean, constants added or multiplied
+// channel by channel, Dropout, Identity and Cast; a Softmax at the end is left out, since it changes no decision.
+// Constants may stand in initializers, Constant nodes, and files beside the model. Everything else is refused by name.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -33,7 +32,15 @@ struct Constant {
   std::vector<float> floats;
   std::vector<int64_t> integers;
   bool is_float = true;
-  int64_t elements() const { return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()); }
+  // -1 where the shape is impossible.
+  int64_t elements() const {
+    int64_t count = 1;
+    for (const int64_t size : shape) {
+      if (size < 0 || (size > 0 && count > (int64_t{1} << 33) / size)) return -1;
+      count *= size;
+    }
+    return count;
+  }
 };
 // A value of the graph. pads: zeros around it that a Pad node added (top, left, bottom, right).
 struct Flowing {
@@ -173,8 +180,11 @@ class Reader {
     constant.is_float = false;
     if (tensor.data_type() == onnx::TensorProto::INT64) {
       constant.integers = Int64sOf(tensor);
+      if (constant.elements() != Elements(constant))
+        source_.Fail(fmt::format("tensor '{}'", tensor.name()),
+                     fmt::format("has {} values, expected {}", Elements(constant), constant.elements()));
     } else if (tensor.data_type() == onnx::TensorProto::BOOL) {
-      return constant;  // of Dropout, which is left out
+      constant.shape = {0};  // of Dropout, which is left out
     } else if (tensor.data_type() == onnx::TensorProto::DOUBLE || tensor.data_type() == onnx::TensorProto::FLOAT16) {
       source_.Fail(fmt::format("tensor '{}'", tensor.name()),
                    "is not float32; convert the model to float32 before exporting it");
@@ -263,7 +273,7 @@ class Reader {
     if (name.size() > ending.size() && name.ends_with(ending)) name.erase(name.size() - ending.size());
     if (name.empty()) name = node.type();
     const std::string wanted = name;
-    for (int number = 2; !names_.insert({name, 0}).second; ++number) name = fmt::format("{}_{}", wanted, number);
+    for (int number = 2; !names_.insert(name).second; ++number) name = fmt::format("{}_{}", wanted, number);
     return name;
   }
   // Weights keep the file's name for them, if it is theirs alone.
@@ -273,11 +283,10 @@ class Reader {
         source_.Fail(fmt::format("tensor '{}'", constant.name.empty() ? name : constant.name),
                      fmt::format("holds {}, which no trained network does", value));
     }
-    int index = -1;
     if (constant.name.empty()) return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
     const auto [first, is_first] = parameter_of_.emplace(constant.name, -1);
     if (is_first) name = constant.name;
-    index = builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+    const int index = builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
     if (is_first) {
       first->second = index;
     } else {  // Fuse refuses weights that several nodes share
@@ -547,7 +556,8 @@ class Reader {
                               node.type() == "Mul" ? " (gates, squeeze-and-excite and SiLU are not supported)" : ""));
       return Add(node, network::Add{}, {ValueOf(node, 0), ValueOf(node, 1)});
     }
-    if (first && second) return ReadScalarArithmetic(node);
+    if (first && second)
+      node.Fail("is arithmetic on constants alone, which is not folded; simplify the model first (onnxsim does)");
     if (first && (node.type() == "Sub" || node.type() == "Div"))
       node.Fail("a constant less or divided by a computed value is not taken");
     const int value = ValueOf(node, first ? 1 : 0);
@@ -590,10 +600,6 @@ class Reader {
     *function = {"HardSwish"};
     Define(node, Flowing{gate});
     return true;
-  }
-
-  void ReadScalarArithmetic(const OnnxNode& node) {
-    node.Fail("is arithmetic on constants alone, which is not folded; simplify the model first (onnxsim does)");
   }
 
   // One number a channel, from a constant that is broadcast: of one element, or [C], [C,1,1], [1,C,1,1] and the like.
@@ -763,8 +769,9 @@ class Reader {
     if (IsConstant(node, 0)) {
       Constant moved = std::get<Constant>(Lookup(node, 0));
       moved.shape = target.integers;
-      int64_t known = 1;
-      for (const int64_t size : moved.shape) known *= size < 0 ? 1 : size;
+      Constant rest = moved;
+      std::erase_if(rest.shape, [](int64_t size) { return size < 0; });
+      const int64_t known = rest.elements();
       for (int64_t& size : moved.shape) size = size < 0 && known > 0 ? Elements(moved) / known : size;
       if (moved.elements() != Elements(moved)) node.Fail("its constant does not have that many elements");
       return Define(node, std::move(moved));
@@ -930,7 +937,8 @@ class Reader {
   GraphBuilder builder_;
   int rank_ = 4;  // of values with rows and columns, images included
   std::unordered_map<std::string, Meaning> meanings_;
-  std::unordered_map<std::string, int> names_, parameter_of_;
+  std::set<std::string> names_;
+  std::unordered_map<std::string, int> parameter_of_;
   std::unordered_map<std::string, std::vector<uint8_t>> external_;
   std::set<std::string> taken_up_;  // outputs of nodes that another one has read with itself
 };

@@ -278,6 +278,23 @@ TEST(FloatOnnx, KnowsUntrainedFilesAndBrokenWeights) {
   EXPECT_NE(file.Error().find("tensor 'w': holds nan"), std::string::npos) << file.Error();
 }
 
+// Constants whose shape promises more than they hold are never read beyond their end.
+TEST(FloatOnnx, RefusesConstantsThatAreShorterThanTheirShape) {
+  for (const int type : {onnx::TensorProto::INT64, onnx::TensorProto::BOOL}) {
+    File file;
+    auto* tensor = file.proto_.mutable_graph()->add_initializer();
+    tensor->set_name("short");
+    tensor->set_data_type(type);
+    tensor->add_dims(1000);
+    tensor->add_dims(1000);
+    if (type == onnx::TensorProto::INT64) tensor->add_int64_data(1);
+    file.Node("Transpose", {"short"}, "turned");
+    file.Node("Flatten", {"input"}, "flat");
+    file.EndWithGemm("flat");
+    EXPECT_NE(file.Error(), "") << type;
+  }
+}
+
 // One tensor that two layers use would be two in our memory.
 TEST(FloatOnnx, SharedWeightsAreNotTakenForTwo) {
   File file;

@@ -27,6 +27,7 @@ void TakeNormalization(FloatGraph& graph, Affine& affine) {
     for (size_t c = 0; c < affine.factor.size(); ++c) {
       const double factor = graph.parameter(op->gamma).values[c] /
                             std::sqrt(double{graph.parameter(op->variance).values[c]} + op->epsilon);
+      if (factor == 0) throw InputError(fmt::format("{}: its normalization multiplies the input by 0", graph.name));
       affine.factor[c] *= factor;
       affine.term[c] =
           (affine.term[c] - graph.parameter(op->mean).values[c]) * factor + graph.parameter(op->beta).values[c];

@@ -321,10 +321,8 @@ nlohmann::json AllSettings(const Recipe& recipe) {
 Recipe FromJson(const nlohmann::json& json) {
   if (!json.is_object()) throw InputError("recipe: expected a JSON object");
   Recipe recipe;
-  nlohmann::json defaults = ToJson(recipe);
-  for (const char* key : {"network_sha256", "start", "mean", "std", "warm_up", "label_smoothing", "gradient_clip",
-                          "augmentation", "average", "best_epoch", "reestimate_normalization"})
-    defaults[key] = nullptr;
+  nlohmann::json defaults = AllSettings(recipe);
+  defaults["network_sha256"] = defaults["start"] = "";
   std::vector<std::string> keys;
   for (const auto& [key, value] : defaults.items()) keys.push_back(key);
   for (const auto& [key, value] : json.items()) {

@@ -54,7 +54,7 @@ struct LayerBits {
 
 struct Recipe {
   std::string name;                     // such as "as-saq"; a label, not part of the hash
-  std::string network = "lenet5";       // a built-in one, or a float ONNX file to start from
+  std::string network = "lenet5";       // a built-in one, or an ONNX file to start from
   std::string network_sha256;           // of such a file; empty: not said
   std::string start;                    // HashOf the recipe that made the file; empty: not said
   std::vector<double> mean, deviation;  // its input: (byte / 255 - mean) / std, one value or one a channel; empty: 0, 1
