@@ -53,10 +53,7 @@ void CompleteRecipe(Options& options) {
 
 // What a model file, quantized or not, says of the recipe that made it.
 std::string RecipeHashOf(const fs::path& path) {
-  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
-  const auto metadata = network::IsFloatOnnx(bytes)
-                            ? network::FloatGraphOf(bytes, path.string(), path.parent_path()).metadata
-                            : model::FromOnnx(bytes, path.string()).metadata;
+  const auto metadata = network::MetadataOf(path);
   const auto hash = metadata.find("steadfast.recipe_sha256");
   return hash == metadata.end() ? "" : hash->second;
 }

@@ -20,7 +20,7 @@
 #include "steadfast/data/dataset.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/model/onnx_file.h"
-#include "steadfast/network/built_in.h"
+#include "steadfast/network/find.h"
 #include "steadfast/network/float_onnx.h"
 #include "steadfast/network/input_folding.h"
 #include "steadfast/statistics/summary.h"
@@ -170,12 +170,6 @@ class Run {
   }
   bool AtChance(int64_t correct) const { return !statistics::IsAbove(correct, test_.size(), MajorityShare()); }
 
-  // A built-in one's name, or a file's without its folder.
-  std::string NetworkName() const {
-    return network::IsBuiltIn(recipe_.network) ? recipe_.network
-                                               : std::filesystem::path(recipe_.network).stem().string();
-  }
-
   json DatasetJson() const {
     return {{"name", recipe_.dataset}, {"test_sha256", data::HashOf(test_)}, {"train_sha256", data_.hash}};
   }
@@ -202,7 +196,7 @@ class Run {
 
   void FinishQuantized() {
     Emit({{"event", "stage"}, {"text", "measuring accuracy, sparsity and sharpness"}});
-    model::QuantizedModel model = trained_.network->Export(NetworkName(), data_.scale);
+    model::QuantizedModel model = trained_.network->Export(network::ShortName(recipe_.network), data_.scale);
     const engine::EvaluationSet set = engine::MakeEvaluationSet(model, test_.images, test_.labels);
     const engine::Golden golden = engine::RunGolden(model, set, recipe_.threads, &cancellation_);
     const train::EvaluationResult graph = TrainingGraphOnTest();

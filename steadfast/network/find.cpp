@@ -62,4 +62,14 @@ FoundNetwork FindNetwork(const std::string& text, const std::string& sha256, con
   return found;
 }
 
+std::string ShortName(const std::string& text) {
+  return IsBuiltIn(text) ? text : std::filesystem::path(text).stem().string();
+}
+
+std::map<std::string, std::string> MetadataOf(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
+  return IsFloatOnnx(bytes) ? FloatGraphOf(bytes, path.string(), path.parent_path()).metadata
+                            : model::FromOnnx(bytes, path.string()).metadata;
+}
+
 }  // namespace steadfast::network

@@ -1,6 +1,8 @@
 // Networks by what users call them: the name of a built-in one, or an ONNX file, float or quantized.
 #pragma once
 
+#include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,5 +27,11 @@ void CheckLayers(const FloatGraph& graph, const std::vector<std::string>& layers
 // does not take such images or gives another number of classes; InputError for a file that is no network Steadfast
 // knows.
 FoundNetwork FindNetwork(const std::string& text, const std::string& sha256, const ValueShape& input, int classes);
+
+// For names of models: a built-in one's name, or a file's stem.
+std::string ShortName(const std::string& text);
+
+// What a model file, float or quantized, says of itself. Throws IoError, and InputError for anything else.
+std::map<std::string, std::string> MetadataOf(const std::filesystem::path& path);
 
 }  // namespace steadfast::network

@@ -21,6 +21,7 @@
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/network/built_in.h"
+#include "steadfast/network/find.h"
 #include "steadfast/network/float_onnx.h"
 #include "steadfast/report/campaign_report.h"
 #include "steadfast/report/evidence.h"
@@ -44,13 +45,6 @@ struct TrainStep {
   std::string label;
 };
 
-// What a model file, float or quantized, says of itself.
-std::map<std::string, std::string> MetadataOf(const fs::path& path) {
-  const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
-  return network::IsFloatOnnx(bytes) ? network::FloatGraphOf(bytes, path.string(), path.parent_path()).metadata
-                                     : model::FromOnnx(bytes, path.string()).metadata;
-}
-
 recipe::Recipe RecipeAt(const NamedRecipe& named, const Width& width, uint64_t seed) {
   recipe::Recipe recipe = named.recipe;
   recipe.weight_bits = width.weight_bits;
@@ -63,7 +57,7 @@ recipe::Recipe RecipeAt(const NamedRecipe& named, const Width& width, uint64_t s
 
 // For file names: a file's stem, and "mobilenetv2-0.5".
 std::string NetworkName(const recipe::Recipe& recipe) {
-  std::string name = network::IsBuiltIn(recipe.network) ? recipe.network : fs::path(recipe.network).stem().string();
+  std::string name = network::ShortName(recipe.network);
   std::replace(name.begin(), name.end(), ':', '-');
   return name;
 }
@@ -200,7 +194,7 @@ class StudyRunner {
     if (!fs::exists(step.model)) return false;
     std::string why;
     try {
-      const auto metadata = MetadataOf(step.model);
+      const auto metadata = network::MetadataOf(step.model);
       const auto parsed = [&](const char* key) {
         const auto found = metadata.find(key);
         return found == metadata.end() ? json() : model::ParseBoundedJson(found->second);
