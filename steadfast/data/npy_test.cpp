@@ -100,7 +100,8 @@ TEST(Npy, SaysWhatIsWrong) {
 class NpyDataset : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / "steadfast_npy";
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();  // tests may run side by side
+    folder_ = fs::path(testing::TempDir()) / (std::string("steadfast_npy_") + info->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
