@@ -5,6 +5,7 @@
 #     SOURCES fault_map.cpp
 #     LIBTORCH                       its sources include LibTorch's headers
 #     UNHURRIED                      reads, prints or asks others to calculate: -O1, which compiles in two thirds of the time
+#     HURRIED float_run.cpp          but for these, which calculate
 #     USES base model                rooms it may include (docs/architecture.md has the table)
 #     LIBRARIES / PRIVATE_LIBRARIES  libraries from outside
 #     TESTS fault_map_test.cpp       one executable a room: steadfast_memory_test
@@ -12,7 +13,8 @@
 #     BENCHMARKS fault_map_bench.cpp)
 #
 # Several files are compiled as one translation unit, which halves the time: so names in a room's unnamed namespaces
-# differ. Operators, which all define the same few functions, and kernels are compiled one by one.
+# differ. Operators, which all define the same few functions, and kernels are compiled one by one, and are never unhurried.
+# Tests are.
 # STEADFAST_UNITY=OFF compiles every file by itself, and finds one that leaves an include out.
 option(STEADFAST_UNITY "Compile several files of a room at once" ON)
 
@@ -25,7 +27,7 @@ endfunction()
 set(STEADFAST_UNHURRIED_OPTIONS $<$<CONFIG:Release>:-O1>)
 
 function(steadfast_room name)
-  cmake_parse_arguments(room "LIBTORCH;UNHURRIED" "" "HEADERS;SOURCES;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
+  cmake_parse_arguments(room "LIBTORCH;UNHURRIED" "" "HEADERS;SOURCES;HURRIED;USES;LIBRARIES;PRIVATE_LIBRARIES;TESTS;TEST_USES;BENCHMARKS" ${ARGN})
   set(target steadfast_${name})
   add_library(${target} STATIC)
   add_library(Steadfast::${name} ALIAS ${target})
@@ -40,9 +42,11 @@ function(steadfast_room name)
   steadfast_compile_together(${target} 8)
   set(alone ${room_SOURCES})
   list(FILTER alone INCLUDE REGEX "^(operators|kernels)/.*cpp$")
+  list(APPEND alone ${room_HURRIED})
   set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(room_UNHURRIED)
     target_compile_options(${target} PRIVATE ${STEADFAST_UNHURRIED_OPTIONS})
+    set_source_files_properties(${alone} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-O3>")
   endif()
   if(NOT room_LIBTORCH)  # rooms with LibTorch have a precompiled header of their own
     steadfast_reuse_headers(${target} steadfast_precompiled)
@@ -53,6 +57,7 @@ function(steadfast_room name)
     add_executable(${target}_test ${room_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target} ${room_TEST_USES} steadfast_flags
       GTest::gtest_main rapidcheck)
+    target_compile_options(${target}_test PRIVATE ${STEADFAST_UNHURRIED_OPTIONS})
     steadfast_compile_together(${target}_test 6)
     if(NOT room_LIBTORCH)
       steadfast_reuse_headers(${target}_test steadfast_precompiled_tests)

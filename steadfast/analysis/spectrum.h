@@ -5,13 +5,13 @@
 // Rademacher vectors, a fixed number of them, and its standard error.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <utility>
 #include <vector>
+
+#include "steadfast/train/libtorch.h"
 
 namespace steadfast::analysis {
 

@@ -5,8 +5,6 @@
 // Eigenvectors have unit length, and their axis is in units of ||Q(w)||.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -14,6 +12,7 @@
 
 #include "steadfast/analysis/weight_loss.h"
 #include "steadfast/model/quantized_model.h"
+#include "steadfast/train/libtorch.h"
 
 namespace steadfast::analysis {
 

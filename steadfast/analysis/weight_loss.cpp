@@ -11,8 +11,7 @@ namespace {
 constexpr int64_t kBatchImages = 250;
 
 Tensor SumOfLosses(const Tensor& logits, const Tensor& labels) {
-  namespace F = torch::nn::functional;
-  return F::cross_entropy(logits, labels, F::CrossEntropyFuncOptions().reduction(torch::kSum));
+  return torch::cross_entropy_loss(logits, labels, {}, torch::Reduction::Sum);
 }
 
 }  // namespace

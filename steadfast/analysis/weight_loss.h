@@ -5,8 +5,6 @@
 // surrogate (train/differentiable_model.h), at the network as it is; normalization is as in evaluation.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "steadfast/base/cancellation.h"
 #include "steadfast/data/dataset.h"                // ImageSet
 #include "steadfast/train/differentiable_model.h"  // DifferentiableModel
+#include "steadfast/train/libtorch.h"
 
 namespace steadfast::analysis {
 

@@ -6,12 +6,11 @@
 // 1308.3432) and stop where codes are clipped; second derivatives are those of that surrogate.
 #pragma once
 
-#include <torch/torch.h>
 #include <map>
-
 #include <vector>
 
 #include "steadfast/model/quantized_model.h"
+#include "steadfast/train/libtorch.h"
 
 namespace steadfast::train {
 

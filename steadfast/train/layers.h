@@ -1,8 +1,6 @@
 // What a fused step of a network needs for training: quantizers, weights, normalization.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,7 +9,8 @@
 #include "steadfast/network/fusion.h"          // FusedStep
 #include "steadfast/network/quantized_step.h"  // StepConstants
 #include "steadfast/recipe/recipe.h"           // Recipe
-#include "steadfast/train/quantizers.h"        // WeightQuantizer
+#include "steadfast/train/libtorch.h"
+#include "steadfast/train/quantizers.h"  // WeightQuantizer
 
 namespace steadfast::train {
 

@@ -4,12 +4,11 @@
 // is added to the quantized weights, and the second pass does not quantize them again.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <functional>
 #include <memory>
 
 #include "steadfast/recipe/recipe.h"  // Recipe
+#include "steadfast/train/libtorch.h"
 #include "steadfast/train/network.h"  // Network
 
 namespace steadfast::train {

@@ -4,13 +4,12 @@
 // 2111.12273). DoReFa: Zhou et al., arXiv 1606.06160.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "steadfast/model/quantized_model.h"  // CodeFormat
 #include "steadfast/recipe/recipe.h"          // Quantizer
+#include "steadfast/train/libtorch.h"
 
 namespace steadfast::train {
 

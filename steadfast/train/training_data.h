@@ -1,14 +1,13 @@
 // Images as LibTorch batches.
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "steadfast/data/dataset.h"
+#include "steadfast/train/libtorch.h"
 
 namespace steadfast::train {
 
