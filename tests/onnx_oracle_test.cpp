@@ -161,8 +161,13 @@ void Compare(const Case& c, const fs::path& folder, Comparison& comparison) {
     };
     auto& own = codes[static_cast<size_t>(node.output)];
     own = run(m);
-    const auto other = theirs(output);
+    auto other = theirs(output);
     if (other.empty()) continue;
+    if (other.size() ==
+        static_cast<size_t>(output.shape.elements())) {  // of constants alone: computed once for all images
+      const auto once = other;
+      for (int64_t i = 1; i < n; ++i) other.insert(other.end(), once.begin(), once.end());
+    }
     ASSERT_EQ(other.size(), own.size()) << c.name << " " << output.name;
     comparison.codes += static_cast<int64_t>(own.size());
     std::vector<std::vector<uint8_t>> beside;  // with scales a little larger and smaller

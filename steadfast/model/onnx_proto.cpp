@@ -242,6 +242,11 @@ std::vector<float> FloatsOf(const onnx::TensorProto& tensor, const OnnxSource& s
   return RawOf<float>(tensor, source);
 }
 
+std::vector<int64_t> Int64sOf(const onnx::TensorProto& tensor, const OnnxSource& source) {
+  if (tensor.data_type() != onnx::TensorProto::INT64) source.Fail(WhereOf(tensor), "expected int64 values");
+  return RawOf<int64_t>(tensor, source);
+}
+
 std::vector<int> IntegersOf(const onnx::TensorProto& tensor, const OnnxSource& source) {
   const auto widened = [](const auto& values) { return std::vector<int>(values.begin(), values.end()); };
   switch (static_cast<int>(tensor.data_type())) {

@@ -11,7 +11,9 @@
 #include "steadfast/base/error.h"
 #include "steadfast/model/inspect.h"  // ParseBoundedJson
 #include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/product.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
@@ -132,14 +134,23 @@ float OnnxReader::Scalar(const OnnxNode& node, int input, const char* what) cons
   return values[0];
 }
 
+// Whether a value of these channels, rows and columns lies as it did.
+bool OnnxReader::LiesAsBefore(const Moved& moved) const {
+  const ValueShape& shape = value(moved.value).shape;
+  return moved.groups == shape.channels && shape.height == 1 && !moved.transposed;
+}
+
 int OnnxReader::RealValue(const OnnxNode& node, int input) const {
+  if (const auto* moved = std::get_if<Moved>(&Lookup(node, input)); moved != nullptr && LiesAsBefore(*moved))
+    return moved->value;
   return Expect<Real>(node, input, "a dequantized value").value;
 }
 int OnnxReader::RealWeights(const OnnxNode& node, int input) const {
   return Expect<WeightLevels>(node, input, "dequantized weights").weight;
 }
 bool OnnxReader::IsRealValue(const OnnxNode& node, int input) const {
-  return std::holds_alternative<Real>(Lookup(node, input));
+  const auto* moved = std::get_if<Moved>(&Lookup(node, input));
+  return std::holds_alternative<Real>(Lookup(node, input)) || (moved != nullptr && LiesAsBefore(*moved));
 }
 
 // ---- input and output ----
@@ -201,6 +212,8 @@ const std::unordered_map<std::string, OnnxReader::Handler>& OnnxReader::Handlers
       {"QuantizeLinear", {quantizer, &OnnxReader::ReadQuantize}},
       {"DequantizeLinear", {dequantizer, &OnnxReader::ReadDequantize}},
       {"Mul", {{}, &OnnxReader::ReadMul}},
+      {"Reshape", {{{"allowzero", 14}}, &OnnxReader::ReadReshape}},
+      {"Transpose", {{{"perm"}}, &OnnxReader::ReadTranspose}},
       {"Add", {{}, &OnnxReader::ReadAdd}},
       {"BatchNormalization", {{{"epsilon"}, {"momentum"}, {"training_mode", 14}}, &OnnxReader::ReadBatchNormalization}},
       {"Relu", {{}, &OnnxReader::ReadRelu}},
@@ -246,7 +259,10 @@ void OnnxReader::ReadConstant(const OnnxNode& node) {
     if (node.Has("value_floats")) tensor->add_dims(static_cast<int64_t>(values.size()));
     for (float one : values) tensor->add_float_data(one);
   } else {
-    node.Fail("is a constant of integers, which no supported operator takes");
+    tensor->set_data_type(onnx::TensorProto::INT64);
+    const auto values = node.Has("value_int") ? std::vector{node.Int("value_int", 0)} : node.Ints("value_ints");
+    if (node.Has("value_ints")) tensor->add_dims(static_cast<int64_t>(values.size()));
+    for (int64_t one : values) tensor->add_int64_data(one);
   }
   tensor->set_name(node.output());
   own_tensors_.push_back(std::move(tensor));
@@ -295,7 +311,10 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
   const Meaning& meaning = Lookup(node, 0);
   if (std::holds_alternative<RealInput>(meaning)) return QuantizeInput(node);
   if (const auto* real = std::get_if<Real>(&meaning)) return QuantizeAgain(node, real->value);
+  if (const auto* constant = std::get_if<Constant>(&meaning)) return QuantizeConstant(node, *constant->tensor);
   const Pending pending = Take(node, 0);
+  if (pending.axes.is_grouped || pending.axes.is_channels_last)
+    node.Fail("quantizes a result whose axes are moved: move them back first, to [N, C, H, W]");
   Activation activation{.relu = pending.relu};
   ActivationCoding coding = WithClip(node, pending, CodingOf(node), activation);
   const int clip_bits = coding.bits;
@@ -358,6 +377,24 @@ void OnnxReader::QuantizeAgain(const OnnxNode& node, int index) {
   pending.make = [](const Weighted&) { return Operation(Elementwise{}); };
   pending.inputs = {index};
   pending.shape = value(index).shape;
+  Define(node, Codes{Finish(pending, node.output(), coding, {})});
+}
+
+// Codes that are the same for every image.
+void OnnxReader::QuantizeConstant(const OnnxNode& node, const onnx::TensorProto& tensor) {
+  ActivationCoding coding = CodingOf(node);
+  const std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
+  if (dims.size() != 4 || dims[0] != 1)
+    node.Fail(fmt::format("quantizes a constant of shape [{}], expected [1, C, H, W]", fmt::join(dims, ", ")));
+  Pending pending;
+  pending.name = WithoutSuffix(tensor.name(), ".constant");
+  model::Constant made{{dims[1], dims[2], dims[3]}, {}};
+  for (const float real : FloatsOf(tensor, source_)) made.codes.push_back(CodeOf(real, QuantizationOf(coding, {})));
+  pending.shape = made.shape;
+  pending.make = [made](const Weighted&) { return Operation(made); };
+  pending.inputs = {0};
+  coding.bits = TensorInt(node.output(), "bits", 8);
+  if (coding.bits != 8) node.Fail("its metadata says that a constant has other than 8 bits");
   Define(node, Codes{Finish(pending, node.output(), coding, {})});
 }
 
@@ -601,6 +638,18 @@ OnnxReader::Pending OnnxReader::TakeSum(const OnnxNode& node, int input) {
 }
 
 void OnnxReader::ReadMul(const OnnxNode& node) {
+  if (IsRealValue(node, 0)) return FormOf("Mul")->read(*this, node);
+  if (auto* product = std::get_if<Pending>(&Lookup(node, 0)); product != nullptr && !product->weighted) {
+    const Operation operation = product->make({});
+    if (const auto* of = operation.As<Product>()) {
+      Product scaled = *of;
+      Pending pending = Take(node, 0);
+      if (pending.relu || pending.clipped) node.Fail("comes after the activation function");
+      scaled.factor *= Scalar(node, 1, "factor");
+      pending.make = [scaled](const Weighted&) { return Operation(scaled); };
+      return Define(node, std::move(pending));
+    }
+  }
   Pending pending = TakeSum(node, 0);
   const int factor = PerChannel(node, 1, pending.shape.channels, TrailingDims(pending.shape), Role::kMultiplier);
   pending.weighted->steps.push_back({AffineStep::Kind::kMultiply, factor});
@@ -676,6 +725,69 @@ void OnnxReader::ReadClip(const OnnxNode& node) {
   }
 }
 
+// ---- moving axes ----
+
+bool OnnxReader::IsMoved(const OnnxNode& node, int input) const {
+  return std::holds_alternative<Moved>(Lookup(node, input));
+}
+
+Moved OnnxReader::MovedValueAt(const OnnxNode& node, int input) const {
+  if (const auto* moved = std::get_if<Moved>(&Lookup(node, input))) return *moved;
+  return {RealValue(node, input)};
+}
+
+std::vector<float> OnnxReader::Floats(const OnnxNode& node, int input) const {
+  return FloatsOf(*Expect<Constant>(node, input, "a constant").tensor, source_);
+}
+
+// A value as matrices, one a group of channels; and the results of operators on these as values again.
+void OnnxReader::ReadReshape(const OnnxNode& node) {
+  std::vector<int64_t> target = Int64sOf(*Expect<Constant>(node, 1, "a constant").tensor, source_);
+  const bool is_result = std::holds_alternative<Pending>(Lookup(node, 0));
+  const int input = is_result ? -1 : RealValue(node, 0);
+  const ValueShape shape = is_result ? std::get<Pending>(Lookup(node, 0)).shape : value(input).shape;
+  const auto fail = [&] {
+    node.Fail(fmt::format("to [{}]: only [N, groups, channels, positions] and back to [N, C, H, W] are understood",
+                          fmt::join(target, ", ")));
+  };
+  if (target.size() != 4 || shape.flat || (target[0] != 0 && target[0] != -1)) fail();
+  if (node.Int("allowzero", 0) != 0 && target[0] == 0) fail();
+  const std::vector<int64_t> same = {shape.channels, shape.height, shape.width};
+  target.erase(target.begin());
+  const int64_t positions = shape.height * shape.width;
+  if (is_result) {
+    if (target != same) fail();
+    Pending pending = Take(node, 0);
+    pending.axes.is_grouped = false;
+    return Define(node, std::move(pending));
+  }
+  const bool is_grouping =
+      target[0] > 0 && target[1] > 0 && target[0] * target[1] == shape.channels && target[2] == positions;
+  if (is_grouping) return Define(node, Moved{.value = input, .groups = target[0]});
+  if (target != same) fail();
+  Define(node, Real{input});
+}
+
+void OnnxReader::ReadTranspose(const OnnxNode& node) {
+  const std::vector<int64_t> permutation = node.Ints("perm");
+  if (std::holds_alternative<Pending>(Lookup(node, 0))) {
+    Pending pending = Take(node, 0);
+    if (!pending.axes.is_channels_last || permutation != std::vector<int64_t>{0, 3, 1, 2})
+      node.Fail("only results with channels last are understood, to be moved to the front");
+    pending.axes.is_channels_last = false;
+    return Define(node, std::move(pending));
+  }
+  Moved moved = MovedValueAt(node, 0);
+  const bool is_plain = moved.groups == 0 && !moved.channels_last && !value(moved.value).shape.flat;
+  if (is_plain && permutation == std::vector<int64_t>{0, 2, 3, 1})
+    moved.channels_last = true;
+  else if (moved.groups > 0 && permutation == std::vector<int64_t>{0, 1, 3, 2})
+    moved.transposed = !moved.transposed;
+  else
+    node.Fail(fmt::format("moves axes in a way that is not understood ([{}])", fmt::join(permutation, ", ")));
+  Define(node, moved);
+}
+
 // ---- operators ----
 
 ValueShape OnnxReader::ShapeOf(const OnnxNode& node, const Operation& operation, const std::vector<int>& inputs) const {
@@ -686,8 +798,10 @@ ValueShape OnnxReader::ShapeOf(const OnnxNode& node, const Operation& operation,
   }
 }
 
-void OnnxReader::Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix) {
+void OnnxReader::Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix,
+                       Axes axes) {
   Pending pending;
+  pending.axes = axes;
   pending.name = WithoutSuffix(node.output(), suffix);
   pending.shape = ShapeOf(node, operation, inputs);
   pending.make = [operation](const Weighted&) { return operation; };

@@ -17,6 +17,18 @@
 
 namespace steadfast::model {
 
+// A dequantized value whose axes were moved for the operator that takes it next.
+struct Moved {
+  int value = 0;
+  bool channels_last = false;  // [N, H, W, C]
+  int64_t groups = 0;          // [N, groups, C / groups, H * W], if not 0
+  bool transposed = false;     // the last two of these
+};
+// How a result lies, until its axes are moved back.
+struct Axes {
+  bool is_grouped = false, is_channels_last = false;
+};
+
 class OnnxReader {
  public:
   OnnxReader(const onnx::ModelProto& proto, const std::string& file);
@@ -37,8 +49,13 @@ class OnnxReader {
   // use.
   void PutOutputsLast(const OnnxNode& node, int weight);
 
+  bool IsMoved(const OnnxNode& node, int input) const;
+  Moved MovedValueAt(const OnnxNode& node, int input) const;
+  std::vector<float> Floats(const OnnxNode& node, int input) const;  // of a constant
+
   // An operator on dequantized values whose result is yet to be quantized. The node's output without `suffix` names it.
-  void Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix);
+  void Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix,
+             Axes axes = {});
   // The same with weights: `make` gives the operation when all that follows the sum is known. Input 2 may be a bias.
   void StartWeighted(const OnnxNode& node, std::function<Operation(Weighted)> make, int input, int weight);
   // The value that an operator moves the codes of: dequantized, or not.
@@ -78,8 +95,9 @@ class OnnxReader {
     std::optional<double> threshold;  // of ThresholdedRelu
     bool clipped = false;
     std::optional<double> low, high;  // of Clip
+    Axes axes = {};
   };
-  using Meaning = std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Consumed>;
+  using Meaning = std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Moved, Consumed>;
   struct Handler {
     std::vector<OnnxAttribute> attributes;
     void (OnnxReader::*read)(const OnnxNode&);
@@ -98,6 +116,7 @@ class OnnxReader {
   void Define(const std::string& name, Meaning meaning, const std::string& where);
   void Define(const OnnxNode& node, Meaning meaning) { Define(node.output(), std::move(meaning), node.name()); }
   const Meaning& Lookup(const OnnxNode& node, int input) const;
+  bool LiesAsBefore(const Moved& moved) const;
   template <typename T>
   const T& Expect(const OnnxNode& node, int input, const char* what) const;
   float Scalar(const OnnxNode& node, int input, const char* what) const;
@@ -110,6 +129,8 @@ class OnnxReader {
   void ReadQuantize(const OnnxNode& node);
   void ReadDequantize(const OnnxNode& node);
   void ReadMul(const OnnxNode& node);
+  void ReadReshape(const OnnxNode& node);
+  void ReadTranspose(const OnnxNode& node);
   void ReadAdd(const OnnxNode& node);
   void ReadBatchNormalization(const OnnxNode& node);
   void ReadRelu(const OnnxNode& node);
@@ -121,6 +142,7 @@ class OnnxReader {
   ActivationCoding CodingOf(const OnnxNode& node) const;
   void QuantizeInput(const OnnxNode& node);
   void QuantizeAgain(const OnnxNode& node, int value);
+  void QuantizeConstant(const OnnxNode& node, const onnx::TensorProto& tensor);
   void DequantizeValue(const OnnxNode& node, int index);
   void DequantizeBias(const OnnxNode& node, const onnx::TensorProto& tensor);
   void DequantizeWeights(const OnnxNode& node, const onnx::TensorProto& tensor);

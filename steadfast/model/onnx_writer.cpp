@@ -151,6 +151,13 @@ onnx::NodeProto* OnnxWriter::AddNode(const std::string& type, const std::vector<
   node->add_output(output);
   return node;
 }
+std::string OnnxWriter::AddReshape(const std::string& input, const std::vector<int64_t>& shape,
+                                   const std::string& output) {
+  AddInitializer(output + ".shape", onnx::TensorProto::INT64, {static_cast<int64_t>(shape.size())}, shape.data(),
+                 shape.size() * sizeof(int64_t));
+  AddNode("Reshape", {input, output + ".shape"}, output);
+  return output;
+}
 void OnnxWriter::SetInt(onnx::NodeProto* node, std::string_view name, int64_t value) {
   AddAttribute(node, name, onnx::AttributeProto::INT)->set_i(value);
 }

@@ -35,6 +35,9 @@ class OnnxWriter {
   static void SetFloat(onnx::NodeProto* node, std::string_view name, float value);
   static void SetText(onnx::NodeProto* node, std::string_view name, const std::string& value);
   static void SetWindow(onnx::NodeProto* node, const Window& window);
+  // Gives the name of the result; a dimension of 0 is as it was.
+  std::string AddReshape(const std::string& input, const std::vector<int64_t>& shape, const std::string& output);
+  void AddFloats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values);
   // The weights of a node, dequantized; gives the name of the result.
   std::string WriteWeights(int weight);
   // Everything after the weighted sum `current`. channel_dims: how many 1s follow the channel in constants.
@@ -47,7 +50,6 @@ class OnnxWriter {
   void AddMetadata(const std::string& key, const std::string& value);
   void AddInitializer(const std::string& name, int type, const std::vector<int64_t>& shape, const void* data,
                       size_t bytes);
-  void AddFloats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values);
   void AddBytes(const std::string& name, bool is_signed, const std::vector<int64_t>& shape,
                 const std::vector<uint8_t>& values);
   // A parameter as an initializer of this shape, written when first asked for.

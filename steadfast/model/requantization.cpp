@@ -117,6 +117,17 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
   return result;
 }
 
+Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& node, float factor) {
+  const double a = model.value(node.inputs[0]).coding->scale, b = model.value(node.inputs[1]).coding->scale;
+  const ActivationCoding& output = *model.value(node.output).coding;
+  Requantization result;
+  const auto channels = static_cast<size_t>(model.value(node.output).shape.channels);
+  result.scale.assign(channels, static_cast<float>(a * b * factor / output.scale));
+  result.offset.assign(channels, 0.0f);
+  SetCodes(node, output, result);
+  return result;
+}
+
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel) {
   const float product = static_cast<float>(accumulator) * requantization.scale[static_cast<size_t>(channel)];
   return product / requantization.divisor + requantization.offset[static_cast<size_t>(channel)];

@@ -43,6 +43,9 @@ Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
 // power of two, means can lie midway between two codes; then `elements` stays a divisor, so that these ties are exact.
 Requantization RequantizationOfMean(const QuantizedModel& model, const Node& node, int64_t elements);
 
+// Of a product of two values: scale = s_A * s_B * factor / s_out, computed so.
+Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& node, float factor);
+
 // The code that an accumulator becomes, and its value where the output is real.
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);

@@ -15,7 +15,16 @@ int OnnxReader::RealWeights(const OnnxNode&, int) const {
 void OnnxReader::PutOutputsLast(const OnnxNode&, int) {
   std::abort();
 }
-void OnnxReader::Start(const OnnxNode&, Operation, std::vector<int>, const std::string&) {
+bool OnnxReader::IsMoved(const OnnxNode&, int) const {
+  std::abort();
+}
+Moved OnnxReader::MovedValueAt(const OnnxNode&, int) const {
+  std::abort();
+}
+std::vector<float> OnnxReader::Floats(const OnnxNode&, int) const {
+  std::abort();
+}
+void OnnxReader::Start(const OnnxNode&, Operation, std::vector<int>, const std::string&, Axes) {
   std::abort();
 }
 void OnnxReader::StartWeighted(const OnnxNode&, std::function<Operation(Weighted)>, int, int) {
@@ -47,6 +56,12 @@ void OnnxWriter::SetText(onnx::NodeProto*, std::string_view, const std::string&)
   std::abort();
 }
 void OnnxWriter::SetWindow(onnx::NodeProto*, const Window&) {
+  std::abort();
+}
+std::string OnnxWriter::AddReshape(const std::string&, const std::vector<int64_t>&, const std::string&) {
+  std::abort();
+}
+void OnnxWriter::AddFloats(const std::string&, const std::vector<int64_t>&, const std::vector<float>&) {
   std::abort();
 }
 std::string OnnxWriter::WriteWeights(int) {

@@ -5,6 +5,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/operators/product.h"
 #include "steadfast/model/random_graph.h"
 #include "steadfast/model/requantization.h"
 
@@ -67,7 +68,15 @@ void ReadGemm(OnnxReader& reader, const OnnxNode& node) {
   reader.StartWeighted(node, Make, input, weight);
 }
 
+// Of weights, or of two values as matrices.
 void ReadMatMul(OnnxReader& reader, const OnnxNode& node) {
+  if (reader.IsMoved(node, 0)) {
+    const Moved a = reader.MovedValueAt(node, 0), b = reader.MovedValueAt(node, 1);
+    if (a.groups < 1 || b.groups != a.groups || b.transposed)
+      node.Fail("multiplies values whose axes are moved in a way that is not understood");
+    return reader.Start(node, Product{a.transposed, static_cast<int>(a.groups)}, {a.value, b.value}, ".product",
+                        {.is_grouped = true});
+  }
   const int input = reader.RealValue(node, 0), weight = reader.RealWeights(node, 1);
   reader.PutOutputsLast(node, weight);
   reader.StartWeighted(node, Make, input, weight);

@@ -1,0 +1,27 @@
+// Layer normalization over channels, at each position (Ba, Kiros, Hinton, 2016): (x - mean) / sqrt(variance + epsilon).
+// Its scale and shift belong to the linear layers behind it, which is the same.
+//
+// Of C levels l with sum S and sum of squares Q, both integers: real = float(C l - S) * r, rounded, where r = 1 /
+// sqrt(double(C Q - S^2) + epsilon C^2 / scale^2), each operation rounded in double, then to float once; then
+// quantization. Quotients and roots are correctly rounded by IEEE 754, so every machine gives the same codes.
+#pragma once
+
+#include <cstdint>
+
+#include "steadfast/model/quantized_model.h"
+
+namespace steadfast::model {
+
+struct LayerNormalization {
+  float epsilon = 1e-5f;
+  bool operator==(const LayerNormalization&) const = default;
+};
+template <>
+const OperatorDefinition& Definition<LayerNormalization>();
+
+// epsilon C^2 / scale^2
+double EpsilonOf(const LayerNormalization& op, int64_t channels, float scale);
+// r, of C Q - S^2.
+float InverseDeviation(int64_t spread, double epsilon);
+
+}  // namespace steadfast::model

@@ -1,0 +1,90 @@
+#include "steadfast/model/operators/multiply.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "steadfast/base/error.h"
+#include "steadfast/model/onnx_reader.h"
+#include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/random_graph.h"
+#include "steadfast/model/requantization.h"
+
+namespace steadfast::model {
+namespace {
+
+ValueShape Shape(const QuantizedModel& model, const Node& node) {
+  const ValueShape& first = model.value(node.inputs[0]).shape;
+  if (node.inputs.size() != 2) throw InputError(fmt::format("{}: needs two inputs", node.name));
+  const ValueShape& second = model.value(node.inputs[1]).shape;
+  const ValueShape one_a_channel{first.channels, 1, 1, first.flat};
+  if (!(second == first) && !(second == one_a_channel))
+    throw InputError(
+        fmt::format("{}: needs two inputs of one shape, or a second one with one element a channel", node.name));
+  return first;
+}
+
+ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  const int64_t pixels = model.value(node.inputs[0]).shape.elements() / model.value(node.inputs[1]).shape.elements();
+  return [pixels = static_cast<size_t>(pixels), a = *model.value(node.inputs[0]).coding,
+          b = *model.value(node.inputs[1]).coding,
+          quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
+                                                                                            auto) {
+    for (size_t i = 0; i < codes.size(); ++i)
+      codes[i] = CodeOf(RealOf(inputs[0][i], a) * RealOf(inputs[1][i / pixels], b), quantization);
+  };
+}
+
+void Write(OnnxWriter& writer, const Node& node) {
+  writer.AddNode("Mul", {writer.RealName(node.inputs[0]), writer.RealName(node.inputs[1])}, node.name + ".product");
+  writer.WriteQuantize(node, node.name + ".product");
+}
+
+// Of two values; the reader takes Muls with constants itself.
+void Read(OnnxReader& reader, const OnnxNode& node) {
+  int first = reader.RealValue(node, 0), second = reader.RealValue(node, 1);
+  if (reader.value(first).shape.elements() < reader.value(second).shape.elements()) std::swap(first, second);
+  reader.Start(node, Multiply{}, {first, second}, ".product");
+}
+
+// A value times a convolution of itself, or of its mean.
+int Sample(RandomGraph& graph, int input) {
+  const ValueShape shape = graph.value(input).shape;
+  if (shape.flat) return -1;
+  const std::string name = graph.NextName();
+  int gate = input;
+  if (graph.Chance(50)) {
+    Window window;
+    window.kernel_h = window.stride_h = static_cast<int>(shape.height);
+    window.kernel_w = window.stride_w = static_cast<int>(shape.width);
+    gate = graph.AddNode(name + ".mean", {"", AveragePool{window}, {input}, 0},
+                         graph.CodingOfAbout(*graph.value(input).coding, 0.7f, true));
+  }
+  gate = graph.AddConvolution(gate, name + ".gate", Window{}, shape.channels);
+  const ActivationCoding a = *graph.value(input).coding, b = *graph.value(gate).coding;
+  const float largest = a.scale * static_cast<float>(a.highest_code()) * b.scale * static_cast<float>(b.highest_code());
+  const Activation activation = graph.RandomActivation(20);
+  ActivationCoding coding = graph.CodingOfAbout(a, 1, !activation.relu);
+  coding.scale = largest * graph.Real(0.1f, 0.6f) / static_cast<float>(coding.highest_code()) + 1e-6f;
+  return graph.AddNode(name, {"", Multiply{}, {input, gate}, 0, activation}, coding);
+}
+
+}  // namespace
+
+template <>
+const OperatorDefinition& Definition<Multiply>() {
+  static const OperatorDefinition definition = {.name = "Multiply",
+                                                .least_inputs = 2,
+                                                .most_inputs = 2,
+                                                .output_shape = Shape,
+                                                .scalar_rule = Rule,
+                                                .write_onnx = Write,
+                                                .onnx_forms = {{"Mul", {}, Read}},
+                                                .sample = Sample,
+                                                .sample_weight = 1,
+                                                .equal = EqualAttributes<Multiply>};
+  return definition;
+}
+
+}  // namespace steadfast::model

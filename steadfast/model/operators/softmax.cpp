@@ -1,0 +1,118 @@
+#include "steadfast/model/operators/softmax.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "steadfast/base/elementary.h"  // PortableExp
+#include "steadfast/base/error.h"
+#include "steadfast/model/onnx_reader.h"
+#include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/random_graph.h"
+#include "steadfast/model/requantization.h"
+
+namespace steadfast::model {
+namespace {
+
+constexpr double kOne = 1 << 20;
+constexpr int64_t kMostTerms = 2047;  // whose sum fits 31 bits
+
+ValueShape Shape(const QuantizedModel& model, const Node& node) {
+  const int groups = node.operation.As<Softmax>()->groups;
+  const ValueShape& shape = model.value(node.input()).shape;
+  if (groups < 1 || shape.channels % groups != 0)
+    throw InputError(fmt::format("{}: {} channels are not {} equal groups", node.name, shape.channels, groups));
+  if (shape.channels / groups > kMostTerms)
+    throw InputError(fmt::format("{}: a Softmax of {} numbers, expected at most {}", node.name, shape.channels / groups,
+                                 kMostTerms));
+  return shape;
+}
+
+ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  const ValueShape& shape = model.value(node.input()).shape;
+  const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
+  return [terms, positions, exponentials = ExponentialsOf(*model.value(node.input()).coding),
+          quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
+                                                                                            auto) {
+    const auto elements = static_cast<int64_t>(codes.size());
+    for (int64_t first = 0; first < elements; first += terms * positions) {
+      for (int64_t p = first; p < first + positions; ++p) {
+        const auto at = [&](int64_t i) { return static_cast<size_t>(p + i * positions); };
+        uint8_t largest = 0;
+        for (int64_t i = 0; i < terms; ++i) largest = std::max(largest, inputs[0][at(i)]);
+        int32_t sum = 0;
+        for (int64_t i = 0; i < terms; ++i) sum += exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
+        for (int64_t i = 0; i < terms; ++i) {
+          const int32_t own = exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
+          codes[at(i)] = CodeOf(static_cast<float>(own) / static_cast<float>(sum), quantization);
+        }
+      }
+    }
+  };
+}
+
+void Write(OnnxWriter& writer, const Node& node) {
+  const int64_t groups = node.operation.As<Softmax>()->groups;
+  const ValueShape& shape = writer.model().value(node.input()).shape;
+  std::string current = writer.RealName(node.input());
+  if (groups > 1)
+    current = writer.AddReshape(current, {0, groups, shape.channels / groups, shape.height * shape.width},
+                                node.name + ".groups");
+  OnnxWriter::SetInt(writer.AddNode("Softmax", {current}, node.name + ".softmax"), "axis", groups > 1 ? 2 : 1);
+  current = node.name + ".softmax";
+  if (groups > 1)
+    current = writer.AddReshape(current, {0, shape.channels, shape.height, shape.width}, node.name + ".ungrouped");
+  writer.WriteQuantize(node, current);
+}
+
+// Up to opset 12, over all axes from the one that is named: the same where all others have one element.
+void Read(OnnxReader& reader, const OnnxNode& node) {
+  const Moved moved = reader.MovedValueAt(node, 0);
+  const ValueShape& shape = reader.value(moved.value).shape;
+  if (moved.transposed || moved.channels_last) node.Fail("its input's axes are moved in a way that is not understood");
+  const int rank = moved.groups > 0 || !shape.flat ? 4 : 2;
+  int64_t axis = node.Int("axis", node.opset() < 13 ? 1 : -1);
+  if (axis < 0) axis += rank;
+  if (axis != (moved.groups > 0 ? 2 : 1)) node.Fail("only a Softmax over channels is understood");
+  if (node.opset() < 13 && shape.height * shape.width > 1) node.Fail("is over rows and columns too (before opset 13)");
+  reader.Start(node, Softmax{std::max(1, static_cast<int>(moved.groups))}, {moved.value}, ".softmax",
+               {.is_grouped = moved.groups > 0});
+}
+
+int Sample(RandomGraph& graph, int input) {
+  const Value from = graph.value(input);
+  Softmax op;
+  for (const int groups : {2, 3}) {
+    if (!from.shape.flat && from.shape.channels % groups == 0 && graph.Chance(40)) op.groups = groups;
+  }
+  ActivationCoding coding = graph.CodingOfAbout(*from.coding, 1, graph.Chance(20));
+  coding.scale = graph.Real(0.3f, 1.0f) / static_cast<float>(coding.highest_code());
+  return graph.AddNode(graph.NextName(), {"", op, {input}, 0}, coding);
+}
+
+}  // namespace
+
+std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input) {
+  std::array<int32_t, 256> exponentials = {};
+  for (int distance = 0; distance < 256; ++distance) {
+    const double exponent = std::max(-double{input.scale} * distance, -700.0);
+    exponentials[static_cast<size_t>(distance)] = static_cast<int32_t>(std::nearbyint(kOne * PortableExp(exponent)));
+  }
+  return exponentials;
+}
+
+template <>
+const OperatorDefinition& Definition<Softmax>() {
+  static const OperatorDefinition definition = {.name = "Softmax",
+                                                .output_shape = Shape,
+                                                .scalar_rule = Rule,
+                                                .write_onnx = Write,
+                                                .onnx_forms = {{"Softmax", {{"axis"}}, Read}},
+                                                .sample = Sample,
+                                                .sample_weight = 1,
+                                                .equal = EqualAttributes<Softmax>};
+  return definition;
+}
+
+}  // namespace steadfast::model

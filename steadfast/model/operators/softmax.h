@@ -1,0 +1,25 @@
+// Softmax over channels, at each position, in each of `groups` equal parts of them (the heads of attention, whose
+// scores have a channel for each token).
+//
+// Of integers, so that every machine gives the same codes: 2^20 e^(-d * scale), rounded to an integer once, for the
+// distance d of a code to the largest one; an integer sum; float(numerator) / float(sum), rounded; then quantization.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "steadfast/model/quantized_model.h"
+
+namespace steadfast::model {
+
+struct Softmax {
+  int groups = 1;
+  bool operator==(const Softmax&) const = default;
+};
+template <>
+const OperatorDefinition& Definition<Softmax>();
+
+// [distance to the largest code]
+std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input);
+
+}  // namespace steadfast::model
