@@ -16,6 +16,7 @@ struct Shape {
   ValueShape input;
   int classes;
   double width = 1;
+  int patch = 4, depth = 6, channels = 64, heads = 4;  // of vit
 };
 
 // LeNet-5 (LeCun et al., Gradient-based learning applied to document recognition, 1998) as it is used today: ReLU,
@@ -180,11 +181,67 @@ FloatGraph DsCnn(const Shape& s) {
   return b.graph_;
 }
 
+// A small vision transformer (Dosovitskiy et al., An image is worth 16 x 16 words, 2021): patches as tokens, an
+// embedding of their positions, blocks of attention and of a perceptron twice as wide, normalized first, GELU, a mean
+// of all tokens. Tokens keep their rows and columns, so that layers over tokens are 1 x 1 convolutions.
+FloatGraph Vit(const Shape& s) {
+  if (s.input.height % s.patch != 0 || s.input.width % s.patch != 0)
+    throw UsageError(
+        fmt::format("vit: images of {} x {} are not whole patches of {} x {}: vit:patch=N sets another size",
+                    s.input.height, s.input.width, s.patch, s.patch));
+  if (s.channels % s.heads != 0)
+    throw UsageError(fmt::format("vit: {} channels are not {} equal heads", s.channels, s.heads));
+  GraphBuilder b("vit", s.input);
+  const auto layer = [&](int x, const std::string& name, int64_t outputs) {
+    return b.Convolve(x, name, outputs, Square(1), 1, true);
+  };
+  const int patches = b.Convolve(0, "patches", s.channels, Square(s.patch, s.patch), 1, true);
+  const int64_t rows = b.shape(patches).height, columns = b.shape(patches).width;
+  int x = b.AddNode("embedded", Add{}, {patches, b.Embed("positions", s.channels, rows, columns)});
+  const auto factor = static_cast<float>(1 / std::sqrt(static_cast<double>(s.channels / s.heads)));
+  for (int block = 1; block <= s.depth; ++block) {
+    const auto name = [&](const char* part) { return fmt::format("block{}.{}", block, part); };
+    int y = b.AddNode(name("norm1"), LayerNormalization{}, {x});
+    const int queries = layer(y, name("queries"), s.channels), keys = layer(y, name("keys"), s.channels);
+    const int values = layer(y, name("values"), s.channels);
+    y = b.AddNode(name("scores"), Product{true, s.heads, factor}, {keys, queries});
+    y = b.AddNode(name("attention"), Softmax{s.heads}, {y});
+    y = b.AddNode(name("mixed"), Product{false, s.heads, 1}, {values, y});
+    x = b.AddNode(name("add1"), Add{}, {x, layer(y, name("projection"), s.channels)});
+    y = b.AddNode(name("norm2"), LayerNormalization{}, {x});
+    y = b.AddNode(name("gelu"), Function{"Gelu"}, {layer(y, name("fc1"), 2 * s.channels)});
+    x = b.AddNode(name("add2"), Add{}, {x, layer(y, name("fc2"), s.channels)});
+  }
+  b.Connect(b.AveragePoolAll(b.AddNode("norm", LayerNormalization{}, {x}), "pool"), "fc", s.classes);
+  return b.graph_;
+}
+
 struct Entry {
   BuiltIn info;
   FloatGraph (*make)(const Shape&);
-  bool has_width = false;
+  void (*read)(std::string_view options, Shape& shape) = nullptr;  // of what follows the name's colon
 };
+
+void ReadWidth(std::string_view options, Shape& shape) {
+  shape.width = ParseDouble(options, "network: the width", 0.1, 4.0);
+}
+
+// "patch=4,depth=6,width=64,heads=4", each of them or not.
+void ReadVitOptions(std::string_view options, Shape& shape) {
+  for (const std::string& option : Split(options, ',')) {
+    const size_t equals = option.find('=');
+    const std::string key = option.substr(0, equals);
+    int* const value = key == "patch"   ? &shape.patch
+                       : key == "depth" ? &shape.depth
+                       : key == "width" ? &shape.channels
+                       : key == "heads" ? &shape.heads
+                                        : nullptr;
+    if (value == nullptr || equals == std::string::npos)
+      throw UsageError(
+          fmt::format("network: vit:{}: expected patch=N, depth=N, width=N or heads=N, with commas between", options));
+    *value = static_cast<int>(ParseInt(option.substr(equals + 1), "network: vit's " + key, 1, 4096));
+  }
+}
 
 const std::vector<Entry>& Entries() {
   static const std::vector<Entry> entries = {
@@ -196,8 +253,14 @@ const std::vector<Entry>& Entries() {
       {{"resnet18", "ResNet-18 with a CIFAR stem (He et al. 2016)", {3, 32, 32}, 10}, ResNet18},
       {{"mobilenetv2", "MobileNetV2, CIFAR form; mobilenetv2:WIDTH scales it (Sandler et al. 2018)", {3, 32, 32}, 10},
        MobileNetV2,
-       true},
-      {{"dscnn", "keyword spotting of MLPerf Tiny (Banbury et al. 2021)", {1, 49, 10}, 12}, DsCnn}};
+       ReadWidth},
+      {{"dscnn", "keyword spotting of MLPerf Tiny (Banbury et al. 2021)", {1, 49, 10}, 12}, DsCnn},
+      {{"vit",
+        "small vision transformer; vit:patch=4,depth=6,width=64,heads=4 (Dosovitskiy et al. 2021)",
+        {3, 32, 32},
+        10},
+       Vit,
+       ReadVitOptions}};
   return entries;
 }
 
@@ -235,8 +298,8 @@ FloatGraph MakeBuiltIn(std::string_view text, const ValueShape& input, int class
   }
   Shape shape{input, classes};
   if (colon != std::string_view::npos) {
-    if (!entry->has_width) throw UsageError(fmt::format("network: {} has no width to be set", name));
-    shape.width = ParseDouble(text.substr(colon + 1), "network: the width", 0.1, 4.0);
+    if (entry->read == nullptr) throw UsageError(fmt::format("network: {} has no width to be set", name));
+    entry->read(text.substr(colon + 1), shape);
   }
   FloatGraph graph = entry->make(shape);
   graph.name = std::string(text);

@@ -18,7 +18,7 @@ TEST(BuiltIn, HasThePublishedSizes) {
   for (const Size& size :
        {Size{"lenet5", 61706, 416520}, Size{"mlp", 269322, 268800}, Size{"resnet8", 78042, 12501632},
         Size{"resnet20", 272474, 40813184}, Size{"resnet18", 11173962, 555422720}, Size{"vgg11", 9228362, 152769536},
-        Size{"mobilenetv2", 2236682, 87976448}, Size{"dscnn", 23180, 2656768}}) {
+        Size{"mobilenetv2", 2236682, 87976448}, Size{"dscnn", 23180, 2656768}, Size{"vit", 207178, 16188032}}) {
     for (const BuiltIn& known : BuiltIns()) {
       if (known.name != size.name) continue;
       const FloatGraph graph = MakeBuiltIn(known.name, known.input, known.classes);

@@ -9,11 +9,16 @@
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/layer_normalization.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/multiply.h"
+#include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/softmax.h"
 #include "steadfast/network/input_folding.h"
 
 namespace steadfast::network {
@@ -87,6 +92,16 @@ class Dequantizing {
       if (op->function.empty()) return inputs[0];
       return builder_.AddNode(node.name, Function{op->function, op->alpha, op->beta}, inputs);
     }
+    if (operation.Is<model::Multiply>()) return builder_.AddNode(node.name, Multiply{}, inputs);
+    if (const auto* op = operation.As<model::Product>())
+      return builder_.AddNode(node.name, Product{op->transposed_left, op->groups, op->factor}, inputs);
+    if (const auto* op = operation.As<model::Softmax>())
+      return builder_.AddNode(node.name, Softmax{op->groups}, inputs);
+    if (const auto* op = operation.As<model::LayerNormalization>())
+      return builder_.AddNode(node.name, LayerNormalization{op->epsilon}, inputs);
+    if (const auto* op = operation.As<model::Constant>();
+        op != nullptr && *op == model::OneHotPositions(op->shape.height, op->shape.width))
+      return builder_.AddNode(node.name, Positions{op->shape.height, op->shape.width}, inputs);
     throw InputError(fmt::format("{}: {}: {} has no float form here", model_.name, node.name, model::KindOf(node)));
   }
 
@@ -96,7 +111,8 @@ class Dequantizing {
     const int lowest = std::max(activation.relu ? coding.zero_point : 0, activation.lowest);
     Clip clip;
     // Codes from 0 cut a sum off as a ReLU would; means and the like have nothing below.
-    const bool is_sum = node.operation.weighted() != nullptr || node.operation.Is<model::Add>();
+    const bool is_sum = node.operation.weighted() != nullptr || node.operation.Is<model::Add>() ||
+                        node.operation.Is<model::Multiply>() || node.operation.Is<model::Product>();
     const bool is_relu = lowest == coding.zero_point && (is_sum || activation.relu);
     const bool has_top = activation.highest < coding.highest_code();
     if (!is_relu && activation.lowest <= 0 && !has_top) return value;

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "steadfast/base/error.h"
+#include "steadfast/model/operators/product.h"
 #include "steadfast/model/operators/windows.h"
 
 namespace steadfast::network {
@@ -14,8 +15,21 @@ namespace {
 constexpr int64_t kMostElements = int64_t{1} << 31;  // of a value
 
 // Of the operations, in the order of FloatOperation.
-constexpr const char* kKinds[] = {"Convolution", "Linear", "BatchNormalization", "Clip",   "Function", "MaxPool",
-                                  "AveragePool", "Add",    "Concatenate",        "Flatten"};
+constexpr const char* kKinds[] = {"Convolution",
+                                  "Linear",
+                                  "BatchNormalization",
+                                  "Clip",
+                                  "Function",
+                                  "MaxPool",
+                                  "AveragePool",
+                                  "Add",
+                                  "Concatenate",
+                                  "Flatten",
+                                  "Multiply",
+                                  "Product",
+                                  "Softmax",
+                                  "LayerNormalization",
+                                  "Positions"};
 static_assert(std::size(kKinds) == std::variant_size_v<FloatOperation>);
 
 // The shape of a node's output.
@@ -75,6 +89,29 @@ struct Shapes {
     return result;
   }
   ValueShape operator()(const Flatten&) const { return {input().elements(), 1, 1, true}; }
+  ValueShape operator()(const Multiply&) const {
+    if (node.inputs.size() != 2) Fail(fmt::format("{} inputs, expected 2", node.inputs.size()));
+    const ValueShape one_a_channel{input().channels, 1, 1, input().flat};
+    if (input(0) != input(1) && input(1) != one_a_channel)
+      Fail("its inputs have different shapes, and the second not one element a channel");
+    return input();
+  }
+  ValueShape operator()(const Product& op) const {
+    if (node.inputs.size() != 2) Fail(fmt::format("{} inputs, expected 2", node.inputs.size()));
+    const ValueShape &a = input(0), &b = input(1);
+    if (op.groups < 1 || a.channels % op.groups != 0 || b.channels % op.groups != 0 || a.flat || b.flat)
+      Fail(fmt::format("its inputs are not {} matrices each", op.groups));
+    const model::ProductSize size = model::SizeOf({op.transposed_left, op.groups, op.factor}, a, b);
+    if (b.channels != op.groups * size.inner) Fail("its inputs do not fit to be multiplied");
+    return {op.groups * size.rows, b.height, b.width};
+  }
+  ValueShape operator()(const Softmax& op) const {
+    if (op.groups < 1 || input().channels % op.groups != 0)
+      Fail(fmt::format("{} channels are not {} equal groups", input().channels, op.groups));
+    return input();
+  }
+  ValueShape operator()(const LayerNormalization&) const { return input(); }
+  ValueShape operator()(const Positions& op) const { return {op.height * op.width, op.height, op.width}; }
 };
 
 }  // namespace
@@ -106,6 +143,78 @@ int WeightOf(const FloatNode& node) {
   if (const auto* convolution = std::get_if<Convolution>(&node.operation)) return convolution->weight;
   if (const auto* linear = std::get_if<Linear>(&node.operation)) return linear->weight;
   return -1;
+}
+
+namespace {
+
+// Multiplies what a weighted node sums by a factor of each input channel, and adds what a term of each makes of it.
+void FoldInto(FloatGraph& graph, FloatNode& node, int64_t channels, const std::vector<float>& factor,
+              const std::vector<float>& term) {
+  auto* convolution = std::get_if<Convolution>(&node.operation);
+  auto* linear = std::get_if<Linear>(&node.operation);
+  const bool is_padded = convolution != nullptr && convolution->window.has_padding();
+  if ((convolution == nullptr && linear == nullptr) || is_padded)
+    throw InputError(fmt::format(
+        "{}: {}: stands behind a layer normalization with scale and shift, which only layers with weights and without "
+        "padding can take up",
+        graph.name, Describe(node)));
+  const int groups = convolution != nullptr ? convolution->groups : 1;
+  int& bias = convolution != nullptr ? convolution->bias : linear->bias;
+  const auto weight = static_cast<size_t>(WeightOf(node));
+  const int64_t outputs = graph.parameters[weight].shape[0], inputs = graph.parameters[weight].elements() / outputs;
+  if (graph.parameters[weight].values.empty() || graph.parameters[weight].is_shared)
+    throw InputError(fmt::format("{}: {}: its weights cannot take up a scale", graph.name, Describe(node)));
+  if (bias < 0) {
+    bias = static_cast<int>(graph.parameters.size());
+    graph.parameters.push_back(
+        {node.name + ".bias", {outputs}, std::vector<float>(static_cast<size_t>(outputs), 0.0f)});
+  }
+  std::vector<float>& weights = graph.parameters[weight].values;
+  std::vector<float>& biases = graph.parameters[static_cast<size_t>(bias)].values;
+  const int64_t of_channel = inputs / (channels / groups);
+  for (int64_t o = 0; o < outputs; ++o) {
+    double sum = biases[static_cast<size_t>(o)];
+    for (int64_t i = 0; i < inputs; ++i) {
+      const auto c = static_cast<size_t>(o / (outputs / groups) * (channels / groups) + i / of_channel);
+      float& value = weights[static_cast<size_t>(o * inputs + i)];
+      sum += double{value} * term[c];
+      value *= factor[c];
+    }
+    biases[static_cast<size_t>(o)] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+
+void FoldScales(FloatGraph& graph) {
+  const auto users = graph.Users();
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (!std::holds_alternative<LayerNormalization>(graph.nodes[n].operation)) continue;
+    for (const int user : users[static_cast<size_t>(graph.nodes[n].output)]) {
+      FloatNode& scaling = graph.nodes[static_cast<size_t>(user)];
+      const auto* op = std::get_if<BatchNormalization>(&scaling.operation);
+      if (op == nullptr) continue;
+      const std::vector<float> factor = graph.parameter(op->gamma).values, term = graph.parameter(op->beta).values;
+      const auto channels = static_cast<int64_t>(factor.size());
+      // Means without padding, and what moves values about, change neither.
+      std::vector<int> values = {scaling.output};
+      while (!values.empty()) {
+        const int value = values.back();
+        values.pop_back();
+        for (const int behind : users[static_cast<size_t>(value)]) {
+          FloatNode& node = graph.nodes[static_cast<size_t>(behind)];
+          const auto* pool = std::get_if<AveragePool>(&node.operation);
+          const bool is_flat = std::holds_alternative<Flatten>(node.operation);
+          if (is_flat || (pool != nullptr && !pool->window.has_padding()))
+            values.push_back(node.output);
+          else
+            FoldInto(graph, node, channels, factor, term);
+        }
+      }
+      for (FloatNode& node : graph.nodes)
+        std::replace(node.inputs.begin(), node.inputs.end(), scaling.output, graph.nodes[n].output);
+    }
+  }
 }
 
 void Prune(FloatGraph& graph) {
@@ -161,8 +270,12 @@ int64_t MacsOf(const FloatGraph& graph) {
   int64_t macs = 0;
   for (const FloatNode& node : graph.nodes) {
     const int weight = WeightOf(node);
-    if (weight < 0) continue;
     const ValueShape& output = graph.value(node.output).shape;
+    if (const auto* product = std::get_if<Product>(&node.operation)) {
+      const ValueShape &a = graph.value(node.inputs[0]).shape, &b = graph.value(node.inputs[1]).shape;
+      macs += output.elements() * model::SizeOf({product->transposed_left, product->groups}, a, b).inner;
+    }
+    if (weight < 0) continue;
     macs += graph.parameter(weight).elements() * output.height * output.width;
   }
   return macs;
@@ -220,6 +333,10 @@ int GraphBuilder::Normalize(int input, const std::string& name) {
 
 int GraphBuilder::Relu(int input, const std::string& name) {
   return AddNode(name, Clip{}, {input});
+}
+
+int GraphBuilder::Embed(const std::string& name, int64_t outputs, int64_t height, int64_t width) {
+  return Convolve(AddNode(name + ".positions", Positions{height, width}, {0}), name, outputs, Square(1));
 }
 
 int GraphBuilder::AveragePoolAll(int input, const std::string& name) {

@@ -61,8 +61,29 @@ struct AveragePool {  // padding counts as 0
 struct Add {};
 struct Concatenate {};  // of channels
 struct Flatten {};
+// The product of two values; the second may have one element a channel.
+struct Multiply {};
+// Matrix products of two values: model::Product says how.
+struct Product {
+  bool transposed_left = false;
+  int groups = 1;
+  float factor = 1;
+};
+// Over channels, in each of `groups` equal parts of them.
+struct Softmax {
+  int groups = 1;
+};
+// Over channels, without scale and shift, which belong to the layers behind it (FoldScales).
+struct LayerNormalization {
+  float epsilon = 1e-5f;
+};
+// 1 in channel i at position i, of height * width: a 1 x 1 convolution behind it is an embedding of positions. Takes
+// the network's input, and nothing of it.
+struct Positions {
+  int64_t height = 1, width = 1;
+};
 using FloatOperation = std::variant<Convolution, Linear, BatchNormalization, Clip, Function, MaxPool, AveragePool, Add,
-                                    Concatenate, Flatten>;
+                                    Concatenate, Flatten, Multiply, Product, Softmax, LayerNormalization, Positions>;
 
 struct FloatNode {
   std::string name;
@@ -97,6 +118,10 @@ std::string Describe(const FloatNode& node);  // "node 'layer1.conv' (Convolutio
 // The parameter of a weighted node, or -1.
 int WeightOf(const FloatNode& node);
 
+// Makes the scales and shifts behind layer normalizations a part of the weights and biases of all that follows them,
+// which must be linear. Throws InputError where it is not.
+void FoldScales(FloatGraph& graph);
+
 // Takes out what does not lead to the output: nodes, and parameters that no other node has.
 void Prune(FloatGraph& graph);
 
@@ -104,7 +129,7 @@ void Prune(FloatGraph& graph);
 inline constexpr std::string_view kUntrained = "steadfast.untrained";
 
 int64_t ParameterCount(const FloatGraph& graph);
-int64_t MacsOf(const FloatGraph& graph);  // of convolutions and linear layers, for one image
+int64_t MacsOf(const FloatGraph& graph);  // of weights, and products of values, for one image
 
 // Builds a graph node by node; shapes follow. Throws InputError naming the node where it does not fit.
 class GraphBuilder {
@@ -117,6 +142,7 @@ class GraphBuilder {
   int Connect(int input, const std::string& name, int64_t outputs);  // fully, with bias; flattens first where needed
   int Normalize(int input, const std::string& name);
   int Relu(int input, const std::string& name);
+  int Embed(const std::string& name, int64_t outputs, int64_t height, int64_t width);  // of positions
   int AveragePoolAll(int input, const std::string& name);
 
   int AddParameter(std::string name, std::vector<int64_t> shape, std::vector<float> values = {});

@@ -43,10 +43,16 @@ struct Constant {
   }
 };
 // A value of the graph. pads: zeros around it that a Pad node added (top, left, bottom, right).
+// Its axes may be moved: to [N, H, W, C], or to [N, groups, C / groups, H * W], the last two of which may change
+// places.
 struct Flowing {
   int value = 0;
   std::vector<int> pads = {};
   bool is_softmax = false;
+  bool is_channels_last = false;
+  int64_t groups = 0;  // 0: not so
+  bool is_transposed = false;
+  bool is_moved() const { return is_channels_last || groups > 0; }
 };
 using Meaning = std::variant<Constant, Flowing>;
 
@@ -68,6 +74,7 @@ class Reader {
     if (builder_.graph_.metadata.erase(std::string(kUntrained)) > 0) {
       for (const FloatNode& node : builder_.graph_.nodes) ForgetValues(node);
     }
+    FoldScales(builder_.graph_);
     Prune(builder_.graph_);
     return std::move(builder_.graph_);
   }
@@ -119,6 +126,7 @@ class Reader {
         {"Cast", {{{"to"}, {"saturate", 19}}, &Reader::ReadCast}},
         {"Softmax", {{{"axis"}}, &Reader::ReadSoftmax}},
         {"LogSoftmax", {{{"axis"}}, &Reader::ReadSoftmax}},
+        {"LayerNormalization", {{{"axis"}, {"epsilon"}, {"stash_type"}}, &Reader::ReadLayerNormalization}},
         {"Shape", {{{"start", 15}, {"end", 15}}, &Reader::ReadShape}},
         {"Gather", {{{"axis"}}, &Reader::ReadGather}},
         {"ConstantOfShape", {{{"value"}}, &Reader::ReadConstantOfShape}},
@@ -246,7 +254,13 @@ class Reader {
   int ValueOf(const OnnxNode& node, int input) const {
     const Flowing& flow = FlowOf(node, input);
     if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
+    if (flow.is_moved() && !LiesAsBefore(flow))
+      node.Fail("takes values whose axes are moved, which is not understood here");
     return flow.value;
+  }
+  bool LiesAsBefore(const Flowing& flow) const {
+    const ValueShape& shape = ShapeOf(flow.value);
+    return flow.groups == shape.channels && shape.height == 1 && !flow.is_transposed && !flow.is_channels_last;
   }
   const Constant& ConstantAt(const OnnxNode& node, int input, bool is_float) const {
     const auto* constant = std::get_if<Constant>(&Lookup(node, input));
@@ -391,6 +405,7 @@ class Reader {
 
   void ReadConvolution(const OnnxNode& node) {
     const Flowing& flow = FlowOf(node, 0);
+    if (flow.is_moved()) ValueOf(node, 0);
     const Constant weight = ConstantAt(node, 1, true);
     std::vector<int64_t> shape = weight.shape;
     Convolution op;
@@ -473,8 +488,63 @@ class Reader {
   }
 
   void ReadMatMul(const OnnxNode& node) {
-    if (!IsConstant(node, 1)) node.Fail("products of two computed values are not taken");
+    if (!IsConstant(node, 0) && !IsConstant(node, 1)) return ReadProduct(node);
     AddLinear(node, ConstantAt(node, 1, true), false, nullptr);
+  }
+
+  // Of matrices, one a group of channels.
+  void ReadProduct(const OnnxNode& node) {
+    const Flowing &a = FlowOf(node, 0), &b = FlowOf(node, 1);
+    if (a.groups < 1 || b.groups != a.groups || b.is_transposed)
+      node.Fail("products of two computed values are only taken of [N, groups, channels, positions]");
+    Add(node, Product{a.is_transposed, static_cast<int>(a.groups), 1}, {a.value, b.value});
+    std::get<Flowing>(meanings_.at(node.output())).groups = a.groups;
+  }
+  // A factor behind a product of values.
+  bool TakeFactor(const OnnxNode& node, const Flowing& flow, const Constant& constant) {
+    FloatGraph& graph = builder_.graph_;
+    if ((node.type() != "Mul" && node.type() != "Div") || constant.floats.size() != 1 || graph.nodes.empty() ||
+        graph.nodes.back().output != flow.value)
+      return false;
+    auto* product = std::get_if<Product>(&graph.nodes.back().operation);
+    if (product == nullptr || UsesOf(flow.value) > 1) return false;
+    product->factor =
+        node.type() == "Mul" ? product->factor * constant.floats[0] : product->factor / constant.floats[0];
+    if (!std::isfinite(product->factor)) node.Fail("divides by 0");
+    Define(node, flow);
+    return true;
+  }
+
+  void ReadLayerNormalization(const OnnxNode& node) {
+    const Flowing& flow = FlowOf(node, 0);
+    const ValueShape shape = ShapeOf(flow.value);
+    if (flow.is_channels_last == shape.flat || flow.groups > 0)
+      node.Fail("only a normalization over channels is taken: behind a Transpose that puts them last");
+    const int64_t axis = node.Int("axis", -1);
+    if (axis != -1 && axis != (shape.flat ? 1 : 3)) node.Fail("its axis must be the last");
+    const std::string name = NameOf(node);
+    const int value =
+        builder_.AddNode(name, LayerNormalization{static_cast<float>(node.Float("epsilon", 1e-5))}, {flow.value});
+    const Constant scale = ConstantAt(node, 1, true);
+    std::vector<float> shift(scale.floats.size(), 0.0f);
+    if (node.HasInput(2)) shift = ConstantAt(node, 2, true).floats;
+    const auto is_all = [](const std::vector<float>& values, float one) {
+      return std::all_of(values.begin(), values.end(), [&](float v) { return v == one; });
+    };
+    int result = value;
+    if (!is_all(scale.floats, 1) || !is_all(shift, 0)) {  // FoldScales makes it a part of what follows
+      BatchNormalization op{.epsilon = 0};
+      const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(shape.channels), number); };
+      const auto add = [&](const char* ending, std::vector<float> values) {
+        return builder_.AddParameter(name + ending, {static_cast<int64_t>(values.size())}, std::move(values));
+      };
+      op.gamma = add(".weight", scale.floats);
+      op.beta = add(".bias", shift);
+      op.mean = add(".subtracted", all(0));
+      op.variance = add(".one", all(1));
+      result = builder_.AddNode(name + ".scaled", op, {value});
+    }
+    Define(node, Flowing{.value = result, .is_channels_last = flow.is_channels_last});
   }
 
   void ReadNormalization(const OnnxNode& node) {
@@ -551,16 +621,17 @@ class Reader {
     const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
     if (!first && !second) {
       if (node.type() == "Mul" && TakeHardSwish(node)) return;
-      if (node.type() != "Add")
-        node.Fail(fmt::format("{} of two computed values is not taken{}", node.type(),
-                              node.type() == "Mul" ? " (gates, squeeze-and-excite and SiLU are not supported)" : ""));
+      if (node.type() == "Mul") return ReadGate(node);
+      if (node.type() != "Add") node.Fail(fmt::format("{} of two computed values is not taken", node.type()));
       return Add(node, network::Add{}, {ValueOf(node, 0), ValueOf(node, 1)});
     }
     if (first && second)
       node.Fail("is arithmetic on constants alone, which is not folded; simplify the model first (onnxsim does)");
     if (first && (node.type() == "Sub" || node.type() == "Div"))
       node.Fail("a constant less or divided by a computed value is not taken");
+    if (TakeFactor(node, FlowOf(node, first ? 1 : 0), ConstantAt(node, first ? 0 : 1, true))) return;
     const int value = ValueOf(node, first ? 1 : 0);
+    if (node.type() == "Add" && TakeEmbedding(node, value, ConstantAt(node, first ? 0 : 1, true))) return;
     const int64_t channels = ShapeOf(value).channels;
     std::vector<float> constant = PerChannel(node, first ? 0 : 1, ShapeOf(value));
     if (node.type() == "Add" && TakeBias(node, value, constant)) return;
@@ -583,6 +654,31 @@ class Reader {
     op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
     op.variance = builder_.AddParameter(name + ".one", {channels}, all(1));
     AddNamed(node, name, op, {value});
+  }
+
+  // A value times another one, or times one number a channel of it: squeeze and excite, and x times its Sigmoid (SiLU).
+  void ReadGate(const OnnxNode& node) {
+    int first = ValueOf(node, 0), second = ValueOf(node, 1);
+    if (ShapeOf(first).elements() < ShapeOf(second).elements()) std::swap(first, second);
+    Add(node, Multiply{}, {first, second});
+  }
+
+  // One number for each element: an embedding of positions, added.
+  bool TakeEmbedding(const OnnxNode& node, int value, const Constant& constant) {
+    const ValueShape shape = ShapeOf(value);
+    if (shape.flat || shape.height * shape.width < 2 || Elements(constant) != shape.elements()) return false;
+    std::vector<int64_t> dims = constant.shape;
+    if (dims.size() == 4 && dims[0] == 1) dims.erase(dims.begin());
+    if (dims != std::vector<int64_t>{shape.channels, shape.height, shape.width}) return false;
+    std::string name = constant.name.empty() ? NameOf(node) + ".embedding" : constant.name;
+    if (name.ends_with(".weight")) name.erase(name.size() - 7);
+    names_.insert(name);
+    const int embedding = builder_.Embed(name, shape.channels, shape.height, shape.width);
+    auto& weight = builder_.graph_.parameters.back();
+    weight.name = constant.name.empty() ? weight.name : constant.name;
+    weight.values = constant.floats;
+    Add(node, network::Add{}, {value, embedding});
+    return true;
   }
 
   // x times the HardSigmoid of x, as exporters wrote a HardSwish before opset 14.
@@ -676,8 +772,19 @@ class Reader {
     Add(node, op, {ValueOf(node, 0)});
   }
 
+  void ReadSoftmaxOfChannels(const OnnxNode& node, const Flowing& flow) {
+    int64_t axis = node.Int("axis", node.opset() < 13 ? 1 : -1);
+    if (axis < 0) axis += 4;
+    const bool fits = !flow.is_channels_last && !flow.is_transposed && axis == (flow.groups > 0 ? 2 : 1);
+    if (!fits || node.opset() < 13) node.Fail("only a Softmax over channels is taken, as opset 13 and later have it");
+    Add(node, Softmax{std::max(1, static_cast<int>(flow.groups))}, {flow.value});
+    std::get<Flowing>(meanings_.at(node.output())).groups = flow.groups;
+  }
+
   void ReadSoftmax(const OnnxNode& node) {
     Flowing flow = FlowOf(node, 0);
+    const bool is_inside = flow.groups > 0 || ShapeOf(flow.value).height * ShapeOf(flow.value).width > 1;
+    if (is_inside && node.type() == "Softmax") return ReadSoftmaxOfChannels(node, flow);
     if (ShapeOf(flow.value).height * ShapeOf(flow.value).width != 1)
       node.Fail("only one at the end of the network, over its classes, is understood");
     flow.is_softmax = true;
@@ -776,9 +883,10 @@ class Reader {
       if (moved.elements() != Elements(moved)) node.Fail("its constant does not have that many elements");
       return Define(node, std::move(moved));
     }
+    const auto& sizes = target.integers;
+    if (RegroupChannels(node, sizes)) return;
     const int value = ValueOf(node, 0);
     const ValueShape& shape = ShapeOf(value);
-    const auto& sizes = target.integers;
     // The first dimension is the images': 0, -1 or 1, as exporters write it.
     const bool flattens = sizes.size() == 2 && (sizes[1] == shape.elements() || (sizes[1] == -1 && sizes[0] >= 0));
     if (flattens) return Flat(node, value);
@@ -787,6 +895,23 @@ class Reader {
       return Define(node, Flowing{value});
     node.Fail(fmt::format("to [{}]: only values that are flattened to [N, {}] are taken", fmt::join(sizes, ", "),
                           shape.elements()));
+  }
+  // A value as matrices, one a group of channels, and back.
+  bool RegroupChannels(const OnnxNode& node, const std::vector<int64_t>& sizes) {
+    const Flowing& flow = FlowOf(node, 0);
+    const ValueShape& shape = ShapeOf(flow.value);
+    if (sizes.size() != 4 || shape.flat || !flow.pads.empty() || flow.is_channels_last || flow.is_transposed)
+      return false;
+    const std::vector<int64_t> now(sizes.begin() + 1, sizes.end());
+    const bool is_before = now == std::vector<int64_t>{shape.channels, shape.height, shape.width};
+    if (flow.groups > 0) {
+      if (is_before) Define(node, Flowing{flow.value});
+      return is_before;
+    }
+    if (now[0] < 1 || now[1] < 1 || now[0] * now[1] != shape.channels || now[2] != shape.height * shape.width)
+      return false;
+    Define(node, Flowing{.value = flow.value, .groups = now[0]});
+    return true;
   }
   static int64_t Elements(const Constant& constant) {
     return static_cast<int64_t>(constant.is_float ? constant.floats.size() : constant.integers.size());
@@ -805,9 +930,24 @@ class Reader {
     Flat(node, value);
   }
 
+  void MoveAxes(const OnnxNode& node, const std::vector<int64_t>& permutation) {
+    Flowing flow = FlowOf(node, 0);
+    const bool can_move = flow.pads.empty() && !ShapeOf(flow.value).flat && rank_ == 4;
+    if (can_move && !flow.is_moved() && permutation == std::vector<int64_t>{0, 2, 3, 1})
+      flow.is_channels_last = true;
+    else if (can_move && flow.is_channels_last && permutation == std::vector<int64_t>{0, 3, 1, 2})
+      flow.is_channels_last = false;
+    else if (flow.groups > 0 && permutation == std::vector<int64_t>{0, 1, 3, 2})
+      flow.is_transposed = !flow.is_transposed;
+    else
+      node.Fail(fmt::format("moves axes in a way that is not understood ([{}])", fmt::join(permutation, ", ")));
+    Define(node, flow);
+  }
+
   void ReadTranspose(const OnnxNode& node) {
     const auto* constant = std::get_if<Constant>(&Lookup(node, 0));
     const auto permutation = node.Ints("perm");
+    if (constant == nullptr) return MoveAxes(node, permutation);
     const bool swaps = permutation.empty() || permutation == std::vector<int64_t>{1, 0};
     if (constant == nullptr || constant->shape.size() != 2 || !swaps)
       node.Fail("only matrices of weights are transposed");

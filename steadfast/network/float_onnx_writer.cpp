@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "steadfast/base/error.h"
 #include "steadfast/base/version.h"
 #include "steadfast/network/float_onnx.h"
 
@@ -46,6 +47,7 @@ class Writer {
       for (const int input : node.inputs) proto.add_input(NameOf(input));
       proto.add_output(NameOf(node.output));
       node_ = &proto;
+      source_ = &node;
       std::visit(*this, node.operation);
     }
     SetShape(graph.add_output(), graph_.output);
@@ -53,6 +55,16 @@ class Writer {
   }
 
   void operator()(const Convolution& op) {
+    const ValueShape& shape = graph_.value(source_->output).shape;
+    if (IsOfPositions(*source_)) {  // an embedding: one image, to be added to all
+      if (op.bias >= 0)
+        throw InputError(fmt::format("{}: {}: an embedding of positions with a bias has no form in float files",
+                                     graph_.name, Describe(*source_)));
+      node_->set_op_type("Reshape");
+      node_->set_input(0, graph_.parameter(op.weight).name);
+      node_->add_input(AddIntegers(source_->name + ".shape", {1, shape.channels, shape.height, shape.width}));
+      return;
+    }
     node_->set_op_type("Conv");
     AddInputs({op.weight, op.bias});
     SetWindow(op.window);
@@ -99,8 +111,100 @@ class Writer {
     Set("axis", int64_t{1});
   }
   void operator()(const Flatten&) { node_->set_op_type("Flatten"); }
+  void operator()(const Multiply&) { node_->set_op_type("Mul"); }
+  void operator()(const Product& op) {
+    node_->set_op_type("MatMul");
+    const FloatNode& node = *source_;
+    const ValueShape& output = graph_.value(node.output).shape;
+    for (int i = 0; i < 2; ++i) {
+      const ValueShape& shape = graph_.value(node.inputs[static_cast<size_t>(i)]).shape;
+      Reshape(i, {0, op.groups, shape.channels / op.groups, shape.height * shape.width}, i == 0 ? ".left" : ".right");
+    }
+    if (op.transposed_left) Transpose(0, {0, 1, 3, 2}, ".transposed");
+    if (op.factor != 1) {
+      AddTensor(node.name + ".factor", {}, {op.factor});
+      Behind("Mul", ".scaled")->add_input(node.name + ".factor");
+    }
+    ReshapeBehind({0, output.channels, output.height, output.width});
+  }
+  void operator()(const Softmax& op) {
+    node_->set_op_type("Softmax");
+    const ValueShape& shape = graph_.value(source_->output).shape;
+    if (op.groups > 1) Reshape(0, {0, op.groups, shape.channels / op.groups, shape.height * shape.width}, ".groups");
+    Set("axis", int64_t{op.groups > 1 ? 2 : 1});
+    if (op.groups > 1) ReshapeBehind({0, shape.channels, shape.height, shape.width});
+  }
+  void operator()(const LayerNormalization& op) {
+    node_->set_op_type("LayerNormalization");
+    const ValueShape& shape = graph_.value(source_->output).shape;
+    if (!shape.flat) Transpose(0, {0, 2, 3, 1}, ".channels_last");
+    AddTensor(source_->name + ".ones", {shape.channels}, std::vector<float>(static_cast<size_t>(shape.channels), 1));
+    node_->add_input(source_->name + ".ones");
+    Set("axis", int64_t{-1});
+    Set("epsilon", op.epsilon);
+    if (!shape.flat) SetInts(Behind("Transpose", ".channels_first"), "perm", {0, 3, 1, 2});
+  }
+  // What stands for its product with weights is the weights themselves: see Convolution.
+  void operator()(const Positions&) { proto_.mutable_graph()->mutable_node()->RemoveLast(); }
 
  private:
+  bool IsOfPositions(const FloatNode& node) const {
+    return std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [&](const FloatNode& other) {
+      return other.output == node.inputs[0] && std::holds_alternative<Positions>(other.operation);
+    });
+  }
+  // ---- moving axes: in front of the node, and behind it ----
+
+  std::string AddIntegers(const std::string& name, const std::vector<int64_t>& values) {
+    auto* tensor = proto_.mutable_graph()->add_initializer();
+    tensor->set_name(name);
+    tensor->set_data_type(onnx::TensorProto::INT64);
+    tensor->add_dims(static_cast<int64_t>(values.size()));
+    for (const int64_t value : values) tensor->add_int64_data(value);
+    return name;
+  }
+  // A node of its own between an input of this one and where that comes from. Nodes may move: node_ follows.
+  onnx::NodeProto* InFrontOf(int input, const char* type, const std::string& ending) {
+    const std::string name = source_->name + ending;
+    onnx::NodeProto own = *node_;
+    const std::string from = own.input(input);
+    own.set_input(input, name);
+    onnx::NodeProto& front = *node_;
+    front.Clear();
+    front.set_name(name);
+    front.set_op_type(type);
+    front.add_input(from);
+    front.add_output(name);
+    const int place = proto_.graph().node_size() - 1;
+    *proto_.mutable_graph()->add_node() = own;
+    node_ = proto_.mutable_graph()->mutable_node(place + 1);
+    return proto_.mutable_graph()->mutable_node(place);
+  }
+  void Reshape(int input, const std::vector<int64_t>& shape, const std::string& ending) {
+    const std::string sizes = AddIntegers(source_->name + ending + ".shape", shape);
+    InFrontOf(input, "Reshape", ending)->add_input(sizes);
+  }
+  void Transpose(int input, std::initializer_list<int> permutation, const std::string& ending) {
+    SetInts(InFrontOf(input, "Transpose", ending), "perm", permutation);
+  }
+  // A node of its own that gives the value which this one gave. `last` is the last such node.
+  onnx::NodeProto* Behind(const char* type, const std::string& ending) {
+    onnx::GraphProto& graph = *proto_.mutable_graph();
+    const int place = graph.node_size() - 1;
+    onnx::NodeProto* behind = graph.add_node();
+    onnx::NodeProto& before = *graph.mutable_node(place);
+    behind->set_name(source_->name + ending);
+    behind->set_op_type(type);
+    behind->add_output(before.output(0));
+    behind->add_input(source_->name + ending + ".before");
+    before.set_output(0, source_->name + ending + ".before");
+    return behind;
+  }
+  void ReshapeBehind(const std::vector<int64_t>& shape) {
+    const std::string sizes = AddIntegers(source_->name + ".ungrouped.shape", shape);
+    Behind("Reshape", ".ungrouped")->add_input(sizes);
+  }
+
   static std::vector<float> Zeros(const FloatParameter& parameter) {
     return std::vector<float>(static_cast<size_t>(parameter.elements()), 0.0f);
   }
@@ -142,8 +246,11 @@ class Writer {
   }
   void Set(const char* name, int64_t value) { AddAttribute(name, onnx::AttributeProto::INT)->set_i(value); }
   void Set(const char* name, float value) { AddAttribute(name, onnx::AttributeProto::FLOAT)->set_f(value); }
-  void Set(const char* name, std::initializer_list<int> values) {
-    auto* attribute = AddAttribute(name, onnx::AttributeProto::INTS);
+  void Set(const char* name, std::initializer_list<int> values) { SetInts(node_, name, values); }
+  static void SetInts(onnx::NodeProto* node, const char* name, std::initializer_list<int> values) {
+    auto* attribute = node->add_attribute();
+    attribute->set_name(name);
+    attribute->set_type(onnx::AttributeProto::INTS);
     for (const int value : values) attribute->add_ints(value);
   }
   void SetWindow(const Window& window) {
@@ -154,7 +261,8 @@ class Writer {
 
   const FloatGraph& graph_;
   onnx::ModelProto proto_;
-  onnx::NodeProto* node_ = nullptr;
+  onnx::NodeProto* node_ = nullptr;    // that stands for
+  const FloatNode* source_ = nullptr;  // this one
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "steadfast/base/machine.h"
 #include "steadfast/base/parallel.h"
 #include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/product.h"
 #include "steadfast/model/operators/windows.h"
 
 namespace steadfast::network {
@@ -140,6 +141,56 @@ struct Runner {
     for (size_t i = 0; i < node.inputs.size(); ++i) to = std::copy(input(i).begin(), input(i).end(), to);
   }
   void operator()(const Flatten&) const { output() = input(); }
+  void operator()(const Multiply&) const {
+    const size_t pixels = input(0).size() / input(1).size();
+    for (size_t i = 0; i < output().size(); ++i) output()[i] = input(0)[i] * input(1)[i / pixels];
+  }
+  void operator()(const Product& op) const {
+    const model::ProductSize size = model::SizeOf({op.transposed_left, op.groups, op.factor}, in(0), in(1));
+    std::fill(output().begin(), output().end(), 0.0f);
+    for (int64_t g = 0; g < op.groups; ++g) {
+      const float* left = input(0).data() + g * size.rows * size.inner;
+      const float* right = input(1).data() + g * size.inner * size.columns;
+      float* to = output().data() + g * size.rows * size.columns;
+      for (int64_t m = 0; m < size.rows; ++m) {
+        for (int64_t k = 0; k < size.inner; ++k) {
+          const float factor = left[op.transposed_left ? k * size.rows + m : m * size.inner + k];
+          AddScaled(right + k * size.columns, 1, factor, size.columns, to + m * size.columns);
+        }
+      }
+    }
+    for (float& value : output()) value *= op.factor;
+  }
+  // Of one channel after another, for all positions: [terms][positions].
+  void operator()(const Softmax& op) const {
+    const int64_t positions = in().height * in().width, terms = in().channels / op.groups;
+    for (int64_t g = 0; g < op.groups; ++g) {
+      for (int64_t p = 0; p < positions; ++p) {
+        const auto at = [&](int64_t i) { return static_cast<size_t>((g * terms + i) * positions + p); };
+        float largest = input()[at(0)], sum = 0;
+        for (int64_t i = 1; i < terms; ++i) largest = std::max(largest, input()[at(i)]);
+        for (int64_t i = 0; i < terms; ++i) sum += output()[at(i)] = std::exp(input()[at(i)] - largest);
+        for (int64_t i = 0; i < terms; ++i) output()[at(i)] /= sum;
+      }
+    }
+  }
+  void operator()(const LayerNormalization& op) const {
+    const int64_t positions = in().height * in().width, channels = in().channels;
+    for (int64_t p = 0; p < positions; ++p) {
+      const auto at = [&](int64_t c) { return static_cast<size_t>(c * positions + p); };
+      double sum = 0, squares = 0;
+      for (int64_t c = 0; c < channels; ++c) sum += input()[at(c)];
+      const double mean = sum / static_cast<double>(channels);
+      for (int64_t c = 0; c < channels; ++c) squares += (input()[at(c)] - mean) * (input()[at(c)] - mean);
+      const double inverse = 1 / std::sqrt(squares / static_cast<double>(channels) + op.epsilon);
+      for (int64_t c = 0; c < channels; ++c) output()[at(c)] = static_cast<float>((input()[at(c)] - mean) * inverse);
+    }
+  }
+  void operator()(const Positions&) const {
+    const int64_t positions = out().channels;
+    std::fill(output().begin(), output().end(), 0.0f);
+    for (int64_t p = 0; p < positions; ++p) output()[static_cast<size_t>(p * positions + p)] = 1;
+  }
 };
 
 }  // namespace

@@ -54,7 +54,8 @@ class Fusion {
     if (is_weighted && graph_.parameter(WeightOf(first)).is_shared)
       Fail(first,
            "shares its weights with another node; in a memory they would be one tensor, here two: not supported");
-    const bool is_sum = is_weighted || std::holds_alternative<Add>(operation);
+    const bool is_sum = is_weighted || std::holds_alternative<Add>(operation) ||
+                        std::holds_alternative<Multiply>(operation) || std::holds_alternative<Product>(operation);
     const bool is_moved = std::holds_alternative<MaxPool>(operation) || std::holds_alternative<Flatten>(operation);
     if (std::holds_alternative<BatchNormalization>(operation))
       Fail(first, "normalization is only understood right behind a convolution or linear layer");
@@ -74,6 +75,8 @@ class Fusion {
   OutputRange RangeOf(const FusedStep& step, const FloatOperation& operation, bool is_moved) const {
     if (step.output == graph_.output) return OutputRange::kReal;
     if (is_moved) return OutputRange::kAsInput;
+    if (std::holds_alternative<Positions>(operation)) return OutputRange::kOneHot;
+    if (std::holds_alternative<Softmax>(operation)) return OutputRange::kPositive;
     const auto is_positive = [&](int value) { return positive_[static_cast<size_t>(value)]; };
     const auto all_positive = std::all_of(step.inputs.begin(), step.inputs.end(), is_positive);
     if (step.clip) return step.clip->lowest >= 0 ? OutputRange::kPositive : OutputRange::kSigned;
@@ -83,16 +86,21 @@ class Fusion {
       return function->name == "Sigmoid" || function->name == "HardSigmoid" ? OutputRange::kPositive
                                                                             : OutputRange::kSigned;
     if (std::holds_alternative<Add>(operation) || std::holds_alternative<AveragePool>(operation) ||
-        std::holds_alternative<Concatenate>(operation))
+        std::holds_alternative<Concatenate>(operation) || std::holds_alternative<Multiply>(operation) ||
+        std::holds_alternative<Product>(operation))
       return all_positive ? OutputRange::kPositive : OutputRange::kSigned;
     return OutputRange::kSigned;
   }
 
   bool NeedsPrecision(const FusedStep& step) const {
-    if (std::holds_alternative<AveragePool>(node(step.node).operation)) return true;
+    const FloatOperation& own = node(step.node).operation;
+    if (std::holds_alternative<AveragePool>(own) || std::holds_alternative<Softmax>(own)) return true;
     const auto& users = users_[static_cast<size_t>(step.output)];
-    return !users.empty() && std::all_of(users.begin(), users.end(),
-                                         [&](int user) { return std::holds_alternative<Add>(node(user).operation); });
+    return !users.empty() && std::all_of(users.begin(), users.end(), [&](int user) {
+      const FloatOperation& operation = node(user).operation;
+      return std::holds_alternative<Add>(operation) || std::holds_alternative<Function>(operation) ||
+             std::holds_alternative<Softmax>(operation) || std::holds_alternative<LayerNormalization>(operation);
+    });
   }
 
   [[noreturn]] void Fail(const FloatNode& at, const std::string& what) const {

@@ -16,6 +16,7 @@ enum class OutputRange {
   kPositive,  // nothing below 0
   kSigned,
   kAsInput,  // the codes of the input, moved about
+  kOneHot,   // 0 and 1, of scale 1
 };
 
 // A weighted sum, an addition, a pool or a function, with what follows it.
@@ -27,7 +28,8 @@ struct FusedStep {
   std::optional<BatchNormalization> normalization;
   std::optional<Clip> clip;
   OutputRange range = OutputRange::kReal;
-  // Whether only additions take the output, or it is a mean: such codes need more bits than what is multiplied (ours).
+  // Whether the output is a mean or shares of a whole, or nothing that multiplies it with weights takes it (additions,
+  // functions, normalizations do): such codes need more bits than others (ours).
   bool needs_precision = false;
 };
 

@@ -19,7 +19,10 @@ struct Affine {
 // Takes the normalization that reads the input out of the graph, if there is one, into `affine`.
 void TakeNormalization(FloatGraph& graph, Affine& affine) {
   for (;;) {
-    const auto users = graph.Users()[0];
+    auto users = graph.Users()[0];
+    std::erase_if(users, [&](int user) {
+      return std::holds_alternative<Positions>(graph.nodes[static_cast<size_t>(user)].operation);
+    });
     if (users.size() != 1) return;
     const auto first = static_cast<size_t>(users[0]);
     const auto* op = std::get_if<BatchNormalization>(&graph.nodes[first].operation);
@@ -151,6 +154,8 @@ double FoldInput(FloatGraph& graph, const InputNormalization& normalization, Byt
       if (convolution->window.has_padding()) padded = difference;
     } else if (auto* linear = std::get_if<Linear>(&node.operation)) {
       fold(node, linear->weight, linear->bias, 1);
+    } else if (std::holds_alternative<Positions>(node.operation)) {
+      continue;
     } else if (std::holds_alternative<Flatten>(node.operation)) {
       is_input[static_cast<size_t>(node.output)] = 1;
     } else {

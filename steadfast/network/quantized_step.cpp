@@ -6,11 +6,16 @@
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/layer_normalization.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/multiply.h"
+#include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/softmax.h"
 
 namespace steadfast::network {
 namespace {
@@ -33,6 +38,13 @@ struct OperationOf {
   model::Operation operator()(const Add&) const { return model::Add{}; }
   model::Operation operator()(const Concatenate&) const { return model::Concatenate{}; }
   model::Operation operator()(const Flatten&) const { return model::Flatten{}; }
+  model::Operation operator()(const Multiply&) const { return model::Multiply{}; }
+  model::Operation operator()(const Product& op) const {
+    return model::Product{op.transposed_left, op.groups, op.factor};
+  }
+  model::Operation operator()(const Softmax& op) const { return model::Softmax{op.groups}; }
+  model::Operation operator()(const LayerNormalization& op) const { return model::LayerNormalization{op.epsilon}; }
+  model::Operation operator()(const Positions& op) const { return model::OneHotPositions(op.height, op.width); }
 };
 
 model::Weighted WeightedOf(QuantizedModel& model, const FusedStep& step, const std::vector<int64_t>& shape,
@@ -87,7 +99,9 @@ void StepExporter::Add(const FusedStep& step, const std::optional<ActivationCodi
   model::Node node{step.name, std::visit(operation, source.operation), {}, static_cast<int>(model_.values.size())};
   for (const int input : step.inputs) node.inputs.push_back(value_of_[static_cast<size_t>(input)]);
   const bool is_moved = step.range == OutputRange::kAsInput;
-  const std::optional<ActivationCoding> given = is_moved ? CodingOf(step.inputs[0]) : coding;
+  const std::optional<ActivationCoding> given = is_moved                             ? CodingOf(step.inputs[0])
+                                                : step.range == OutputRange::kOneHot ? ActivationCoding{}
+                                                                                     : coding;
   const auto* own = std::get_if<Clip>(&source.operation);
   if (given && step.clip) node.activation = ActivationOf(*step.clip, *given);
   if (given && own != nullptr) node.activation = ActivationOf(*own, *given);

@@ -10,11 +10,16 @@
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/layer_normalization.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/multiply.h"
+#include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::train {
@@ -178,6 +183,20 @@ class DifferentiableRun {
       return;
     }
     if (const auto* function = node.operation.As<model::Elementwise>()) return Run(node, *function);
+    if (node.operation.Is<model::Multiply>())
+      return Quantize(node, RealLevels(node.inputs[0]) * RealLevels(node.inputs[1]));
+    if (const auto* product = node.operation.As<model::Product>()) return Run(node, *product);
+    if (const auto* softmax = node.operation.As<model::Softmax>()) return Run(node, *softmax);
+    if (const auto* normalization = node.operation.As<model::LayerNormalization>()) return Run(node, *normalization);
+    if (const auto* constant = node.operation.As<model::Constant>()) {
+      const std::vector<float> values(constant->codes.begin(), constant->codes.end());
+      const model::ValueShape& shape = constant->shape;
+      Output(node) = torch::tensor(values)
+                         .to(dtype_)
+                         .reshape({1, shape.channels, shape.height, shape.width})
+                         .expand({codes[0].size(0), -1, -1, -1});
+      return;
+    }
     throw InputError(fmt::format(
         "{}: the derivative of {} is not known here, so that sharpness cannot be measured; inject and sweep run it",
         node.name, model::KindOf(node)));
@@ -218,6 +237,50 @@ class DifferentiableRun {
     const Tensor smooth = torch::clamp(FunctionOf(op, RealLevels(node.input())) / q.scale, q.lowest - q.zero_point,
                                        q.highest - q.zero_point);
     Output(node) = values + (smooth - smooth.detach());
+  }
+  // [n, channels, positions] as matrices, and back.
+  static Tensor Grouped(const Tensor& x, int64_t groups) {
+    return x.reshape({x.size(0), groups, x.size(1) / groups, x.size(2) * x.size(3)});
+  }
+  void Run(const model::Node& node, const model::Product& op) {
+    const auto levels = [&](size_t i) {
+      const int value = node.inputs[i];
+      const auto zero_point = static_cast<float>(model_.value(value).coding->zero_point);
+      return Grouped(codes[static_cast<size_t>(value)] - zero_point, op.groups).to(torch::kDouble);  // sums are exact
+    };
+    const Tensor a = levels(0), b = levels(1);
+    const model::ValueShape& shape = model_.value(node.output).shape;
+    const Tensor sums = torch::matmul(op.transposed_left ? a.transpose(2, 3) : a, b).to(dtype_);
+    Requantize(node, model::RequantizationOfProduct(model_, node, op.factor),
+               sums.reshape({sums.size(0), shape.channels, shape.height, shape.width}));
+  }
+  // The codes are those of the integers; the derivative is that of real numbers.
+  void Run(const model::Node& node, const model::Softmax& op) {
+    const Tensor& input = InputCodes(node);
+    const bool is_flat = input.dim() == 2;
+    const Tensor groups = is_flat ? input.unsqueeze(1).unsqueeze(3) : Grouped(input, op.groups);
+    const model::ActivationCoding& coding = *model_.value(node.input()).coding;
+    const auto table = model::ExponentialsOf(coding);
+    const std::vector<int64_t> exponentials(table.begin(), table.end());
+    const Tensor rounded = torch::round(groups.detach()).to(torch::kLong);
+    const Tensor own = torch::tensor(exponentials).index({std::get<0>(rounded.max(2, true)) - rounded});
+    const Tensor exact = own.to(dtype_) / own.sum(2, true).to(dtype_);
+    const Tensor smooth = torch::softmax(groups * coding.scale, 2);
+    Quantize(node, (exact + (smooth - smooth.detach())).reshape(input.sizes()));
+  }
+  void Run(const model::Node& node, const model::LayerNormalization& op) {
+    const Tensor& input = InputCodes(node);
+    const model::ActivationCoding& coding = *model_.value(node.input()).coding;
+    const int64_t channels = input.size(1);
+    const Tensor levels = torch::round(input.detach()).to(torch::kLong) - coding.zero_point;
+    const Tensor sum = levels.sum(1, true), squares = levels.square().sum(1, true);
+    const Tensor spread = (channels * squares - sum.square()).to(torch::kDouble);
+    const Tensor inverse = (1.0 / torch::sqrt(spread + model::EpsilonOf(op, channels, coding.scale))).to(torch::kFloat);
+    const Tensor exact = (channels * levels - sum).to(torch::kFloat) * inverse;
+    const Tensor real = RealLevels(node.input());
+    const Tensor centered = real - real.mean(1, true);
+    const Tensor smooth = centered / torch::sqrt(centered.square().mean(1, true) + op.epsilon);
+    Quantize(node, exact.to(dtype_) + (smooth - smooth.detach()));
   }
   static Tensor FunctionOf(const model::Elementwise& op, const Tensor& x) {
     if (op.function == "LeakyRelu") return torch::where(x < 0, x * op.alpha, x);

@@ -53,6 +53,30 @@ struct StepRunner {
   Tensor operator()(const network::Add&) const { return inputs[0] + inputs[1]; }
   Tensor operator()(const network::Concatenate&) const { return torch::cat(inputs, 1); }
   Tensor operator()(const network::Flatten&) const { return inputs[0].flatten(1); }
+  Tensor operator()(const network::Multiply&) const { return inputs[0] * inputs[1]; }
+  Tensor operator()(const network::Product& op) const {
+    const auto matrices = [&](const Tensor& x) {
+      return x.flatten(2).reshape({x.size(0), op.groups, -1, x.size(2) * x.size(3)});
+    };
+    const Tensor a = matrices(inputs[0]), b = matrices(inputs[1]);
+    const Tensor product = torch::matmul(op.transposed_left ? a.transpose(2, 3) : a, b) * op.factor;
+    return product.reshape({b.size(0), -1, inputs[1].size(2), inputs[1].size(3)});
+  }
+  Tensor operator()(const network::Softmax& op) const {
+    const Tensor& x = inputs[0];
+    if (op.groups == 1) return torch::softmax(x, 1);
+    return torch::softmax(x.reshape({x.size(0), op.groups, x.size(1) / op.groups, x.size(2), x.size(3)}), 2)
+        .reshape(x.sizes());
+  }
+  Tensor operator()(const network::LayerNormalization& op) const {
+    const Tensor& x = inputs[0];
+    if (x.dim() == 2) return torch::layer_norm(x, {x.size(1)}, {}, {}, op.epsilon);
+    return torch::layer_norm(x.permute({0, 2, 3, 1}), {x.size(1)}, {}, {}, op.epsilon).permute({0, 3, 1, 2});
+  }
+  Tensor operator()(const network::Positions& op) const {
+    const int64_t positions = op.height * op.width;
+    return torch::eye(positions).reshape({1, positions, op.height, op.width});
+  }
 };
 
 }  // namespace

@@ -2,7 +2,23 @@
 
 #include <algorithm>
 
+#include "steadfast/model/requantization.h"
+
 namespace steadfast::engine {
+
+QuantizeConstants ConstantsOf(const model::Value& output, const model::Node& node) {
+  const model::Quantization q = model::QuantizationOf(*output.coding, node.activation);
+  return {q.scale, q.zero_point, q.lowest, q.highest, q.zero_below};
+}
+OperandConstants OperandOf(const model::ActivationCoding& coding) {
+  return {coding.zero_point, coding.scale};
+}
+
+double ChangedGroups(const ChangedValue& value, int64_t groups) {
+  int64_t changed = 0;
+  ForEachChangedGroup(value, groups, [&](int64_t) { ++changed; });
+  return static_cast<double>(changed) / static_cast<double>(groups);
+}
 
 void ChannelwiseOperator::RunChannel(std::span<const uint8_t* const> inputs, Workspace& workspace,
                                      uint8_t* output) const {

@@ -102,6 +102,8 @@ struct Workspace {
   Buffer<int32_t> sparse_sums, image_sums;
   std::vector<const int32_t*> sum_pointers;
   std::vector<const uint8_t*> row_pointers;
+  Buffer<uint8_t> rows;
+  Buffer<int16_t> left_levels, right_levels;
 };
 
 // Where an operator's results of one block go.
@@ -239,6 +241,23 @@ class ChannelwiseOperator : public Operator {
   SliceSetting setting_;
 };
 
+// The constants of an operator whose output is quantized from real numbers.
+QuantizeConstants ConstantsOf(const model::Value& output, const model::Node& node);
+OperandConstants OperandOf(const model::ActivationCoding& coding);
+
+// Calls on_group(g) for each of the `groups` equal parts of a value's channels in which any changed.
+template <typename OnGroup>
+void ForEachChangedGroup(const ChangedValue& value, int64_t groups, const OnGroup& on_group) {
+  const int64_t channels = value.channel_count() / groups;
+  for (int64_t g = 0; g < groups; ++g) {
+    bool is_changed = false;
+    for (int64_t c = g * channels; c < (g + 1) * channels; ++c) is_changed |= value.is_changed(c);
+    if (is_changed) on_group(g);
+  }
+}
+// Their share.
+double ChangedGroups(const ChangedValue& value, int64_t groups);
+
 // What an operator of `model` is made from. The model is not kept.
 struct OperatorSource {
   const model::QuantizedModel& model;
@@ -261,5 +280,10 @@ std::unique_ptr<Operator> MakeAdd(const OperatorSource& source);
 std::unique_ptr<Operator> MakeConcatenate(const OperatorSource& source);
 std::unique_ptr<Operator> MakeFlatten(const OperatorSource& source);
 std::unique_ptr<Operator> MakeElementwise(const OperatorSource& source);
+std::unique_ptr<Operator> MakeMultiply(const OperatorSource& source);
+std::unique_ptr<Operator> MakeProduct(const OperatorSource& source);
+std::unique_ptr<Operator> MakeSoftmax(const OperatorSource& source);
+std::unique_ptr<Operator> MakeLayerNormalization(const OperatorSource& source);
+std::unique_ptr<Operator> MakeConstant(const OperatorSource& source);
 
 }  // namespace steadfast::engine

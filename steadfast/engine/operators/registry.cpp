@@ -3,11 +3,16 @@
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
+#include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/layer_normalization.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/multiply.h"
+#include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/softmax.h"
 
 namespace steadfast::engine {
 
@@ -24,7 +29,12 @@ std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const
                                    {&model::Definition<model::Add>(), MakeAdd},
                                    {&model::Definition<model::Concatenate>(), MakeConcatenate},
                                    {&model::Definition<model::Flatten>(), MakeFlatten},
-                                   {&model::Definition<model::Elementwise>(), MakeElementwise}};
+                                   {&model::Definition<model::Elementwise>(), MakeElementwise},
+                                   {&model::Definition<model::Multiply>(), MakeMultiply},
+                                   {&model::Definition<model::Product>(), MakeProduct},
+                                   {&model::Definition<model::Softmax>(), MakeSoftmax},
+                                   {&model::Definition<model::LayerNormalization>(), MakeLayerNormalization},
+                                   {&model::Definition<model::Constant>(), MakeConstant}};
   const OperatorSource source{model, node, set};
   for (const FastPath& path : paths) {
     if (path.of == &node.operation.definition()) return path.make(source);

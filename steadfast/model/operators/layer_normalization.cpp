@@ -108,10 +108,6 @@ double EpsilonOf(const LayerNormalization& op, int64_t channels, float scale) {
   return double{op.epsilon} * ratio * ratio;
 }
 
-float InverseDeviation(int64_t spread, double epsilon) {
-  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(spread) + epsilon));
-}
-
 template <>
 const OperatorDefinition& Definition<LayerNormalization>() {
   static const OperatorDefinition definition = {

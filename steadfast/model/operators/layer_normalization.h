@@ -6,6 +6,7 @@
 // quantization. Quotients and roots are correctly rounded by IEEE 754, so every machine gives the same codes.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "steadfast/model/quantized_model.h"
@@ -22,6 +23,8 @@ const OperatorDefinition& Definition<LayerNormalization>();
 // epsilon C^2 / scale^2
 double EpsilonOf(const LayerNormalization& op, int64_t channels, float scale);
 // r, of C Q - S^2.
-float InverseDeviation(int64_t spread, double epsilon);
+inline float InverseDeviation(int64_t spread, double epsilon) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(spread) + epsilon));
+}
 
 }  // namespace steadfast::model
