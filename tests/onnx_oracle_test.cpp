@@ -273,7 +273,7 @@ network::FloatGraph RandomFloatGraph(uint64_t seed) {
     window.kernel_w = 1 + below(static_cast<uint64_t>(std::min<int64_t>(3, shape.width)));
     window.pad_top = below(2);
     window.pad_right = below(2);
-    switch (below(7)) {
+    switch (below(11)) {
       case 0: {
         const bool depthwise = below(2) == 0;
         x = builder.Convolve(x, name, depthwise ? 2 * shape.channels : 1 + below(6), window,
@@ -301,6 +301,31 @@ network::FloatGraph RandomFloatGraph(uint64_t seed) {
       case 5:
         x = builder.AddNode(name, network::Add{}, {x, builder.Relu(x, name + ".relu")});
         break;
+      case 6: {  // attention of the value to itself
+        const int heads = 1 + below(3);
+        const int64_t channels = heads * (1 + below(3));
+        const auto part = [&](const char* as) { return builder.Convolve(x, name + as, channels, network::Square(1)); };
+        const int keys = part(".keys"), queries = part(".queries");
+        int y = builder.AddNode(name + ".scores", network::Product{true, heads, below(2) == 0 ? 1.0f : 0.5f},
+                                {keys, queries});
+        y = builder.AddNode(name + ".softmax", network::Softmax{heads}, {y});
+        x = builder.AddNode(name, network::Product{false, heads, 1}, {part(".values"), y});
+        break;
+      }
+      case 7:
+        x = builder.AddNode(name, network::LayerNormalization{1e-3f}, {x});
+        break;
+      case 8: {  // a gate: of each element, or one a channel
+        const int from = below(2) == 0 ? x : builder.AveragePoolAll(x, name + ".mean");
+        x = builder.AddNode(name, network::Multiply{},
+                            {x, builder.AddNode(name + ".gate", network::Function{"Sigmoid"}, {from})});
+        break;
+      }
+      case 9:
+        if (shape.height * shape.width > 1)
+          x = builder.AddNode(name, network::Add{},
+                              {x, builder.Embed(name + ".positions", shape.channels, shape.height, shape.width)});
+        break;
       default:
         x = builder.AddNode(name, network::Concatenate{}, {builder.Relu(x, name + ".relu"), x});
     }
@@ -315,7 +340,7 @@ TEST(OnnxRuntime, AgreesOnFloatNetworks) {
   const fs::path folder = fs::path(testing::TempDir()) / ("steadfast_float_oracle_" + std::to_string(getpid()));
   fs::remove_all(folder);
   std::vector<network::FloatGraph> graphs;
-  for (const char* name : {"lenet5", "mlp", "resnet8", "mobilenetv2:0.25", "dscnn"}) {
+  for (const char* name : {"lenet5", "mlp", "resnet8", "mobilenetv2:0.25", "dscnn", "vit"}) {
     for (const network::BuiltIn& known : network::BuiltIns()) {
       if (!std::string_view(name).starts_with(known.name)) continue;
       graphs.push_back(network::MakeBuiltIn(name, known.input, known.classes));

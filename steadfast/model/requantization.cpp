@@ -148,8 +148,12 @@ Quantization QuantizationOf(const ActivationCoding& coding, const Activation& ac
 }
 
 uint8_t CodeOf(float real, const Quantization& q) {
+  return CodeOfSteps(real / q.scale, q);
+}
+
+uint8_t CodeOfSteps(float steps, const Quantization& q) {
   // Clipping before the conversion keeps it defined for every float.
-  const float rounded = std::rint(real / q.scale);
+  const float rounded = std::rint(steps);
   const float raised = rounded > -1024.0f ? rounded : -1024.0f;  // NaN becomes the lowest
   const float clipped = raised < 1024.0f ? raised : 1024.0f;
   const int code = std::clamp(static_cast<int>(clipped) + q.zero_point, q.lowest, q.highest);

@@ -61,6 +61,8 @@ struct Quantization {
 };
 Quantization QuantizationOf(const ActivationCoding& coding, const Activation& activation);
 uint8_t CodeOf(float real, const Quantization& quantization);
+// The same of a real value that was divided by the scale.
+uint8_t CodeOfSteps(float steps, const Quantization& quantization);
 float RealOf(int code, const ActivationCoding& coding);
 
 }  // namespace steadfast::model

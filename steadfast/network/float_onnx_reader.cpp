@@ -536,7 +536,7 @@ class Reader {
       BatchNormalization op{.epsilon = 0};
       const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(shape.channels), number); };
       const auto add = [&](const char* ending, std::vector<float> values) {
-        return builder_.AddParameter(name + ending, {static_cast<int64_t>(values.size())}, std::move(values));
+        return builder_.AddParameter(name + ending, {shape.channels}, std::move(values));
       };
       op.gamma = add(".weight", scale.floats);
       op.beta = add(".bias", shift);

@@ -110,6 +110,12 @@ class File {
     node->add_output(output);
     return node;
   }
+  static void Permute(onnx::NodeProto* node, const std::vector<int64_t>& permutation) {
+    auto* attribute = node->add_attribute();
+    attribute->set_name("perm");
+    attribute->set_type(onnx::AttributeProto::INTS);
+    for (const int64_t axis : permutation) attribute->add_ints(axis);
+  }
   FloatGraph Read() const { return FloatGraphOf(BytesOf(proto_.SerializeAsString()), "file.onnx", testing::TempDir()); }
   std::string Error() const {
     try {
@@ -311,6 +317,64 @@ TEST(FloatOnnx, SharedWeightsAreNotTakenForTwo) {
   EXPECT_THROW(Fuse(graph), InputError);
 }
 
+// The scale and shift of a layer normalization become a part of the layers behind it: of a convolution of several
+// groups, and of a linear layer behind a mean and a Flatten.
+TEST(FloatOnnx, FoldsScalesBehindLayerNormalization) {
+  const auto graph_of = [](bool folded) {
+    File made;
+    made.proto_.mutable_opset_import(0)->set_version(17);
+    made.Floats("c", {2, 1, 1, 1}, {0.5f, -2.0f});
+    made.Node("Conv", {"input", "c"}, "two");
+    const std::vector<float> scale = {3.0f, -0.5f}, shift = {0.25f, 2.0f};
+    made.Floats("scale", {2}, folded ? std::vector<float>{1, 1} : scale);
+    made.Floats("shift", {2}, folded ? std::vector<float>{0, 0} : shift);
+    File::Permute(made.Node("Transpose", {"two"}, "last"), {0, 2, 3, 1});
+    made.Node("LayerNormalization", {"last", "scale", "shift"}, "normal");
+    File::Permute(made.Node("Transpose", {"normal"}, "first"), {0, 3, 1, 2});
+    const auto factor = [&](int channel) { return folded ? scale[static_cast<size_t>(channel)] : 1.0f; };
+    made.Floats("w", {2, 1, 1, 1}, {0.7f * factor(0), 0.3f * factor(1)});
+    const std::vector<float> bias = {1.0f, -1.0f};
+    made.Floats("b", {2}, folded ? std::vector<float>{1.0f + 0.7f * shift[0], -1.0f + 0.3f * shift[1]} : bias);
+    auto* grouped = made.Node("Conv", {"first", "w", "b"}, "mixed");
+    auto* groups = grouped->add_attribute();
+    groups->set_name("group");
+    groups->set_type(onnx::AttributeProto::INT);
+    groups->set_i(2);
+    made.Node("GlobalAveragePool", {"first"}, "mean");
+    made.Node("GlobalAveragePool", {"mixed"}, "other");
+    made.Node("Flatten", {"mean"}, "flat");
+    made.Node("Flatten", {"other"}, "flat2");
+    made.Floats("l", {2, 2}, {1.0f * factor(0), 2.0f * factor(0), 3.0f * factor(1), 4.0f * factor(1)});
+    made.Floats("lb", {2},
+                folded ? std::vector<float>{shift[0] + 3.0f * shift[1], 2.0f * shift[0] + 4.0f * shift[1]}
+                       : std::vector<float>{0, 0});
+    made.Node("Gemm", {"flat", "l", "lb"}, "one");
+    made.Floats("k", {2, 2}, {0.1f, 0.2f, 0.3f, 0.4f});
+    made.Node("MatMul", {"flat2", "k"}, "two_more");
+    made.Node("Add", {"one", "two_more"}, "output");
+    return made.Read();
+  };
+  const FloatGraph graph = graph_of(false);
+  for (const FloatNode& node : graph.nodes)
+    EXPECT_FALSE(std::holds_alternative<BatchNormalization>(node.operation)) << node.name;
+  const auto bytes = RandomBytes(32, 3);
+  const auto got = RunFloat(graph, bytes, {0.01f, 128}, 1), expected = RunFloat(graph_of(true), bytes, {0.01f, 128}, 1);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-5);
+  // A function of them is not linear.
+  File other;
+  other.proto_.mutable_opset_import(0)->set_version(17);
+  other.Floats("scale", {4}, {1, 2, 3, 4});
+  File::Permute(other.Node("Transpose", {"input"}, "last"), {0, 2, 3, 1});
+  other.Floats("one", {1}, {2});
+  other.Node("LayerNormalization", {"last", "one"}, "normal");
+  File::Permute(other.Node("Transpose", {"normal"}, "first"), {0, 3, 1, 2});
+  other.Node("Tanh", {"first"}, "bent");
+  other.Node("Flatten", {"bent"}, "flat");
+  other.EndWithGemm("flat");
+  EXPECT_NE(other.Error().find("stands behind a layer normalization with scale and shift"), std::string::npos)
+      << other.Error();
+}
+
 TEST(FloatOnnx, RefusesByName) {
   const auto error_of = [](const std::function<void(File&)>& change) {
     File file;
@@ -328,10 +392,20 @@ TEST(FloatOnnx, RefusesByName) {
   names(error_of([](File& f) { f.Node("Relu", {"missing"}, "output"); }), "'missing' is not defined");
   names(error_of([](File& f) {
           f.Node("Sigmoid", {"input"}, "gate");
-          f.Node("Mul", {"input", "gate"}, "output");
+          f.Node("Div", {"input", "gate"}, "output");
         }),
-        "squeeze-and-excite");
-  names(error_of([](File& f) { f.Node("Softmax", {"input"}, "output"); }), "only one at the end");
+        "Div of two computed values");
+  names(error_of([](File& f) { f.Node("Softmax", {"input"}, "output"); }), "only a Softmax over channels");
+  names(error_of([](File& f) { f.Node("MatMul", {"input", "input"}, "output"); }), "[N, groups, channels, positions]");
+  names(error_of([](File& f) {
+          File::Permute(f.Node("Transpose", {"input"}, "turned"), {0, 3, 2, 1});
+        }),
+        "moves axes in a way");
+  names(error_of([](File& f) {
+          File::Permute(f.Node("Transpose", {"input"}, "last"), {0, 2, 3, 1});
+          f.Node("Relu", {"last"}, "output");
+        }),
+        "whose axes are moved");
   names(error_of([](File& f) { f.Node("Relu", {"input"}, "output"); }), "has rows and columns");
   names(error_of([](File& f) {
           f.Node("Flatten", {"input"}, "flat");

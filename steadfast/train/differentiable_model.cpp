@@ -165,10 +165,19 @@ class DifferentiableRun {
     return (codes[static_cast<size_t>(value)] - static_cast<float>(coding.zero_point)) * coding.scale;
   }
   void Quantize(const model::Node& node, const Tensor& reals) {
+    QuantizeSteps(node, reals / model_.value(node.output).coding->scale);
+  }
+  // Of values in steps of the output's scale.
+  void QuantizeSteps(const model::Node& node, const Tensor& steps) {
     const model::Quantization q = model::QuantizationOf(*model_.value(node.output).coding, node.activation);
     const Tensor scaled =
-        torch::clamp(reals / q.scale, q.lowest - q.zero_point, q.highest - q.zero_point);  // integers: same clipping
+        torch::clamp(steps, q.lowest - q.zero_point, q.highest - q.zero_point);  // integers: same clipping
     Output(node) = WithCodesBelow(RoundedStraightThrough(scaled) + q.zero_point, q.zero_below, q.lowest);
+  }
+
+  // The values of `exact`, with the derivative of a smooth function that is nearly the same.
+  Tensor WithDerivativeOf(const Tensor& smooth, const Tensor& exact) const {
+    return exact.to(dtype_) + (smooth - smooth.detach());
   }
 
   void RunNode(const model::Node& node) {
@@ -264,9 +273,10 @@ class DifferentiableRun {
     const std::vector<int64_t> exponentials(table.begin(), table.end());
     const Tensor rounded = torch::round(groups.detach()).to(torch::kLong);
     const Tensor own = torch::tensor(exponentials).index({std::get<0>(rounded.max(2, true)) - rounded});
-    const Tensor exact = own.to(dtype_) / own.sum(2, true).to(dtype_);
-    const Tensor smooth = torch::softmax(groups * coding.scale, 2);
-    Quantize(node, (exact + (smooth - smooth.detach())).reshape(input.sizes()));
+    const float scale = model_.value(node.output).coding->scale;
+    const Tensor inverse = (1.0 / (own.sum(2, true).to(torch::kDouble) * double{scale})).to(torch::kFloat);
+    const Tensor smooth = torch::softmax(groups * coding.scale, 2) / scale;
+    QuantizeSteps(node, WithDerivativeOf(smooth, own.to(torch::kFloat) * inverse).reshape(input.sizes()));
   }
   void Run(const model::Node& node, const model::LayerNormalization& op) {
     const Tensor& input = InputCodes(node);
@@ -275,12 +285,14 @@ class DifferentiableRun {
     const Tensor levels = torch::round(input.detach()).to(torch::kLong) - coding.zero_point;
     const Tensor sum = levels.sum(1, true), squares = levels.square().sum(1, true);
     const Tensor spread = (channels * squares - sum.square()).to(torch::kDouble);
-    const Tensor inverse = (1.0 / torch::sqrt(spread + model::EpsilonOf(op, channels, coding.scale))).to(torch::kFloat);
+    const float scale = model_.value(node.output).coding->scale;
+    const Tensor deviation = torch::sqrt(spread + model::EpsilonOf(op, channels, coding.scale));
+    const Tensor inverse = (1.0 / (deviation * double{scale})).to(torch::kFloat);
     const Tensor exact = (channels * levels - sum).to(torch::kFloat) * inverse;
     const Tensor real = RealLevels(node.input());
     const Tensor centered = real - real.mean(1, true);
-    const Tensor smooth = centered / torch::sqrt(centered.square().mean(1, true) + op.epsilon);
-    Quantize(node, exact.to(dtype_) + (smooth - smooth.detach()));
+    const Tensor smooth = centered / torch::sqrt(centered.square().mean(1, true) + op.epsilon) / scale;
+    QuantizeSteps(node, WithDerivativeOf(smooth, exact));
   }
   static Tensor FunctionOf(const model::Elementwise& op, const Tensor& x) {
     if (op.function == "LeakyRelu") return torch::where(x < 0, x * op.alpha, x);

@@ -43,10 +43,10 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
         sum += level;
         squares += level * level;
       }
-      const float inverse = InverseDeviation(channels * squares - sum * sum, epsilon);
+      const float inverse = InverseDeviation(channels * squares - sum * sum, epsilon, quantization.scale);
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t centered = channels * (inputs[0][at(c)] - zero) - sum;
-        codes[at(c)] = CodeOf(static_cast<float>(centered) * inverse, quantization);
+        codes[at(c)] = CodeOfSteps(static_cast<float>(centered) * inverse, quantization);
       }
     }
   };

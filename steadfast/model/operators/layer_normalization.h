@@ -1,9 +1,10 @@
 // Layer normalization over channels, at each position (Ba, Kiros, Hinton, 2016): (x - mean) / sqrt(variance + epsilon).
 // Its scale and shift belong to the linear layers behind it, which is the same.
 //
-// Of C levels l with sum S and sum of squares Q, both integers: real = float(C l - S) * r, rounded, where r = 1 /
-// sqrt(double(C Q - S^2) + epsilon C^2 / scale^2), each operation rounded in double, then to float once; then
-// quantization. Quotients and roots are correctly rounded by IEEE 754, so every machine gives the same codes.
+// Of C levels l with sum S and sum of squares Q, both integers: float(C l - S) * r, rounded, are steps of the output's
+// scale, where r = 1 / (sqrt(double(C Q - S^2) + epsilon C^2 / scale^2) * scale of the output), each operation rounded
+// in double, then to float once. Quotients and roots are correctly rounded by IEEE 754, so every machine gives the same
+// codes.
 #pragma once
 
 #include <cmath>
@@ -23,8 +24,8 @@ const OperatorDefinition& Definition<LayerNormalization>();
 // epsilon C^2 / scale^2
 double EpsilonOf(const LayerNormalization& op, int64_t channels, float scale);
 // r, of C Q - S^2.
-inline float InverseDeviation(int64_t spread, double epsilon) {
-  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(spread) + epsilon));
+inline float InverseDeviation(int64_t spread, double epsilon, float output_scale) {
+  return static_cast<float>(1.0 / (std::sqrt(static_cast<double>(spread) + epsilon) * output_scale));
 }
 
 }  // namespace steadfast::model

@@ -43,9 +43,10 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
         for (int64_t i = 0; i < terms; ++i) largest = std::max(largest, inputs[0][at(i)]);
         int32_t sum = 0;
         for (int64_t i = 0; i < terms; ++i) sum += exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
+        const float inverse = InverseSum(sum, quantization.scale);
         for (int64_t i = 0; i < terms; ++i) {
           const int32_t own = exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
-          codes[at(i)] = CodeOf(static_cast<float>(own) / static_cast<float>(sum), quantization);
+          codes[at(i)] = CodeOfSteps(static_cast<float>(own) * inverse, quantization);
         }
       }
     }

@@ -2,7 +2,8 @@
 // scores have a channel for each token).
 //
 // Of integers, so that every machine gives the same codes: 2^20 e^(-d * scale), rounded to an integer once, for the
-// distance d of a code to the largest one; an integer sum; float(numerator) / float(sum), rounded; then quantization.
+// distance d of a code to the largest one; an integer sum S; then float(numerator) * r, rounded, are steps of the
+// output's scale, where r = 1 / (double(S) * scale of the output), rounded to float once.
 #pragma once
 
 #include <array>
@@ -19,6 +20,9 @@ struct Softmax {
 template <>
 const OperatorDefinition& Definition<Softmax>();
 
+inline float InverseSum(int32_t sum, float output_scale) {
+  return static_cast<float>(1.0 / (static_cast<double>(sum) * output_scale));
+}
 // [distance to the largest code]
 std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input);
 
