@@ -1,7 +1,7 @@
 // Dense evaluation of the field's networks, one thread, batches of 128 images, against LibTorch float32 (channels
 // last): measured in turn, medians of rounds. Random codes do; no training is needed.
 //
-//   dense_vs_libtorch [INSTRUCTION_SET]    all that the machine has; without the portable one
+//   dense_vs_libtorch [INSTRUCTION_SET [NETWORK]]    all that the machine has; without the portable one
 //
 // To hold LibTorch to AVX2 as well: ATEN_CPU_CAPABILITY=avx2 DNNL_MAX_CPU_ISA=AVX2 dense_vs_libtorch avx2
 #include <omp.h>
@@ -12,10 +12,14 @@
 
 #include "bench/dense_networks.h"
 #include "bench/libtorch_networks.h"  // Seconds, Median
+#include "bench/libtorch_vit.h"
 #include "steadfast/base/machine.h"
 #include "steadfast/engine/dense.h"
 #include "steadfast/engine/evaluation_set.h"
 #include "steadfast/model/random_model.h"
+#include "steadfast/network/built_in.h"
+#include "steadfast/network/post_training.h"
+#include "steadfast/network/test_graphs.h"
 
 namespace {
 
@@ -31,6 +35,43 @@ struct Case {
   std::vector<int> bits;  // of weights and activations
 };
 
+// A quantized network against `theirs`, which runs kImages images.
+void Compare(const char* network, int bits, const model::QuantizedModel& model, const std::function<void()>& theirs,
+             const std::vector<engine::InstructionSet>& sets) {
+  const engine::PreparedImages images(model::RandomImages(model, kImages, 2), model.values[0].shape.elements());
+  for (const engine::InstructionSet set : sets) {
+    engine::DenseEngine ours(model, set);
+    std::vector<double> measured, libtorch;
+    for (int round = 0; round <= kRounds; ++round) {
+      const double a = bench::Seconds([&] { ours.Run(images); });
+      const double b = bench::Seconds(theirs);
+      if (round == 0) continue;  // warms up
+      measured.push_back(a);
+      libtorch.push_back(b);
+    }
+    const double us = bench::Median(measured), them = bench::Median(libtorch);
+    std::printf("%-20s W%dA%d  %-12s %8.3f ms an image  LibTorch %8.3f ms  ratio %6.2f\n", network, bits, bits,
+                std::string(engine::NameOf(set)).c_str(), us * 1e3 / kImages, them * 1e3 / kImages, them / us);
+    std::fflush(stdout);
+  }
+}
+
+// Random weights, quantized after "training".
+void MeasureVit(const std::vector<engine::InstructionSet>& sets) {
+  network::FloatGraph graph = network::MakeBuiltIn("vit", {3, 32, 32}, 10);
+  network::Randomize(graph, 1);
+  const auto bytes = network::RandomBytes(static_cast<size_t>(8 * graph.values[0].shape.elements()), 3);
+  bench::Vit vit;
+  vit->eval();
+  const auto floats = torch::randn({kImages, 3, 32, 32}).contiguous(torch::MemoryFormat::ChannelsLast);
+  for (const int bits : {8, 4}) {
+    const model::QuantizedModel model =
+        network::Quantize(graph, bytes, {0.01f, 128}, {.weight_bits = bits, .activation_bits = bits, .threads = 1});
+    Compare(
+        "vit", bits, model, [&] { vit->forward(floats); }, sets);
+  }
+}
+
 void Measure(const Case& c, const std::vector<engine::InstructionSet>& sets) {
   bench::LibTorchBuilder network(c.input);
   c.describe(network);
@@ -41,22 +82,8 @@ void Measure(const Case& c, const std::vector<engine::InstructionSet>& sets) {
     c.describe(builder);
     const model::QuantizedModel model = builder.Take();
     model::Validate(model);
-    const engine::PreparedImages images(model::RandomImages(model, kImages, 2), c.input.elements());
-    for (const engine::InstructionSet set : sets) {
-      engine::DenseEngine ours(model, set);
-      std::vector<double> measured, libtorch;
-      for (int round = 0; round <= kRounds; ++round) {
-        const double a = bench::Seconds([&] { ours.Run(images); });
-        const double b = bench::Seconds([&] { network.Run(floats); });
-        if (round == 0) continue;  // warms up
-        measured.push_back(a);
-        libtorch.push_back(b);
-      }
-      const double us = bench::Median(measured), them = bench::Median(libtorch);
-      std::printf("%-20s W%dA%d  %-12s %8.3f ms an image  LibTorch %8.3f ms  ratio %6.2f\n", c.network, bits, bits,
-                  std::string(engine::NameOf(set)).c_str(), us * 1e3 / kImages, them * 1e3 / kImages, them / us);
-      std::fflush(stdout);
-    }
+    Compare(
+        c.network, bits, model, [&] { network.Run(floats); }, sets);
   }
 }
 
@@ -68,6 +95,7 @@ int main(int argc, char** argv) {
   omp_set_num_threads(1);
   std::vector<engine::InstructionSet> sets = engine::SupportedInstructionSets();
   std::erase(sets, engine::InstructionSet::kPortable);
+  const std::string only = argc > 2 ? argv[2] : "";
   if (argc > 1) sets = {engine::ParseInstructionSet(argv[1])};
   std::printf("%s; one thread, batches of %ld\n", MachineDescription().c_str(), static_cast<long>(kImages));
   const model::ValueShape colour{3, 32, 32};
@@ -75,6 +103,7 @@ int main(int argc, char** argv) {
                         Case{"MobileNetV2 (CIFAR)", colour, bench::MobileNetV2, {8, 4}},
                         Case{"ResNet-8", colour, [](auto& n) { bench::CifarResNet(n, 1); }, {8}},
                         Case{"DS-CNN", {1, 49, 10}, bench::DsCnn, {8}}}) {
-    Measure(c, sets);
+    if (only.empty() || only == c.network) Measure(c, sets);
   }
+  if (only.empty() || only == "vit") MeasureVit(sets);
 }

@@ -1,11 +1,15 @@
 // A training step, batch 128, one thread: quantization-aware and SAQ against LibTorch's own float32 step of the same
-// network with the same optimizer, in turn. LeNet-5 on 28 x 28 images, ResNet-8 on 32 x 32 colour images.
+// network with the same optimizer, in turn. LeNet-5 on 28 x 28 images, ResNet-8 and vit on 32 x 32 colour images.
+//
+//   training_vs_libtorch [NETWORK]
 #include <dlfcn.h>
 #include <malloc.h>
 
 #include <cstdio>
+#include <string>
 
 #include "bench/libtorch_networks.h"
+#include "bench/libtorch_vit.h"
 #include "steadfast/train/optimizer_step.h"
 
 namespace {
@@ -112,11 +116,13 @@ void Measure(const char* name, const data::ImageShape& shape, Theirs theirs, int
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const std::string only = argc > 1 ? argv[1] : "";
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // as steadfast-train does, for both
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   at::set_num_threads(1);
   if (auto* set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"))) set(1);
-  Measure("lenet5", {1, 28, 28}, bench::LibTorchLeNet5(), 40);
-  Measure("resnet8", {3, 32, 32}, LibTorchResNet8(), 4);
+  if (only.empty() || only == "lenet5") Measure("lenet5", {1, 28, 28}, bench::LibTorchLeNet5(), 40);
+  if (only.empty() || only == "resnet8") Measure("resnet8", {3, 32, 32}, LibTorchResNet8(), 4);
+  if (only.empty() || only == "vit") Measure("vit", {3, 32, 32}, bench::Vit(), 2);
 }

@@ -31,9 +31,8 @@ struct StepRunner {
     if (op.name == "HardSwish") return x * torch::clamp(x / 6 + 0.5, 0, 1);
     if (op.name == "Sigmoid") return torch::sigmoid(x);
     if (op.name == "Tanh") return torch::tanh(x);
-    if (op.name == "Gelu") return 0.5 * x * (1 + torch::erf(x * M_SQRT1_2));
-    if (op.name == "GeluTanh")
-      return 0.5 * x * (1 + torch::tanh(M_SQRT2 * M_2_SQRTPI / 2 * (x + 0.044715 * x * x * x)));
+    if (op.name == "Gelu") return torch::gelu(x);
+    if (op.name == "GeluTanh") return torch::gelu(x, "tanh");
     throw InputError(fmt::format("function '{}' is not known", op.name));
   }
   // Padding that differs between sides is put around first.
@@ -97,6 +96,10 @@ Network::Network(network::FloatGraph graph, const recipe::Recipe& recipe) : grap
       made.activation = std::make_unique<ActivationQuantizer>(graph_, step, settings);
     steps_.push_back(std::move(made));
   }
+  channels_last_ = !graph_.values[0].shape.flat &&
+                   std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [](const network::FloatNode& node) {
+                     return std::holds_alternative<network::LayerNormalization>(node.operation);
+                   });
   for (size_t s = 0; s < steps_.size(); ++s) {
     for (const int input : steps_[s].fused.inputs) {
       if (last_use[static_cast<size_t>(input)] == s) steps_[s].dead.push_back(input);
@@ -117,6 +120,7 @@ Tensor Network::Run(const Step& step, const Pass& pass, const std::vector<Tensor
 Tensor Network::Forward(Pass& pass, const Tensor& input) {
   std::vector<Tensor> values(graph_.values.size());
   values[0] = graph_.values[0].shape.flat ? input.flatten(1) : input;
+  if (channels_last_) values[0] = values[0].contiguous(torch::MemoryFormat::ChannelsLast);
   for (const Step& step : steps_) {
     Tensor result = Run(step, pass, values);
     if (step.activation != nullptr) result = (*step.activation)(pass, result);

@@ -45,6 +45,7 @@ class Network {
 
   network::FloatGraph graph_;
   std::vector<Step> steps_;
+  bool channels_last_ = false;  // in memory, as normalization over channels wants it
 };
 
 struct NetworkShape {

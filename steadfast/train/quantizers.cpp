@@ -23,11 +23,19 @@ Tensor ScalarLike(const Tensor& like, double value) {
   return torch::full_like(like, value);
 }
 
+// Loops over elements take them in any order, the same for all tensors: that of x, channels first or last.
+Tensor WithoutGaps(const Tensor& x) {
+  return x.is_non_overlapping_and_dense() ? x : x.contiguous();
+}
+Tensor InOrderOf(const Tensor& x, const Tensor& other) {
+  return other.strides() == x.strides() ? other : torch::empty_like(x).copy_(other);
+}
+
 class LsqFunction : public Function<LsqFunction> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x_in, const Tensor& step, double lowest, double highest,
                         double gradient_scale) {
-    const Tensor x = x_in.contiguous();
+    const Tensor x = WithoutGaps(x_in);
     Tensor out = torch::empty_like(x);
     const CodeRange range{static_cast<float>(lowest), static_cast<float>(highest)};
     QuantizeForward(x.data_ptr<float>(), out.data_ptr<float>(), x.numel(), StepOf(step), range);
@@ -41,7 +49,7 @@ class LsqFunction : public Function<LsqFunction> {
   static variable_list backward(AutogradContext* context, variable_list grads) {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &step = saved[1];
-    const Tensor grad = grads[0].contiguous();
+    const Tensor grad = InOrderOf(x, grads[0]);
     Tensor grad_x = torch::empty_like(x);
     const CodeRange range{static_cast<float>(context->saved_data["lowest"].toDouble()),
                           static_cast<float>(context->saved_data["highest"].toDouble())};
@@ -56,7 +64,7 @@ class LsqActivationFunction : public Function<LsqActivationFunction> {
  public:
   static variable_list forward(AutogradContext* context, const Tensor& x_in, const Tensor& step, double highest,
                                double gradient_scale, bool after_quantizer) {
-    const Tensor x = x_in.contiguous();
+    const Tensor x = WithoutGaps(x_in);
     Tensor out = torch::empty_like(x);
     QuantizeForward(x.data_ptr<float>(), out.data_ptr<float>(), x.numel(), StepOf(step),
                     {0.0f, static_cast<float>(highest)});
@@ -75,7 +83,7 @@ class LsqActivationFunction : public Function<LsqActivationFunction> {
     const CodeRange range{0.0f, static_cast<float>(context->saved_data["highest"].toDouble())};
     const float linear = grads[1].defined() ? grads[1].item<float>() : 0.0f;
     const float quadratic = grads[2].defined() ? 2.0f * grads[2].item<float>() : 0.0f;
-    Tensor grad = grads[0].contiguous();
+    Tensor grad = InOrderOf(x, grads[0]);
     Tensor grad_x = torch::empty_like(x);
     const int64_t n = x.numel();
     double step_gradient = 0;

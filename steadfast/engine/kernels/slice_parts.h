@@ -32,19 +32,39 @@ inline void MakeSliceQuad(const uint8_t* const rows[4], uint8_t* quad) {
   _mm_storeu_si128(to + 3, _mm_unpackhi_epi16(ab_high, cd_high));
 }
 
+// A byte's place is [image: 4 bits][row: 2 bits]; each round of interleaving the halves of all moves its highest bit to
+// the end, so that after four rounds it is [row][image].
+inline void SplitSliceQuad(const uint8_t* quad, uint8_t* const rows[4]) {
+  const auto* from = reinterpret_cast<const __m128i*>(quad);
+  __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
+  __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+  for (int round = 0; round < 4; ++round) {
+    const __m128i ac_low = _mm_unpacklo_epi8(a, c), ac_high = _mm_unpackhi_epi8(a, c);
+    const __m128i bd_low = _mm_unpacklo_epi8(b, d), bd_high = _mm_unpackhi_epi8(b, d);
+    a = ac_low;
+    b = ac_high;
+    c = bd_low;
+    d = bd_high;
+  }
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(rows[0]), a);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(rows[1]), b);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(rows[2]), c);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(rows[3]), d);
+}
+
 #else
 inline void MakeSliceQuad(const uint8_t* const rows[4], uint8_t* quad) {
   for (int i = 0; i < kSliceImages; ++i) {
     for (int j = 0; j < 4; ++j) quad[4 * i + j] = rows[j][i];
   }
 }
-#endif
 
 inline void SplitSliceQuad(const uint8_t* quad, uint8_t* const rows[4]) {
   for (int j = 0; j < 4; ++j) {
     for (int i = 0; i < kSliceImages; ++i) rows[j][i] = quad[4 * i + j];
   }
 }
+#endif
 
 inline uint32_t PackedBytes(const std::array<int16_t, 4>& levels) {
   uint32_t packed = 0;
