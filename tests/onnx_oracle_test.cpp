@@ -286,8 +286,8 @@ network::FloatGraph RandomFloatGraph(uint64_t seed) {
         break;
       case 2: {
         const char* const functions[] = {"LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid",
-                                         "Tanh",      "Gelu",        "GeluTanh"};
-        x = builder.AddNode(name, network::Function{functions[below(7)], 0.2f, 0.4f}, {x});
+                                         "Tanh",      "Gelu",        "GeluTanh",  "Silu"};
+        x = builder.AddNode(name, network::Function{functions[below(8)], 0.2f, 0.4f}, {x});
         break;
       }
       case 3:

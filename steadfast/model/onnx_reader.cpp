@@ -637,7 +637,23 @@ OnnxReader::Pending OnnxReader::TakeSum(const OnnxNode& node, int input) {
   return pending;
 }
 
+// A value times the Sigmoid of the same value.
+bool OnnxReader::TakeSilu(const OnnxNode& node) {
+  for (int gate = 0; gate < 2; ++gate) {
+    const auto* pending = std::get_if<Pending>(&Lookup(node, gate));
+    if (pending == nullptr || pending->weighted || !IsRealValue(node, 1 - gate)) continue;
+    const auto inputs = pending->inputs;
+    if (!(pending->make({}) == Operation(Elementwise{"Sigmoid"})) || inputs[0] != RealValue(node, 1 - gate)) continue;
+    if (pending->relu || pending->clipped || pending->threshold) continue;
+    Take(node, gate);
+    Start(node, Elementwise{"Silu"}, inputs, ".function");
+    return true;
+  }
+  return false;
+}
+
 void OnnxReader::ReadMul(const OnnxNode& node) {
+  if (TakeSilu(node)) return;
   if (IsRealValue(node, 0)) return FormOf("Mul")->read(*this, node);
   if (auto* product = std::get_if<Pending>(&Lookup(node, 0)); product != nullptr && !product->weighted) {
     const Operation operation = product->make({});

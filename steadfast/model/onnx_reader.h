@@ -129,6 +129,7 @@ class OnnxReader {
   void ReadQuantize(const OnnxNode& node);
   void ReadDequantize(const OnnxNode& node);
   void ReadMul(const OnnxNode& node);
+  bool TakeSilu(const OnnxNode& node);
   void ReadReshape(const OnnxNode& node);
   void ReadTranspose(const OnnxNode& node);
   void ReadAdd(const OnnxNode& node);

@@ -620,7 +620,7 @@ class Reader {
     if (TakeGelu(node)) return;
     const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
     if (!first && !second) {
-      if (node.type() == "Mul" && TakeHardSwish(node)) return;
+      if (node.type() == "Mul" && TakeSelfGate(node)) return;
       if (node.type() == "Mul") return ReadGate(node);
       if (node.type() != "Add") node.Fail(fmt::format("{} of two computed values is not taken", node.type()));
       return Add(node, network::Add{}, {ValueOf(node, 0), ValueOf(node, 1)});
@@ -656,7 +656,7 @@ class Reader {
     AddNamed(node, name, op, {value});
   }
 
-  // A value times another one, or times one number a channel of it: squeeze and excite, and x times its Sigmoid (SiLU).
+  // A value times another one, or times one number a channel of it: squeeze and excite.
   void ReadGate(const OnnxNode& node) {
     int first = ValueOf(node, 0), second = ValueOf(node, 1);
     if (ShapeOf(first).elements() < ShapeOf(second).elements()) std::swap(first, second);
@@ -681,19 +681,20 @@ class Reader {
     return true;
   }
 
-  // x times the HardSigmoid of x, as exporters wrote a HardSwish before opset 14.
-  bool TakeHardSwish(const OnnxNode& node) {
+  // x times the HardSigmoid of x, as exporters wrote a HardSwish before opset 14; x times its Sigmoid.
+  bool TakeSelfGate(const OnnxNode& node) {
     FloatGraph& graph = builder_.graph_;
     const int a = ValueOf(node, 0), b = ValueOf(node, 1);
     if (graph.nodes.empty()) return false;
     FloatNode& last = graph.nodes.back();
     auto* function = std::get_if<Function>(&last.operation);
-    const bool fits = function != nullptr && function->name == "HardSigmoid" &&
-                      std::abs(function->alpha - 1.0f / 6) < 1e-6f && function->beta == 0.5f;
+    const bool is_silu = function != nullptr && function->name == "Sigmoid";
+    const bool fits = is_silu || (function != nullptr && function->name == "HardSigmoid" &&
+                                  std::abs(function->alpha - 1.0f / 6) < 1e-6f && function->beta == 0.5f);
     const int gate = last.output, x = last.inputs[0];
     if (!fits || !((a == x && b == gate) || (a == gate && b == x))) return false;
     if (UsesOf(gate) > 1) return false;
-    *function = {"HardSwish"};
+    *function = {is_silu ? "Silu" : "HardSwish"};
     Define(node, Flowing{gate});
     return true;
   }

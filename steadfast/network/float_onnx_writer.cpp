@@ -88,6 +88,11 @@ class Writer {
     if (!std::isinf(op.highest)) AddScalar(".highest", op.highest);
   }
   void operator()(const Function& op) {
+    if (op.name == "Silu") {
+      node_->set_op_type("Sigmoid");
+      Behind("Mul", ".gate")->add_input(node_->input(0));
+      return;
+    }
     node_->set_op_type(op.name == "GeluTanh" ? "Gelu" : op.name);
     if (op.name == "GeluTanh") {
       auto* attribute = AddAttribute("approximate", onnx::AttributeProto::STRING);

@@ -299,6 +299,7 @@ class DifferentiableRun {
     if (op.function == "HardSigmoid") return torch::clamp(x * op.alpha + op.beta, 0, 1);
     if (op.function == "HardSwish") return x * torch::clamp(x / 6.0 + 0.5, 0, 1);
     if (op.function == "Sigmoid") return torch::sigmoid(x);
+    if (op.function == "Silu") return torch::silu(x);
     if (op.function == "Tanh") return torch::tanh(x);
     if (op.function == "Gelu" || op.function == "GeluTanh") return torch::gelu(x);
     return x;

@@ -30,6 +30,7 @@ struct StepRunner {
     if (op.name == "HardSigmoid") return torch::clamp(x * op.alpha + op.beta, 0, 1);
     if (op.name == "HardSwish") return x * torch::clamp(x / 6 + 0.5, 0, 1);
     if (op.name == "Sigmoid") return torch::sigmoid(x);
+    if (op.name == "Silu") return torch::silu(x);
     if (op.name == "Tanh") return torch::tanh(x);
     if (op.name == "Gelu") return torch::gelu(x);
     if (op.name == "GeluTanh") return torch::gelu(x, "tanh");

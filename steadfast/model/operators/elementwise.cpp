@@ -70,6 +70,8 @@ const std::vector<Function>& Functions() {
        {},
        [](float x, const Elementwise&) { return x * HardSigmoid(x, 1.0f / 6.0f, 0.5f); }},
       {"Sigmoid", "Sigmoid", 6, {}, [](float x, const Elementwise&) { return static_cast<float>(Sigmoid(x)); }},
+      // Written as what it is, x times Sigmoid(x) (Elfwing et al., 2018).
+      {"Silu", "Sigmoid", 6, {}, [](float x, const Elementwise&) { return x * static_cast<float>(Sigmoid(x)); }},
       {"Tanh", "Tanh", 6, {}, [](float x, const Elementwise&) { return static_cast<float>(Tanh(x)); }},
       {"Gelu",
        "Gelu",
@@ -116,7 +118,9 @@ void Write(OnnxWriter& writer, const Node& node) {
   const auto& op = *node.operation.As<Elementwise>();
   std::string current = writer.RealName(node.input());
   if (!op.function.empty()) {
-    auto* written = writer.AddNode(Find(op.function)->onnx, {current}, node.name + ".function");
+    const bool is_silu = op.function == "Silu";
+    auto* written = writer.AddNode(Find(op.function)->onnx, {current}, node.name + (is_silu ? ".gate" : ".function"));
+    if (is_silu) writer.AddNode("Mul", {current, node.name + ".gate"}, node.name + ".function");
     if (op.function == "LeakyRelu" || op.function == "HardSigmoid") OnnxWriter::SetFloat(written, "alpha", op.alpha);
     if (op.function == "HardSigmoid") OnnxWriter::SetFloat(written, "beta", op.beta);
     if (op.function == "GeluTanh") OnnxWriter::SetText(written, "approximate", "tanh");

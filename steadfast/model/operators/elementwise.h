@@ -14,7 +14,7 @@
 namespace steadfast::model {
 
 struct Elementwise {
-  std::string function;  // an ONNX operator: "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh", "Gelu",
+  std::string function;  // an ONNX operator: "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Silu", "Tanh", "Gelu",
                          // "GeluTanh" (its approximation), or empty: the identity, with its activation a ReLU or Clip
   float alpha = 0, beta = 0;  // of LeakyRelu and HardSigmoid
   bool operator==(const Elementwise&) const = default;
