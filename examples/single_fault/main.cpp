@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   using namespace steadfast;
   const model::QuantizedModel network = argc > 1 ? model::ReadModel(argv[1]) : model::RandomLeNet5(4, 4, 1);
   const auto images = model::RandomImages(network, 1000, 2);
-  const std::vector<uint8_t> labels(1000, 0);
+  const std::vector<uint16_t> labels(1000, 0);
   const auto set = engine::MakeEvaluationSet(network, images, labels);
   const auto golden = engine::RunGolden(network, set, 1);
 

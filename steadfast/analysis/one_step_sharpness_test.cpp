@@ -9,7 +9,7 @@ namespace steadfast::analysis {
 namespace {
 
 train::TrainingData RandomData() {
-  data::ImageSet set{{1, 28, 28}, 10, std::vector<uint8_t>(240 * 784), std::vector<uint8_t>(240)};
+  data::ImageSet set{{1, 28, 28}, 10, std::vector<uint8_t>(240 * 784), std::vector<uint16_t>(240)};
   std::mt19937_64 random(1);
   for (auto& pixel : set.images) pixel = static_cast<uint8_t>(random() >> 56);
   for (auto& label : set.labels) label = static_cast<uint8_t>(random() % 10);

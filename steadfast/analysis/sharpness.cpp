@@ -56,7 +56,8 @@ struct EngineView {
 
 EngineView ViewOf(const model::QuantizedModel& model, const SharpnessInput& input, const std::vector<int64_t>& chosen,
                   const Cancellation* cancellation) {
-  std::vector<uint8_t> bytes, labels;
+  std::vector<uint8_t> bytes;
+  std::vector<uint16_t> labels;
   const int64_t pixels = input.images.shape.pixels();
   for (int64_t index : chosen) {
     bytes.insert(bytes.end(), input.images.images.begin() + index * pixels,

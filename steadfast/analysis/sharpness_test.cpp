@@ -109,7 +109,7 @@ recipe::SharpnessSettings SmallSettings() {
 
 TEST(Sharpness, AWholeMeasurementHoldsEverythingAndIsDeterministic) {
   const auto model = model::RandomLeNet5(4, 4, 1);
-  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint8_t>(100, 3)};
+  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint16_t>(100, 3)};
   std::vector<int64_t> training(90);
   std::iota(training.begin(), training.end(), 5);
   const SharpnessInput input{model, set, training, {{"other", model::RandomLeNet5(4, 4, 2)}}};
@@ -152,7 +152,7 @@ TEST(Sharpness, AWholeMeasurementHoldsEverythingAndIsDeterministic) {
 
 TEST(Sharpness, BitFlipsHaveImagesOfTheirOwn) {
   const auto model = model::RandomLeNet5(4, 4, 1);
-  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint8_t>(100, 3)};
+  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint16_t>(100, 3)};
   std::vector<int64_t> training(90);
   std::iota(training.begin(), training.end(), 5);
   const auto increase = [&](int64_t images, int64_t fault_images) {
@@ -175,7 +175,7 @@ TEST(Sharpness, BitFlipsHaveImagesOfTheirOwn) {
 
 TEST(Sharpness, StopsWhenCancelled) {
   const auto model = model::RandomLeNet5(4, 4, 1);
-  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint8_t>(100, 3)};
+  const data::ImageSet set{{1, 28, 28}, 10, model::RandomImages(model, 100, 1), std::vector<uint16_t>(100, 3)};
   const std::vector<int64_t> training = {0, 1, 2, 3};
   Cancellation cancellation;
   cancellation.Request();

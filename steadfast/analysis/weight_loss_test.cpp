@@ -155,8 +155,8 @@ TEST(WeightLoss, IsTheEnginesLossOnAnyModel) {
   for (uint64_t seed : {1, 2, 3}) {
     const auto model = model::RandomLeNet5(4, 4, seed);
     const Samples samples = SomeSamples(model, 300);
-    std::vector<uint8_t> labels;
-    for (int64_t i = 0; i < 300; ++i) labels.push_back(static_cast<uint8_t>(samples.labels[i].item<int64_t>()));
+    std::vector<uint16_t> labels;
+    for (int64_t i = 0; i < 300; ++i) labels.push_back(static_cast<uint16_t>(samples.labels[i].item<int64_t>()));
     const auto golden = engine::RunGolden(model, engine::MakeEvaluationSet(model, samples.bytes, labels), 1);
     const auto value = WeightLoss(model, samples.images, samples.labels).At();
     EXPECT_EQ(value.accuracy, golden.scores.accuracy());

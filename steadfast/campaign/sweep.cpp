@@ -98,7 +98,7 @@ class GoldenBlocks {
 // One thread's engine, and where its results go.
 class Worker final : public engine::ResultSink {
  public:
-  Worker(const engine::DifferentialPlan& plan, const engine::Golden& golden, const std::vector<uint8_t>& labels,
+  Worker(const engine::DifferentialPlan& plan, const engine::Golden& golden, const std::vector<uint16_t>& labels,
          bool decisions_only)
       : engine(plan, *this, decisions_only ? engine::ResultDetail::kDecisions : engine::ResultDetail::kMargins),
         golden_(golden),
@@ -125,7 +125,7 @@ class Worker final : public engine::ResultSink {
 
  private:
   const engine::Golden& golden_;
-  const std::vector<uint8_t>& labels_;
+  const std::vector<uint16_t>& labels_;
   const std::array<uint8_t, kBlockImages> places_;
 };
 
@@ -502,7 +502,7 @@ class Sweep {
   const TestData data_;
   const memory::MemoryImage image_;
   engine::Golden golden_;
-  const std::vector<uint8_t>* labels_ = nullptr;
+  const std::vector<uint16_t>* labels_ = nullptr;
   std::vector<bool> swept_;  // [array]
   std::vector<Part> parts_;
   std::unique_ptr<store::Store> store_;

@@ -47,7 +47,7 @@ class SweepTest : public testing::Test {
     images_ = model::RandomImages(model, n, 11);
     labels_.resize(static_cast<size_t>(n));
     for (size_t i = 0; i < labels_.size(); ++i)
-      labels_[i] = static_cast<uint8_t>(i % static_cast<size_t>(model.classes()));
+      labels_[i] = static_cast<uint16_t>(i % static_cast<size_t>(model.classes()));
     for (const std::string split : {"train", "t10k"}) {
       WriteFileWhole(folder_ / ("idx/" + split + "-images-idx3-ubyte"),
                      BigEndian(0x803) + BigEndian(n) + BigEndian(shape.height) + BigEndian(shape.width) +
@@ -121,7 +121,8 @@ class SweepTest : public testing::Test {
 
   fs::path folder_;
   QuantizedModel model_;
-  std::vector<uint8_t> images_, labels_;
+  std::vector<uint8_t> images_;
+  std::vector<uint16_t> labels_;
   std::vector<float> golden_;
 };
 

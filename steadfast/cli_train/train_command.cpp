@@ -163,9 +163,9 @@ class Run {
 
   // What always answering the most frequent class gets right.
   double MajorityShare() const {
-    std::map<uint8_t, int64_t> counts;
+    std::map<uint16_t, int64_t> counts;
     int64_t most = 0;
-    for (uint8_t label : test_.labels) most = std::max(most, ++counts[label]);
+    for (const uint16_t label : test_.labels) most = std::max(most, ++counts[label]);
     return static_cast<double>(most) / static_cast<double>(test_.size());
   }
   bool AtChance(int64_t correct) const { return !statistics::IsAbove(correct, test_.size(), MajorityShare()); }

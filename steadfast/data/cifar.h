@@ -12,8 +12,8 @@ namespace steadfast::data {
 inline constexpr int kCifarPixels = 3 * 32 * 32;
 
 struct CifarRecords {
-  std::vector<uint8_t> images;  // [n, 3, 32, 32]
-  std::vector<uint8_t> labels;  // [n]
+  std::vector<uint8_t> images;   // [n, 3, 32, 32]
+  std::vector<uint16_t> labels;  // [n]
 };
 
 // Reads one file of exactly `records` records. label_bytes: 1 or 2, the last of them the label, below `classes`. Throws

@@ -23,7 +23,7 @@ TEST(ReadCifar, TakesTheFineLabelOfTwo) {
   std::string bytes;
   bytes += std::string("\x7\x63", 2) + std::string(kCifarPixels, 'p');
   const CifarRecords records = ReadCifar(Write(bytes), 2, 100, 1);
-  EXPECT_EQ(records.labels, std::vector<uint8_t>{0x63});
+  EXPECT_EQ(records.labels, std::vector<uint16_t>{0x63});
   EXPECT_EQ(records.images.size(), size_t{kCifarPixels});
   EXPECT_EQ(records.images[0], 'p');
 }

@@ -13,6 +13,7 @@
 #include "steadfast/base/text.h"   // DidYouMean
 #include "steadfast/data/cifar.h"  // ReadCifar
 #include "steadfast/data/idx.h"    // ReadIdx
+#include "steadfast/data/image_folder.h"
 #include "steadfast/data/npy.h"
 
 namespace steadfast::data {
@@ -73,6 +74,7 @@ constexpr const char* kArchive = "arrays.npz";
 constexpr const char* kArrays[] = {"train_images", "train_labels", "test_images", "test_labels"};
 
 bool HoldsAll(const fs::path& folder, const std::string& name) {
+  if (IsImageFolder(name)) return HoldsImageFolders(folder);
   if (name == "npy") {
     const auto is_there = [&](const std::string& file) { return FindFile(folder, file) == folder / file; };
     return is_there(kArchive) || std::all_of(std::begin(kArrays), std::end(kArrays),
@@ -85,11 +87,12 @@ bool HoldsAll(const fs::path& folder, const std::string& name) {
 const DatasetInfo& InfoOf(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& info : KnownDatasets()) {
-    if (info.name == name) return info;
+    if (info.name == name || (info.name == "images" && IsImageFolder(name))) return info;
     names.push_back(info.name);
   }
   throw UsageError(
-      fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format; npy: any NumPy arrays)",
+      fmt::format("unknown dataset '{}'{}; known are {} (idx: any four files in MNIST's format; npy: any NumPy arrays; "
+                  "images: folders of PNG and JPEG files)",
                   name, DidYouMean(name, names), fmt::join(names, ", ")));
 }
 
@@ -106,7 +109,7 @@ ImageSet LoadIdx(const fs::path& folder, Split split) {
   ImageSet set;
   set.shape = {1, static_cast<int>(images.shape[1]), static_cast<int>(images.shape[2])};
   set.images = std::move(images.values);
-  set.labels = std::move(labels.values);
+  set.labels.assign(labels.values.begin(), labels.values.end());
   set.classes = std::max(10, *std::max_element(set.labels.begin(), set.labels.end()) + 1);
   return set;
 }
@@ -172,9 +175,10 @@ ImageSet LoadArrays(const fs::path& folder, Split split) {
     if (labels.shape.size() != 1)
       throw InputError(fmt::format("{}: has {} dimensions, expected 1", name, labels.shape.size()));
     for (const int64_t label : IntegersOf(labels, name)) {
-      if (label < 0 || label > 255) throw InputError(fmt::format("{}: a label is {}, expected 0 to 255", name, label));
+      if (label < 0 || label > 65535)
+        throw InputError(fmt::format("{}: a label is {}, expected 0 to 65535", name, label));
       set.classes = std::max(set.classes, static_cast<int>(label) + 1);
-      if (part == stem) set.labels.push_back(static_cast<uint8_t>(label));
+      if (part == stem) set.labels.push_back(static_cast<uint16_t>(label));
     }
   }
   const auto images = static_cast<int64_t>(set.images.size()) / set.shape.pixels();
@@ -233,6 +237,9 @@ const std::vector<DatasetInfo>& KnownDatasets() {
        "folder "
        "with --data",
        ""},
+      {"images", "folders of PNG and JPEG files, one a class (images:WIDTHxHEIGHT resizes, :grey makes one channel)",
+       "train/CLASS/*.png and test/CLASS/*.jpg (or val)",
+       "put them into such folders, and name the one above with --data", ""},
       {"cifar10", "32 x 32 colour images, 10 classes", "data_batch_1.bin to data_batch_5.bin, test_batch.bin",
        "unpack the 'binary version' of CIFAR-10 (www.cs.toronto.edu/~kriz/cifar.html), and name its folder "
        "cifar-10-batches-bin with --data",
@@ -247,16 +254,18 @@ const std::vector<DatasetInfo>& KnownDatasets() {
 
 std::optional<fs::path> FindDataset(const std::string& name, const DataLocation& location) {
   const DatasetInfo& info = InfoOf(name);
+  if (IsImageFolder(name)) ParseImageFolder(name);  // refused before it is looked for
   const std::string official = name == "cifar10"    ? "cifar-10-batches-bin"
                                : name == "cifar100" ? "cifar-100-binary"
-                                                    : name;
+                                                    : info.name;
   std::vector<fs::path> places;
   if (!location.folder.empty()) {
-    places = {location.folder / name, location.folder / name / official, location.folder / official, location.folder};
+    places = {location.folder / info.name, location.folder / info.name / official, location.folder / official,
+              location.folder};
   } else {
     // Not $STEADFAST_DATA itself: MNIST and its relatives share file names, and one would be taken for another.
     if (const char* root = std::getenv("STEADFAST_DATA"); root != nullptr && *root != '\0') {
-      places = {fs::path(root) / name, fs::path(root) / name / official, fs::path(root) / official};
+      places = {fs::path(root) / info.name, fs::path(root) / info.name / official, fs::path(root) / official};
     }
     if (!info.default_folder.empty()) places.push_back(info.default_folder);
   }
@@ -270,16 +279,18 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
   const DatasetInfo& info = InfoOf(name);
   const auto folder = FindDataset(name, location);
   if (!folder) {
-    const std::string where =
-        !location.folder.empty()       ? fmt::format("in {} or its subfolder {}", location.folder.string(), name)
-        : !info.default_folder.empty() ? fmt::format("in $STEADFAST_DATA/{} or {}", name, info.default_folder.string())
-                                       : fmt::format("in $STEADFAST_DATA/{}", name);
+    const std::string where = !location.folder.empty()
+                                  ? fmt::format("in {} or its subfolder {}", location.folder.string(), info.name)
+                              : !info.default_folder.empty()
+                                  ? fmt::format("in $STEADFAST_DATA/{} or {}", info.name, info.default_folder.string())
+                                  : fmt::format("in $STEADFAST_DATA/{}", info.name);
     throw IoError(
         fmt::format("dataset {} not found {}: expected {}.\nTo get it: {}", name, where, info.layout, info.how_to_get));
   }
-  ImageSet set = IsCifar(name)   ? LoadCifar(*folder, name, split)
-                 : name == "npy" ? LoadArrays(*folder, split)
-                                 : LoadIdx(*folder, split);
+  ImageSet set = IsCifar(name)         ? LoadCifar(*folder, name, split)
+                 : name == "npy"       ? LoadArrays(*folder, split)
+                 : IsImageFolder(name) ? LoadImageFolder(*folder, ParseImageFolder(name), split)
+                                       : LoadIdx(*folder, split);
   CheckIdentity(name, *folder, set, split);
   return set;
 }
@@ -297,7 +308,13 @@ void CheckSplits(const ImageSet& training, const ImageSet& test, const std::stri
 std::string HashOf(const ImageSet& set) {
   const std::string shape =
       fmt::format("{}x{}x{}x{}/{}", set.size(), set.shape.channels, set.shape.height, set.shape.width, set.classes);
-  return Sha256(shape + Sha256(set.images) + Sha256(set.labels));
+  std::vector<uint8_t> labels;  // of one byte where they fit
+  const bool is_wide = set.classes > 256;
+  for (const uint16_t label : set.labels) {
+    labels.push_back(static_cast<uint8_t>(label));
+    if (is_wide) labels.push_back(static_cast<uint8_t>(label >> 8));
+  }
+  return Sha256(shape + Sha256(set.images) + Sha256(labels));
 }
 
 InputScale InputScaleOf(const ImageSet& set) {

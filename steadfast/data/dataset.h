@@ -25,8 +25,8 @@ struct ImageShape {
 struct ImageSet {
   ImageShape shape = {};
   int classes = 0;
-  std::vector<uint8_t> images;  // [n, channels, height, width]
-  std::vector<uint8_t> labels;  // [n], each below classes
+  std::vector<uint8_t> images;   // [n, channels, height, width]
+  std::vector<uint16_t> labels;  // [n], each below classes
 
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
   std::span<const uint8_t> image(int64_t i) const {

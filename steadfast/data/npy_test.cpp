@@ -130,8 +130,8 @@ TEST_F(NpyDataset, IsTheSameAsFilesAndAsAnArchive) {
   const ImageSet train = LoadDataset("npy", {folder_}, Split::kTrain),
                  test = LoadDataset("npy", {folder_}, Split::kTest);
   EXPECT_EQ(train.shape, (ImageShape{2, 5, 6}));
-  EXPECT_EQ(train.labels, (std::vector<uint8_t>{0, 3, 1}));
-  EXPECT_EQ(test.labels, (std::vector<uint8_t>{1, 4}));
+  EXPECT_EQ(train.labels, (std::vector<uint16_t>{0, 3, 1}));
+  EXPECT_EQ(test.labels, (std::vector<uint16_t>{1, 4}));
   EXPECT_EQ(train.classes, 5);  // as many as either has
   EXPECT_EQ(test.classes, 5);
   for (const bool compressed : {false, true}) {

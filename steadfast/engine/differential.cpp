@@ -357,7 +357,7 @@ struct DifferentialEngine::Impl {
   struct Gathered {
     Buffer<uint8_t> rows;  // [element][64]
     std::vector<LaneTag> tags;
-    std::vector<uint8_t> labels;
+    std::vector<uint16_t> labels;
   };
   std::vector<Gathered> gathered;            // [step]
   std::vector<Buffer<uint8_t>> suffix_rows;  // [value]

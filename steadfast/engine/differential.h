@@ -50,7 +50,7 @@ struct GoldenBlock {
   std::vector<Buffer<uint8_t>> rows;  // [value][element * 64 + image]
   std::vector<Buffer<int32_t>> sums;  // [step]
   std::vector<float> logits;          // [classes][64]
-  std::array<uint8_t, kBlockImages> labels = {};
+  std::array<uint16_t, kBlockImages> labels = {};
   // How far the input codes of the last layer may move (the sum of absolute differences) while the decision provably
   // stays. It follows from bounds on the integer sums, because the float outputs are monotone in them. 0: unknown.
   std::array<int64_t, kBlockImages> slack = {};

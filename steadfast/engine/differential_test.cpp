@@ -19,7 +19,8 @@ using model::QuantizedModel;
 
 struct Case {
   QuantizedModel model;
-  std::vector<uint8_t> images, labels;
+  std::vector<uint8_t> images;
+  std::vector<uint16_t> labels;
   EvaluationSet set;
 
   Case(QuantizedModel m, int64_t n, uint64_t seed)
@@ -28,7 +29,7 @@ struct Case {
         labels(static_cast<size_t>(n)),
         set({PreparedImages({}, 1), {}}) {
     for (size_t i = 0; i < labels.size(); ++i)
-      labels[i] = static_cast<uint8_t>(i % static_cast<size_t>(model.classes()));
+      labels[i] = static_cast<uint16_t>(i % static_cast<size_t>(model.classes()));
     set = MakeEvaluationSet(model, images, labels);
   }
 };

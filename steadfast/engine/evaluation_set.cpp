@@ -9,7 +9,7 @@
 namespace steadfast::engine {
 
 EvaluationSet MakeEvaluationSet(const model::QuantizedModel& model, std::span<const uint8_t> images,
-                                std::span<const uint8_t> labels) {
+                                std::span<const uint16_t> labels) {
   const int64_t elements = model.values[0].shape.elements();
   if (static_cast<int64_t>(images.size()) != static_cast<int64_t>(labels.size()) * elements || labels.empty()) {
     throw InputError(fmt::format("the network takes images of {} bytes, and {} bytes for {} images do not fit",

@@ -12,11 +12,11 @@ namespace steadfast::engine {
 
 struct EvaluationSet {
   PreparedImages images;
-  std::vector<uint8_t> labels;  // [n]
+  std::vector<uint16_t> labels;  // [n]
 };
 
 // Throws InputError where images or labels do not fit the model.
 EvaluationSet MakeEvaluationSet(const model::QuantizedModel& model, std::span<const uint8_t> images,
-                                std::span<const uint8_t> labels);
+                                std::span<const uint16_t> labels);
 
 }  // namespace steadfast::engine

@@ -18,8 +18,8 @@ namespace steadfast::engine {
 namespace {
 
 // The labels of a block, 0 where it has no image.
-std::array<uint8_t, kBlockImages> LabelsOf(const EvaluationSet& set, int64_t block) {
-  std::array<uint8_t, kBlockImages> labels = {};
+std::array<uint16_t, kBlockImages> LabelsOf(const EvaluationSet& set, int64_t block) {
+  std::array<uint16_t, kBlockImages> labels = {};
   const auto first = set.labels.begin() + block * kBlockImages;
   std::copy(first, first + set.images.images_in(block), labels.begin());
   return labels;
@@ -54,7 +54,7 @@ Scores ScoresOf(const Tally& tally, const Scores& golden) {
   return scores;
 }
 
-Tally TallyOf(uint8_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta,
+Tally TallyOf(uint16_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta,
               int64_t loss_delta) {
   const bool was_correct = golden_prediction == label, is_correct = prediction == label;
   return {prediction != golden_prediction, was_correct && !is_correct, !was_correct && is_correct, margin_delta,

@@ -38,7 +38,8 @@ struct Tally {
 };
 Scores ScoresOf(const Tally& tally, const Scores& golden);
 // One image's part.
-Tally TallyOf(uint8_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta, int64_t loss_delta);
+Tally TallyOf(uint16_t label, uint16_t golden_prediction, uint16_t prediction, int64_t margin_delta,
+              int64_t loss_delta);
 
 // What differential evaluations start from: of all blocks, or of some that follow one another. Shared by all threads.
 struct GoldenRun {

@@ -4,6 +4,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/engine/reference.h"
+#include "steadfast/model/random_graph.h"
 #include "steadfast/model/random_model.h"
 
 namespace steadfast::engine {
@@ -12,9 +13,9 @@ namespace {
 struct LeNet5Case {
   model::QuantizedModel model = model::RandomLeNet5(4, 4, 5);
   std::vector<uint8_t> images = model::RandomImages(model, 200, 6);
-  std::vector<uint8_t> labels = std::vector<uint8_t>(200);
+  std::vector<uint16_t> labels = std::vector<uint16_t>(200);
   LeNet5Case() {
-    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<uint8_t>(i % 10);
+    for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<uint16_t>(i % 10);
   }
 };
 
@@ -44,6 +45,35 @@ TEST(Evaluator, AgreesWithTheReferenceOnChangesAndForgetsThem) {
   EXPECT_EQ(evaluator.Evaluate({}, golden), golden.scores);
 }
 
+// Labels and predictions beyond a byte: of 1,000 classes, as ImageNet has them.
+TEST(Evaluator, TakesAThousandClasses) {
+  model::RandomGraph graph(9);
+  graph.model.values.push_back({"input", {1, 4, 4}, model::ActivationCoding{.bits = 8, .scale = 0.01f}});
+  graph.model.output = graph.AddLinear(0, "last", 1000, {.bits = 4}, true);
+  const model::QuantizedModel& model = graph.model;
+  const auto images = model::RandomImages(model, 130, 3);
+  const auto logits = RunReference(model, images);
+  std::vector<uint16_t> labels;  // most of them right
+  for (size_t i = 0; i < 130; ++i) {
+    const int best = ArgMax(std::span(logits).subspan(i * 1000, 1000));
+    labels.push_back(static_cast<uint16_t>(i % 5 == 0 ? (best + 256) % 1000 : best));
+  }
+  const EvaluationSet set = MakeEvaluationSet(model, images, labels);
+  const Golden golden = RunGolden(model, set, 1);
+  EXPECT_EQ(golden.scores.correct, 104);
+  EXPECT_EQ(golden.scores, ScoreOf(logits, 1000, labels, {}));
+  Evaluator evaluator(model, set);
+  const int weight = model::WeightsOf(model)[0];
+  for (const int64_t index : {5, 8000, 15000}) {
+    const uint32_t before = model.parameter(weight).bits[static_cast<size_t>(index)];
+    const model::ModelChange change{{{weight, index, before, before ^ 8u}}};
+    model::QuantizedModel changed = model;
+    Apply(change, changed);
+    EXPECT_EQ(evaluator.Evaluate(change, golden),
+              ScoreOf(RunReference(changed, images), 1000, labels, golden.predictions));
+  }
+}
+
 TEST(MeasureZeroShares, AgreesWithTheReference) {
   for (uint64_t seed : {3, 4, 5, 6}) {
     const auto model = model::RandomModel(seed);
@@ -63,7 +93,7 @@ TEST(MeasureZeroShares, AgreesWithTheReference) {
 TEST(MakeEvaluationSet, RefusesDataOfAnotherShape) {
   const LeNet5Case c;
   EXPECT_THROW(MakeEvaluationSet(c.model, std::span(c.images).subspan(1), c.labels), InputError);
-  std::vector<uint8_t> labels = c.labels;
+  std::vector<uint16_t> labels = c.labels;
   labels[0] = 10;
   EXPECT_THROW(MakeEvaluationSet(c.model, c.images, labels), InputError);
 }

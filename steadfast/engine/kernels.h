@@ -136,7 +136,7 @@ struct Kernels {
 
   // Decisions and margins of 64 images. logits: [classes][64]; labels: [64]. predictions: the class of the largest
   // logit, the lowest where several are. margins: in units of 2^-20.
-  void (*score)(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions, int64_t* margins);
+  void (*score)(const float* logits, int classes, const uint16_t* labels, uint16_t* predictions, int64_t* margins);
 
   // Of the same images: exponentials[image] = sum over classes of exp(logit - largest), largest[image].
   void (*exponentials)(const float* logits, int classes, double* exponentials, double* largest);

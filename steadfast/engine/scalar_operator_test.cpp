@@ -89,8 +89,8 @@ TEST(SharedParameters, FailEverywhere) {
   model.output = 3;
   model::Validate(model);
   const auto images = model::RandomImages(model, 100, 3);
-  std::vector<uint8_t> labels;
-  for (int i = 0; i < 100; ++i) labels.push_back(static_cast<uint8_t>(i % 6));
+  std::vector<uint16_t> labels;
+  for (int i = 0; i < 100; ++i) labels.push_back(static_cast<uint16_t>(i % 6));
   const EvaluationSet set = MakeEvaluationSet(model, images, labels);
   const Golden golden = RunGolden(model, set, 1);
   Evaluator dense(model, set), differential(model, set, MakeGoldenRun(DifferentialPlan(model), set, 1));

@@ -16,7 +16,7 @@ struct BlockScores {
   std::array<int64_t, kBlockImages> losses;   // the same; only where asked for
 
   // logits: [classes][64]; labels: [64]
-  BlockScores(const Kernels& kernels, const float* logits, int classes, const uint8_t* labels, bool with_losses) {
+  BlockScores(const Kernels& kernels, const float* logits, int classes, const uint16_t* labels, bool with_losses) {
     kernels.score(logits, classes, labels, predictions.data(), margins.data());
     if (!with_losses) return;
     double exponentials[kBlockImages], largest[kBlockImages];

@@ -52,7 +52,7 @@ int64_t LossOf(std::span<const float> logits, int label) {
   return RoundedScore(PortableLog(sum) + (largest - double{logits[static_cast<size_t>(label)]}));
 }
 
-Scores ScoreOf(std::span<const float> logits, int64_t classes, std::span<const uint8_t> labels,
+Scores ScoreOf(std::span<const float> logits, int64_t classes, std::span<const uint16_t> labels,
                std::span<const uint16_t> golden, std::span<uint16_t> predictions) {
   Scores scores;
   for (size_t i = 0; i < labels.size(); ++i) {

@@ -45,7 +45,7 @@ int64_t LossOf(std::span<const float> logits, int label);    // in units of 2^-2
 
 // logits: [n, classes]; labels: [n]; golden: [n] predictions of the fault-free network, or empty (nothing counts as
 // changed). predictions, where given, receives [n].
-Scores ScoreOf(std::span<const float> logits, int64_t classes, std::span<const uint8_t> labels,
+Scores ScoreOf(std::span<const float> logits, int64_t classes, std::span<const uint16_t> labels,
                std::span<const uint16_t> golden, std::span<uint16_t> predictions = {});
 
 }  // namespace steadfast::engine

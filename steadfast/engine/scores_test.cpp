@@ -25,7 +25,7 @@ TEST(LossOf, StaysFiniteForHugeLogits) {
 
 TEST(ScoreOf, CountsBrokenAndRepaired) {
   const std::vector<float> logits = {2, 1, /**/ 1, 2, /**/ 1, 2, /**/ 2, 1};
-  const std::vector<uint8_t> labels = {0, 0, 1, 1};
+  const std::vector<uint16_t> labels = {0, 0, 1, 1};
   const std::vector<uint16_t> golden = {0, 0, 0, 0};
   const Scores scores = ScoreOf(logits, 2, labels, golden);
   EXPECT_EQ(scores.images, 4);

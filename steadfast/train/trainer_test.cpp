@@ -23,10 +23,10 @@ data::ImageSet Squares(int64_t n) {
   data::ImageSet set{{1, 28, 28},
                      10,
                      std::vector<uint8_t>(static_cast<size_t>(n * 784)),
-                     std::vector<uint8_t>(static_cast<size_t>(n))};
+                     std::vector<uint16_t>(static_cast<size_t>(n))};
   for (int64_t i = 0; i < n; ++i) {
     const auto label = static_cast<int>(i % 10);
-    set.labels[static_cast<size_t>(i)] = static_cast<uint8_t>(label);
+    set.labels[static_cast<size_t>(i)] = static_cast<uint16_t>(label);
     for (int p = 0; p < 784; ++p) {
       const int y = p / 28, x = p % 28;
       const bool inside = y / 7 == label / 4 && x / 7 == label % 4;
@@ -148,7 +148,7 @@ TrainingData ColourSquares(int64_t n) {
   data::ImageSet set{{3, 16, 16}, 4, {}, {}};
   for (int64_t i = 0; i < n; ++i) {
     const int label = static_cast<int>(i % 4);
-    set.labels.push_back(static_cast<uint8_t>(label));
+    set.labels.push_back(static_cast<uint16_t>(label));
     for (int p = 0; p < 768; ++p) {
       const int y = p / 16 % 16, x = p % 16;
       const bool inside = y / 8 == label / 2 && x / 8 == label % 2;

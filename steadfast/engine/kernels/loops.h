@@ -156,7 +156,7 @@ STEADFAST_INLINE int64_t MarginUnits(float of_label, float of_other) {
   return std::llrint(std::min(raised, kLargestScore) / kScoreUnit);
 }
 
-STEADFAST_INLINE void ScoreBody(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,
+STEADFAST_INLINE void ScoreBody(const float* logits, int classes, const uint16_t* labels, uint16_t* predictions,
                                 int64_t* margins) {
   float best[kBlockImages], other[kBlockImages], of_label[kBlockImages];
   int32_t index[kBlockImages];
@@ -251,7 +251,7 @@ inline std::array<uint8_t, kBlockImages> NaturalOrder() {
     TARGET static int64_t LookUpSum(const LookUp& look_up, const uint8_t* row, int32_t factor) {                       \
       return LookUpBody(look_up, row, factor);                                                                         \
     }                                                                                                                  \
-    TARGET static void Score(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,           \
+    TARGET static void Score(const float* logits, int classes, const uint16_t* labels, uint16_t* predictions,          \
                              int64_t* margins) {                                                                       \
       ScoreBody(logits, classes, labels, predictions, margins);                                                        \
     }                                                                                                                  \

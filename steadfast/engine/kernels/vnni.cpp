@@ -276,12 +276,12 @@ STEADFAST_VNNI int64_t VnniLookUp(const LookUp& look_up, const uint8_t* row, int
   return _mm512_reduce_add_epi64(total);
 }
 
-STEADFAST_VNNI void VnniScore(const float* logits, int classes, const uint8_t* labels, uint16_t* predictions,
+STEADFAST_VNNI void VnniScore(const float* logits, int classes, const uint16_t* labels, uint16_t* predictions,
                               int64_t* margins) {
   const __m512d smallest = _mm512_set1_pd(-kLargestScore), largest = _mm512_set1_pd(kLargestScore);
   const __m512d units = _mm512_set1_pd(1 / kScoreUnit);  // a power of two: the product is the quotient
   for (int i = 0; i < kBlockImages; i += 16) {
-    const __m512i label = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(labels + i)));
+    const __m512i label = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(labels + i)));
     __m512 best = _mm512_set1_ps(-std::numeric_limits<float>::infinity()), of_label = _mm512_setzero_ps();
     __m512 other = best;
     __m512i index = _mm512_setzero_si512();
