@@ -318,6 +318,41 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   }
 }
 
+// Class by class, what the same trials of inject give altogether.
+TEST_F(ProgramWithData, EvaluateAgreesWithInject) {
+  const std::string model = MakeModel("model.onnx", 5);
+  const Arguments faults = {"--fault", "flip", "--rate", "3e-2", "--trials", "4", "--seed", "9", "--images", "300"};
+  Arguments evaluate = {"evaluate", model, "--json", "-", "--csv", Path("confusion.csv")};
+  Arguments inject = {"inject", model, "--store", Path("trials.sqlite"), "--csv", Path("trials.csv")};
+  evaluate.insert(evaluate.end(), faults.begin(), faults.end());
+  inject.insert(inject.end(), faults.begin(), faults.end());
+  const Outcome outcome = RunSteadfast(evaluate);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  ASSERT_EQ(RunSteadfast(inject).exit_code, 0);
+  const auto json = nlohmann::json::parse(outcome.output);
+  std::istringstream rows(ReadTextFile(Path("trials.csv")));
+  std::string line;
+  std::getline(rows, line);
+  const auto header = Split(line, ',');
+  const auto correct_at = std::find(header.begin(), header.end(), "correct") - header.begin();
+  int64_t correct = 0;
+  while (std::getline(rows, line)) correct += std::stoll(Split(line, ',')[static_cast<size_t>(correct_at)]);
+  int64_t diagonal = 0, all = 0;
+  for (size_t c = 0; c < 10; ++c) {
+    diagonal += json["faulty"]["confusion"][c][c].get<int64_t>();
+    for (size_t p = 0; p < 10; ++p) all += json["faulty"]["confusion"][c][p].get<int64_t>();
+  }
+  EXPECT_EQ(all, 4 * 300);
+  EXPECT_EQ(diagonal, correct);
+  EXPECT_EQ(json["clean"]["images"], 300);
+  EXPECT_GE(json["clean"]["top_five"].get<double>(), json["clean"]["accuracy"].get<double>());
+  EXPECT_NE(ReadTextFile(Path("confusion.csv")).find("faulty,"), std::string::npos);
+  evaluate[2] = "--threads";  // changes no number
+  evaluate[3] = "1";
+  const Outcome text = RunSteadfast(evaluate);
+  EXPECT_NE(text.output.find("recall under faults, %"), std::string::npos) << text.output << text.errors;
+}
+
 TEST_F(ProgramWithData, LatencyTimesTheWholeRunBesideTheLayers) {
   const Outcome outcome = RunSteadfast({"latency", MakeModel("model.onnx", 5), "--images", "64", "--json", "-"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;

@@ -19,6 +19,7 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen);
 void AddNetworksCommand(CLI::App& app, Chosen& chosen);
 void AddQuantizeCommand(CLI::App& app, Chosen& chosen);
 void AddInspectCommand(CLI::App& app, Chosen& chosen);
+void AddEvaluateCommand(CLI::App& app, Chosen& chosen);
 void AddInjectCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);
 void AddLatencyCommand(CLI::App& app, Chosen& chosen);

@@ -62,6 +62,7 @@ int Run(int argc, char** argv) {
   cli::AddNetworksCommand(app, chosen);
   cli::AddQuantizeCommand(app, chosen);
   cli::AddInspectCommand(app, chosen);
+  cli::AddEvaluateCommand(app, chosen);
   cli::AddInjectCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);
   cli::AddLatencyCommand(app, chosen);

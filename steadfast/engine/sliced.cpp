@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "steadfast/engine/operators/operator.h"
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/requantization.h"
@@ -75,15 +76,9 @@ SliceLayout LayoutOf(const Flow& flow, int value) {
   return layout;
 }
 
-OperandConstants OperandOf(const model::ActivationCoding& coding) {
-  return {coding.zero_point, coding.scale};
-}
-
 AddedOperand AdditionOf(const QuantizedModel& model, const model::Node& add, int sum, int other) {
-  const model::Quantization q = model::QuantizationOf(*model.value(add.output).coding, add.activation);
-  AddedOperand result{OperandOf(*model.value(sum).coding),
-                      OperandOf(*model.value(other).coding),
-                      {q.scale, q.zero_point, q.lowest, q.highest, q.zero_below}};
+  const QuantizeConstants q = ConstantsOf(model.value(add.output), add);
+  AddedOperand result{OperandOf(*model.value(sum).coding), OperandOf(*model.value(other).coding), q};
   if (q.zero_below > q.highest) {  // all codes are below: kernels take thresholds for bytes
     result.constants.highest = q.lowest;
     result.constants.zero_below = 0;
