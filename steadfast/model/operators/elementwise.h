@@ -14,8 +14,9 @@
 namespace steadfast::model {
 
 struct Elementwise {
-  std::string function;  // an ONNX operator: "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Silu", "Tanh", "Gelu",
-                         // "GeluTanh" (its approximation), or empty: the identity, with its activation a ReLU or Clip
+  std::string
+      function;  // an ONNX operator: "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Silu", "Tanh", "Gelu",
+                 // "GeluTanh" (its approximation), or empty: the identity, with its activation a ReLU or Clip
   float alpha = 0, beta = 0;  // of LeakyRelu and HardSigmoid
   bool operator==(const Elementwise&) const = default;
 };
