@@ -44,7 +44,7 @@ void Measure(int bits, int64_t images, double libtorch) {
   const model::QuantizedModel model = builder.Take();
   model::Validate(model);
   const auto set = engine::MakeEvaluationSet(model, model::RandomImages(model, images, 2),
-                                             std::vector<uint8_t>(static_cast<size_t>(images), 1));
+                                             std::vector<uint16_t>(static_cast<size_t>(images), 1));
   const engine::Golden golden = engine::RunGolden(model, set, 1);
   const auto run = engine::MakeGoldenRun(engine::DifferentialPlan(model), set, 1);
   engine::Evaluator evaluator(model, set, run);

@@ -9,8 +9,8 @@
 namespace steadfast::bench {
 
 struct VitBlockImpl : torch::nn::Module {
-  VitBlockImpl(int64_t width, int64_t heads)
-      : heads(heads),
+  VitBlockImpl(int64_t width, int64_t head_count)
+      : heads(head_count),
         norm1(register_module("norm1", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width})))),
         norm2(register_module("norm2", torch::nn::LayerNorm(torch::nn::LayerNormOptions({width})))),
         queries(register_module("queries", torch::nn::Linear(width, width))),
