@@ -167,6 +167,10 @@ void Run(const Options& options, const Cancellation& cancellation) {
   const model::ModelFile file = model::ReadModelFile(options.model);
   const campaign::TestData data = campaign::LoadTestData(file, options.data);
   const auto set = campaign::EvaluationSetOf(file.model, data.images, options.data.input);
+  constexpr int64_t kMostClasses = 8192;
+  if (file.model.classes() > kMostClasses)
+    throw UsageError(fmt::format("{} classes, and a confusion matrix of more than {} is not made", file.model.classes(),
+                                 kMostClasses));
   engine::DenseEngine engine(file.model);
   const ClassScores clean = ScoresOf(engine, set, file.model.classes());
   std::optional<ClassScores> broken;

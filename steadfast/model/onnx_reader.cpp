@@ -385,7 +385,8 @@ void OnnxReader::QuantizeConstant(const OnnxNode& node, const onnx::TensorProto&
   ActivationCoding coding = CodingOf(node);
   const std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
   if (dims.size() != 4 || dims[0] != 1)
-    node.Fail(fmt::format("quantizes a constant of shape [{}], expected [1, C, H, W]", fmt::join(dims, ", ")));
+    node.Fail(fmt::format("quantizes a constant of shape [{}], expected [1, C, H, W] (weights must be stored as codes)",
+                          fmt::join(dims, ", ")));
   Pending pending;
   pending.name = WithoutSuffix(tensor.name(), ".constant");
   model::Constant made{{dims[1], dims[2], dims[3]}, {}};
@@ -772,7 +773,7 @@ void OnnxReader::ReadReshape(const OnnxNode& node) {
   target.erase(target.begin());
   const int64_t positions = shape.height * shape.width;
   if (is_result) {
-    if (target != same) fail();
+    if (target != same || std::get<Pending>(Lookup(node, 0)).axes.is_channels_last) fail();
     Pending pending = Take(node, 0);
     pending.axes.is_grouped = false;
     return Define(node, std::move(pending));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "steadfast/base/error.h"
@@ -194,7 +195,12 @@ void FoldScales(FloatGraph& graph) {
       FloatNode& scaling = graph.nodes[static_cast<size_t>(user)];
       const auto* op = std::get_if<BatchNormalization>(&scaling.operation);
       if (op == nullptr) continue;
-      const std::vector<float> factor = graph.parameter(op->gamma).values, term = graph.parameter(op->beta).values;
+      std::vector<float> factor = graph.parameter(op->gamma).values, term = graph.parameter(op->beta).values;
+      for (size_t c = 0; c < factor.size(); ++c) {
+        const double exact = factor[c] / std::sqrt(double{graph.parameter(op->variance).values[c]} + op->epsilon);
+        term[c] = static_cast<float>(term[c] - graph.parameter(op->mean).values[c] * exact);
+        factor[c] = static_cast<float>(exact);
+      }
       const auto channels = static_cast<int64_t>(factor.size());
       // Means without padding, and what moves values about, change neither.
       std::vector<int> values = {scaling.output};

@@ -118,8 +118,8 @@ std::string Describe(const FloatNode& node);  // "node 'layer1.conv' (Convolutio
 // The parameter of a weighted node, or -1.
 int WeightOf(const FloatNode& node);
 
-// Makes the scales and shifts behind layer normalizations a part of the weights and biases of all that follows them,
-// which must be linear. Throws InputError where it is not.
+// Makes the scales and shifts (and other normalizations) behind layer normalizations a part of the weights and biases
+// of all that follows them, which must be linear. Throws InputError where it is not.
 void FoldScales(FloatGraph& graph);
 
 // Takes out what does not lead to the output: nodes, and parameters that no other node has.

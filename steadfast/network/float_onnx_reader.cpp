@@ -251,11 +251,16 @@ class Reader {
     if (flow->is_softmax) node.Fail("takes the result of a Softmax: only one at the end of the network is understood");
     return *flow;
   }
-  int ValueOf(const OnnxNode& node, int input) const {
+  // [N, C, H, W] or [N, C], padded or not.
+  const Flowing& PaddedAt(const OnnxNode& node, int input) const {
     const Flowing& flow = FlowOf(node, input);
-    if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
     if (flow.is_moved() && !LiesAsBefore(flow))
       node.Fail("takes values whose axes are moved, which is not understood here");
+    return flow;
+  }
+  int ValueOf(const OnnxNode& node, int input) const {
+    const Flowing& flow = PaddedAt(node, input);
+    if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
     return flow.value;
   }
   bool LiesAsBefore(const Flowing& flow) const {
@@ -404,8 +409,7 @@ class Reader {
   // ---- weighted sums ----
 
   void ReadConvolution(const OnnxNode& node) {
-    const Flowing& flow = FlowOf(node, 0);
-    if (flow.is_moved()) ValueOf(node, 0);
+    const Flowing& flow = PaddedAt(node, 0);
     const Constant weight = ConstantAt(node, 1, true);
     std::vector<int64_t> shape = weight.shape;
     Convolution op;
@@ -802,7 +806,7 @@ class Reader {
   }
   void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node, ValueOf(node, 0))}, {ValueOf(node, 0)}); }
   void ReadAveragePool(const OnnxNode& node) {
-    const Flowing& flow = FlowOf(node, 0);
+    const Flowing& flow = PaddedAt(node, 0);
     Window window = PoolWindow(node, flow.value);
     if (window.has_padding() && node.Int("count_include_pad", 0) == 0)
       node.Fail("leaves padding out of its means (count_include_pad 0), which is not supported; pad less, or count it");
@@ -1020,7 +1024,7 @@ class Reader {
     if (value != 0) node.Fail("only padding with zeros is taken");
     if (node.HasInput(3)) node.Fail("its axes are not taken; pad all dimensions");
     const auto pads = node.opset() <= 10 ? node.Ints("pads") : ConstantAt(node, 1, false).integers;
-    Flowing flow = FlowOf(node, 0);
+    Flowing flow = PaddedAt(node, 0);
     std::vector<int64_t> around;  // top, left, bottom, right
     if (pads.size() == 8 && pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0) {
       around = {pads[2], pads[3], pads[6], pads[7]};

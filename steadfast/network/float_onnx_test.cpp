@@ -110,11 +110,15 @@ class File {
     node->add_output(output);
     return node;
   }
-  static void Permute(onnx::NodeProto* node, const std::vector<int64_t>& permutation) {
+  static void Ints(onnx::NodeProto* node, const std::string& name, const std::vector<int64_t>& values) {
+    if (name == "kernel_shape" && node->op_type() != "MaxPool" && node->op_type() != "AveragePool") return;
     auto* attribute = node->add_attribute();
-    attribute->set_name("perm");
+    attribute->set_name(name);
     attribute->set_type(onnx::AttributeProto::INTS);
-    for (const int64_t axis : permutation) attribute->add_ints(axis);
+    for (const int64_t value : values) attribute->add_ints(value);
+  }
+  static void Permute(onnx::NodeProto* node, const std::vector<int64_t>& permutation) {
+    Ints(node, "perm", permutation);
   }
   FloatGraph Read() const { return FloatGraphOf(BytesOf(proto_.SerializeAsString()), "file.onnx", testing::TempDir()); }
   std::string Error() const {
@@ -360,6 +364,36 @@ TEST(FloatOnnx, FoldsScalesBehindLayerNormalization) {
   const auto bytes = RandomBytes(32, 3);
   const auto got = RunFloat(graph, bytes, {0.01f, 128}, 1), expected = RunFloat(graph_of(true), bytes, {0.01f, 128}, 1);
   for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-5);
+  // So does a batch normalization there, its mean and variance too.
+  const auto behind = [](bool is_batch) {
+    File made;
+    made.proto_.mutable_opset_import(0)->set_version(17);
+    made.Floats("c", {2, 1, 1, 1}, {0.5f, -2.0f});
+    made.Node("Conv", {"input", "c"}, "two");
+    File::Permute(made.Node("Transpose", {"two"}, "last"), {0, 2, 3, 1});
+    made.Floats("ones", {2}, {1, 1});
+    made.Floats("scale", {2}, {3.0f, -0.5f});
+    made.Floats("shift", {2}, {0.25f, 2.0f});
+    made.Node("LayerNormalization",
+              is_batch ? std::vector<std::string>{"last", "ones"} : std::vector<std::string>{"last", "scale", "shift"},
+              "normal");
+    File::Permute(made.Node("Transpose", {"normal"}, "first"), {0, 3, 1, 2});
+    if (is_batch) {  // (x - mean) * gamma / sqrt(variance + epsilon) + beta, which is scale * x + shift
+      made.Floats("mean", {2}, {0.5f, -1.0f});
+      made.Floats("variance", {2}, {4.0f, 0.25f});
+      made.Floats("gamma", {2}, {6.0f, -0.25f});
+      made.Floats("beta", {2}, {1.75f, 2.5f});
+      made.Node("BatchNormalization", {"first", "gamma", "beta", "mean", "variance"}, "scaled");
+    }
+    made.Floats("w", {2, 2, 1, 1}, {0.7f, 0.3f, -0.4f, 0.9f});
+    made.Node("Conv", {is_batch ? "scaled" : "first", "w"}, "mixed");
+    made.Node("GlobalAveragePool", {"mixed"}, "mean_of_all");
+    made.Node("Flatten", {"mean_of_all"}, "output");
+    return made.Read();
+  };
+  const auto one = RunFloat(behind(true), bytes, {0.01f, 128}, 1),
+             two = RunFloat(behind(false), bytes, {0.01f, 128}, 1);
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], two[i], 1e-4);
   // A function of them is not linear.
   File other;
   other.proto_.mutable_opset_import(0)->set_version(17);
@@ -401,11 +435,13 @@ TEST(FloatOnnx, RefusesByName) {
           File::Permute(f.Node("Transpose", {"input"}, "turned"), {0, 3, 2, 1});
         }),
         "moves axes in a way");
-  names(error_of([](File& f) {
-          File::Permute(f.Node("Transpose", {"input"}, "last"), {0, 2, 3, 1});
-          f.Node("Relu", {"last"}, "output");
-        }),
-        "whose axes are moved");
+  for (const char* type : {"Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Flatten"}) {
+    names(error_of([&](File& f) {
+            File::Permute(f.Node("Transpose", {"input"}, "last"), {0, 2, 3, 1});
+            f.Ints(f.Node(type, {"last"}, "output"), "kernel_shape", {1, 1});
+          }),
+          "whose axes are moved");
+  }
   names(error_of([](File& f) { f.Node("Relu", {"input"}, "output"); }), "has rows and columns");
   names(error_of([](File& f) {
           f.Node("Flatten", {"input"}, "flat");

@@ -192,7 +192,7 @@ class Writer {
   void Transpose(int input, std::initializer_list<int> permutation, const std::string& ending) {
     SetInts(InFrontOf(input, "Transpose", ending), "perm", permutation);
   }
-  // A node of its own that gives the value which this one gave. `last` is the last such node.
+  // A node of its own behind the last one, which gives the value that that one gave.
   onnx::NodeProto* Behind(const char* type, const std::string& ending) {
     onnx::GraphProto& graph = *proto_.mutable_graph();
     const int place = graph.node_size() - 1;
