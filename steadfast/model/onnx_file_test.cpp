@@ -11,6 +11,8 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/inspect.h"
+#include "steadfast/model/operators/layer_normalization.h"
+#include "steadfast/model/random_graph.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/model/requantization.h"
 
@@ -59,6 +61,40 @@ TEST(Onnx, SurvivesTheFile) {
     ASSERT_TRUE(again == bytes) << seed << " from byte " << same
                                 << " on: " << bytes.substr(same > 80 ? same - 80 : 0, 160);
   }
+}
+
+// A result with channels last, taken for one with channels first: the same sizes, other elements.
+TEST(Onnx, RefusesToReshapeMovedAxes) {
+  RandomGraph graph(3);
+  graph.model.values.push_back({"input", {2, 2, 2}, ActivationCoding{.scale = 0.01f}});
+  const int normal = graph.AddNode("normal", {"", LayerNormalization{}, {0}, 0}, ActivationCoding{.scale = 0.02f});
+  graph.model.output = graph.AddLinear(normal, "last", 3, {.bits = 4}, true);
+  onnx::ModelProto proto;
+  ASSERT_TRUE(proto.ParseFromString(ToOnnx(graph.model)));
+  const auto read = [&] { return FromOnnx(BytesOf(proto.SerializeAsString()), "moved.onnx"); };
+  EXPECT_NO_THROW(read());
+  for (auto& node : *proto.mutable_graph()->mutable_node()) {
+    if (node.op_type() != "Transpose" || node.input(0) != "normal.normalized") continue;
+    node.set_input(0, "normal.shaped");
+    auto* sizes = proto.mutable_graph()->add_initializer();
+    sizes->set_name("sizes");
+    sizes->set_data_type(onnx::TensorProto::INT64);
+    sizes->add_dims(4);
+    for (const int64_t size : {0, 2, 2, 2}) sizes->add_int64_data(size);
+  }
+  onnx::NodeProto shaped;
+  shaped.set_op_type("Reshape");
+  shaped.add_input("normal.normalized");
+  shaped.add_input("sizes");
+  shaped.add_output("normal.shaped");
+  auto& nodes = *proto.mutable_graph()->mutable_node();
+  *nodes.Add() = shaped;
+  int place = nodes.size() - 1;
+  while (place > 0 && (nodes[place - 1].output(0) != "normal.normalized")) {
+    nodes.SwapElements(place, place - 1);
+    --place;
+  }
+  EXPECT_THROW(read(), InputError);
 }
 
 TEST(Onnx, NeverCrashesOnDamagedFiles) {
