@@ -95,7 +95,9 @@ TEST_F(TrainProgram, AStudyStartsFromFloatNetworks) {
         "study: s\noutput: " + (folder_ / "out").string() +
             "\ntrain: {network: mlp, train_images: 600, epochs: 1}\nstart: {epochs: " + epochs +
             ", learning_rate: 2e-3}\nrecipes:\n  standard: {}\n  saq: {sharpness: 'saq:0.1'}\nseeds: [0, 1]\n"
-            "inject: {faults: [flip], rates: [1e-3], trials: 2, seed: 1}\n");
+            "parts:\n  - name: broken\n    inject: {faults: [flip], rates: [1e-3], trials: 2, seed: 1}\n"
+            "  - name: whole\n    seeds: [0]\n    widths: [W4A4, W8A8]\n"
+            "    recipes: {longer: {quantizer: float}, standard: {}}\n");
     return RunSteadfast({"study", (folder_ / "s.yaml").string()});
   };
   const ProcessResult first = study("2");
@@ -106,6 +108,14 @@ TEST_F(TrainProgram, AStudyStartsFromFloatNetworks) {
     EXPECT_TRUE(fs::exists(models / name)) << name;
   const auto model = model::ReadModel(models / "mlp-w4a4-saq-seed0.onnx");
   EXPECT_EQ(model::MetadataJson(model, "steadfast.recipe")["start"].get<std::string>().size(), 64u);
+  // The part that only trains: the float network once, its recipe at each width.
+  const auto whole = nlohmann::json::parse(ReadTextFile(folder_ / "out/whole.json"))["recipes"];
+  ASSERT_EQ(whole.size(), 3u);
+  EXPECT_EQ(whole[0]["width"], "float");
+  EXPECT_EQ(whole[2]["width"], "w8a8");
+  EXPECT_DOUBLE_EQ(whole[1]["minus_first"][0].get<double>(),
+                   whole[1]["test_accuracy"][0].get<double>() - whole[0]["test_accuracy"][0].get<double>());
+  EXPECT_TRUE(fs::exists(models / "mlp-float-longer-seed0.onnx"));
   const ProcessResult again = study("2");
   EXPECT_NE(again.errors.find("All 2 float networks to start from are trained."), std::string::npos) << again.errors;
   EXPECT_NE(again.errors.find("All 4 networks are trained."), std::string::npos) << again.errors;
@@ -410,6 +420,9 @@ parts:
     sweep: [as]
   - name: second
     recipes: {standard: {}}
+  - name: third
+    sharpness: null
+    sweep: {recipes: [as], images: 200, sample: 0.1}
 )");
   const ProcessResult result = RunSteadfast({"study", file.string(), "--output", output.string()});
   ASSERT_EQ(result.exit_code, 0) << result.errors;
@@ -421,6 +434,10 @@ parts:
   EXPECT_EQ(first.Sweeps().size(), 1u);
   EXPECT_EQ(first.Models()[3].label, "lenet5-w2a2-as-seed0");
   EXPECT_EQ(first.Sweeps()[0].model, first.Models()[3].id);
+  const auto sampled = store::Store::OpenForReading(output / "third-sweep.sqlite");
+  ASSERT_EQ(sampled.Sweeps().size(), 1u);
+  EXPECT_EQ(sampled.Sweeps()[0].images, 200);
+  EXPECT_TRUE(fs::exists(output / "third-sweep.html"));
   const std::string page = ReadTextFile(output / "report.html");
   for (const char* section : {"sharpness", "tie", "criticality"})
     EXPECT_NE(page.find("<section id=\"" + std::string(section) + "\">"), std::string::npos) << section;

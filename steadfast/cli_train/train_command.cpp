@@ -181,6 +181,8 @@ class Run {
     graph.metadata["steadfast.recipe"] = recipe::ToJson(recipe_).dump();
     graph.metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
     graph.metadata["steadfast.dataset"] = DatasetJson().dump();
+    graph.metadata["steadfast.accuracy"] =
+        json({{"test", accuracy}, {"validation", trained_.validation_accuracy}}).dump();
     WriteFileWhole(Beside(".metrics.jsonl"),
                    MetricsText(trained_.epochs) + json({{"test_accuracy", accuracy}}).dump() + "\n");
     WriteFileWhole(command_.output, network::ToFloatOnnx(graph));

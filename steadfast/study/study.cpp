@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
@@ -47,8 +48,10 @@ struct TrainStep {
 
 recipe::Recipe RecipeAt(const NamedRecipe& named, const Width& width, uint64_t seed) {
   recipe::Recipe recipe = named.recipe;
-  recipe.weight_bits = width.weight_bits;
-  recipe.activation_bits = width.activation_bits;
+  if (recipe.quantizer != recipe::Quantizer::kFloat) {
+    recipe.weight_bits = width.weight_bits;
+    recipe.activation_bits = width.activation_bits;
+  }
   recipe.seed = seed;
   recipe.threads = 1;  // so that models do not depend on the machine's load
   recipe::Validate(recipe);
@@ -79,11 +82,16 @@ class StudyRunner {
     for (const Part& part : study_.parts) {
       if (study_.parts.size() > 1) fmt::print(stderr, "Part {}\n", part.name);
       Train(part);
-      if (part.select) Select(part);
+      if (part.select)
+        Select(part);
+      else if (!part.inject)
+        ShowAccuracy(part);
       for (const Width& width : part.widths) {
         if (part.inject) Inject(part, width);
         if (part.sharpness) Sharpness(part, width);
-        for (const auto& recipe : part.sweeps) Sweep(part, width, recipe);
+        if (part.sweep) {
+          for (const auto& recipe : part.sweep->recipes) Sweep(part, width, recipe);
+        }
       }
       std::fflush(stdout);  // a part's results are worth seeing before the next part is done
     }
@@ -163,16 +171,20 @@ class StudyRunner {
     Train(steps, "networks");
   }
 
+  // One seed after the other, so that what is stopped early has whole seeds.
   void Train(const std::vector<TrainStep>& steps, const char* what) {
     std::vector<TrainStep> missing;
+    std::set<fs::path> seen;  // a float recipe is the same at every width
     for (const TrainStep& step : steps) {
-      if (!IsFresh(step)) missing.push_back(step);
+      if (seen.insert(step.model).second && !IsFresh(step)) missing.push_back(step);
     }
+    std::stable_sort(missing.begin(), missing.end(),
+                     [](const TrainStep& a, const TrainStep& b) { return a.recipe.seed < b.recipe.seed; });
     if (missing.empty()) {
-      fmt::print(stderr, "All {} {} are trained.\n", steps.size(), what);
+      fmt::print(stderr, "All {} {} are trained.\n", seen.size(), what);
       return;
     }
-    fmt::print(stderr, "Training {} of {} {}, {} side by side on one thread each\n", missing.size(), steps.size(), what,
+    fmt::print(stderr, "Training {} of {} {}, {} side by side on one thread each\n", missing.size(), seen.size(), what,
                std::min<size_t>(static_cast<size_t>(jobs_), missing.size()));
     for (const TrainStep& step : missing) TrainHash(step.recipe.dataset);  // read before threads ask for it
     TrainMissing(missing);
@@ -295,6 +307,45 @@ class StudyRunner {
       MoveAside(checkpoint, "its settings or data have changed");
     }
     WriteFileWhole(note, key);
+  }
+
+  // Of a part that only trains: how accurate its networks are, each recipe at each width beside the part's first recipe
+  // at the first width, in pairs of a seed.
+  void ShowAccuracy(const Part& part) const {
+    report::TextTable table({"recipe", "width", ">test accuracy, %", ">validation accuracy, %", ">minus the first",
+                             "95 % interval", ">seeds"});
+    std::vector<double> first;
+    std::set<fs::path> shown;  // a float recipe has one width
+    json rows = json::array();
+    for (const Width& width : part.widths) {
+      std::map<std::string, std::vector<TrainStep>> by_recipe;
+      for (const TrainStep& step : StepsOf(part, width)) by_recipe[step.recipe.name].push_back(step);
+      for (const NamedRecipe& named : part.recipes) {
+        std::vector<double> test, validation, differences;
+        for (const TrainStep& step : by_recipe.at(named.name)) {
+          const json accuracy = model::ParseBoundedJson(network::MetadataOf(step.model).at("steadfast.accuracy"));
+          test.push_back(100.0 * accuracy.value("test", 0.0));
+          validation.push_back(100.0 * accuracy.value("validation", 0.0));
+        }
+        if (first.empty()) first = test;
+        if (!shown.insert(by_recipe.at(named.name).front().model).second) continue;
+        for (size_t i = 0; i < test.size(); ++i) differences.push_back(test[i] - first[i]);
+        const statistics::Summary difference = statistics::Summarize(differences);
+        const bool is_float = named.recipe.quantizer == recipe::Quantizer::kFloat;
+        const std::string name = is_float ? "float" : WidthName(width);
+        table.AddRow({named.name, name, fmt::format("{:.2f}", statistics::Mean(test)),
+                      fmt::format("{:.2f}", statistics::Mean(validation)), fmt::format("{:+.2f}", difference.mean),
+                      differences.size() > 1 ? fmt::format("{:+.2f} to {:+.2f}", difference.interval.low, difference.interval.high) : "",
+                      std::to_string(test.size())});
+        rows.push_back({{"recipe", named.name},
+                        {"width", name},
+                        {"test_accuracy", test},
+                        {"validation_accuracy", validation},
+                        {"minus_first", differences}});
+      }
+    }
+    fmt::print("\n{}: accuracy without faults, means over seeds\n\n{}", part.name, table.Text());
+    WriteFileWhole(output_ / (part.name + ".json"), json({{"schema", 1}, {"recipes", rows}}).dump(2) + "\n");
   }
 
   // ---- choosing strengths ----
@@ -442,14 +493,21 @@ class StudyRunner {
 
   // ---- every bit of one network ----
 
+  // A store holds a network as evaluated on one set of images: a sweep on fewer has a store of its own.
+  static std::string SweepStemOf(const Part& part, const Width& width) {
+    return StemOf(part, width) + (part.sweep->images > 0 ? "-sweep" : "");
+  }
+
   void Sweep(const Part& part, const Width& width, const std::string& recipe) {
-    const std::string stem = StemOf(part, width);
+    const std::string stem = SweepStemOf(part, width);
     campaign::SweepSettings settings;
     for (const TrainStep& step : StepsOf(part, width)) {
       if (step.recipe.name == recipe && settings.model.empty()) settings.model = step.model;
     }
     settings.word_bits = part.inject->word_bits;
     settings.data.location = {data_};
+    settings.data.images = part.sweep->images;
+    settings.sample = part.sweep->sample;
     settings.command = CommandOf(stem);
     ProgressLine line;
     campaign::RunSweep(
@@ -467,14 +525,22 @@ class StudyRunner {
     std::vector<fs::path> stores;
     for (const Part& part : study_.parts) {
       if (!part.inject) continue;
-      for (const Width& width : part.widths) stores.push_back(output_ / (StemOf(part, width) + ".sqlite"));
+      for (const Width& width : part.widths) {
+        stores.push_back(output_ / (StemOf(part, width) + ".sqlite"));
+        if (part.sweep && part.sweep->images > 0) {
+          const std::string stem = SweepStemOf(part, width);
+          Report({output_ / (stem + ".sqlite")}, output_ / (stem + ".html"));
+        }
+      }
     }
-    if (stores.empty()) return;
+    if (!stores.empty()) Report(stores, output_ / "report.html");
+  }
+
+  void Report(const std::vector<fs::path>& stores, const fs::path& page) const {
     fmt::print(stderr, "Writing the report\n");
     const report::Evidence evidence = report::Gather(stores);
     const report::Tie tie = report::MakeTie(evidence, 0, options_.cancellation);
     if (!tie.rows.empty()) WriteFileWhole(output_ / "tie.csv", report::TieCsv(tie));
-    const fs::path page = output_ / "report.html";
     std::string command = "report";
     for (const fs::path& store : stores) command += " " + store.string();
     const std::string text = report::MakePage(evidence, tie, {command + " -o " + page.string()});
@@ -500,8 +566,10 @@ class StudyRunner {
 }  // namespace
 
 std::string ModelFileName(const recipe::Recipe& recipe, const std::string& name) {
-  return fmt::format("{}-w{}a{}-{}-seed{}.onnx", NetworkName(recipe), recipe.weight_bits, recipe.activation_bits, name,
-                     recipe.seed);
+  const std::string width = recipe.quantizer == recipe::Quantizer::kFloat
+                                ? "float"
+                                : WidthName({recipe.weight_bits, recipe.activation_bits});
+  return fmt::format("{}-{}-{}-seed{}.onnx", NetworkName(recipe), width, name, recipe.seed);
 }
 
 void RunStudy(const Study& study, const StudyOptions& options) {

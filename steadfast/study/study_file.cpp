@@ -25,6 +25,7 @@ const std::vector<std::string> kStudyKeys = {"study",   "output", "data",    "wi
                                              "claims",  "select", "compare", "parts",     "start"};
 const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
+const std::vector<std::string> kSweepKeys = {"recipes", "images", "sample"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
 
 // A recipe that can be trained: by itself, and with a network that has its layers.
@@ -161,9 +162,7 @@ class Parser {
                          name));
     }
     if (const YAML::Node sweep = Own(node, root, "sweep"); sweep.IsDefined() && !sweep.IsNull()) {
-      CheckSequence(sweep, "sweep");
-      CheckOnce(sweep, "sweep");
-      for (const auto& entry : sweep) part.sweeps.push_back(RecipeName(entry, "sweep", part));
+      part.sweep = ParseSweep(sweep, part);
       if (!part.inject)
         Fail(sweep,
              fmt::format(
@@ -189,6 +188,12 @@ class Parser {
     const bool sign = part.inject && std::count(part.inject->encodings.begin(), part.inject->encodings.end(),
                                                 memory::Encoding::kSignMagnitude) > 0;
     for (const NamedRecipe& named : part.recipes) {
+      if ((part.inject || part.select) && named.recipe.quantizer == recipe::Quantizer::kFloat) {
+        Fail(Own(node, root, "recipes")[named.name],
+             fmt::format("{}: a float network has no stored codes to break or choose by; name it in a part that has "
+                         "neither 'inject' nor 'select'",
+                         named.name));
+      }
       for (const Width& width : part.widths) {
         recipe::Recipe recipe = named.recipe;
         recipe.weight_bits = width.weight_bits;
@@ -246,6 +251,21 @@ class Parser {
       sharpness.settings = Placed(entry.second, [&] { return recipe::SharpnessSettingsFromJson(settings); });
     }
     return sharpness;
+  }
+
+  // A list of recipes, or a mapping with such a list.
+  SweepPart ParseSweep(const YAML::Node& node, const Part& part) const {
+    SweepPart sweep;
+    if (node.IsMap()) CheckMap(node, "a sweep section", kSweepKeys);
+    const YAML::Node recipes = node.IsMap() ? node["recipes"] : node;
+    if (!recipes.IsDefined()) Missing<int>(node, "recipes");
+    CheckSequence(recipes, "sweep");
+    CheckOnce(recipes, "sweep");
+    for (const auto& entry : recipes) sweep.recipes.push_back(RecipeName(entry, "sweep", part));
+    if (!node.IsMap()) return sweep;
+    if (node["images"]) sweep.images = Int(node["images"], "images", 0, int64_t{1} << 40);
+    if (node["sample"]) sweep.sample = Real(node["sample"], "sample", 1e-9, 1.0);
+    return sweep;
   }
 
   // The study's train section, then the part's on top.
@@ -347,8 +367,6 @@ class Parser {
       }
       recipe::Recipe recipe = ApplyRecipe(entry.second, base);
       recipe.name = name;
-      if (recipe.quantizer == recipe::Quantizer::kFloat)
-        Fail(entry.second, "a study breaks stored codes, and a float network has none");
       recipes.push_back({name, recipe});
     }
     return recipes;

@@ -44,6 +44,13 @@ struct SharpnessPart {
   std::vector<std::pair<std::string, std::string>> lines;
 };
 
+// Sweeping the network of the first seed of some recipes, bit by bit.
+struct SweepPart {
+  std::vector<std::string> recipes;
+  int64_t images = 0;  // the first so many test images; 0: all
+  double sample = 1;   // share of the faults, as of campaign::SweepSettings
+};
+
 // A width that recipes are trained at: "W4A4".
 struct Width {
   int weight_bits, activation_bits;
@@ -58,7 +65,7 @@ struct Part {
   std::optional<recipe::Recipe> start;
   std::optional<Injection> inject;
   std::optional<SharpnessPart> sharpness;
-  std::vector<std::string> sweeps;  // recipes whose network of the first seed is swept, bit by bit
+  std::optional<SweepPart> sweep;
   std::optional<paper::ClaimRoles> claims;
   std::optional<Selection> select;
   std::vector<std::pair<std::string, std::string>> comparisons;  // recipes: first minus second

@@ -113,7 +113,9 @@ TEST(ParseStudy, SharpnessAndSweeps) {
   EXPECT_EQ(part.sharpness->settings.fault_rates, std::vector<double>{1e-4});
   EXPECT_EQ(part.sharpness->settings.restarts, recipe::SharpnessSettings{}.restarts) << "what is not said is default";
   EXPECT_EQ(part.sharpness->lines[0].second, "as");
-  EXPECT_EQ(part.sweeps, std::vector<std::string>{"as-saq"});
+  EXPECT_EQ(part.sweep->recipes, std::vector<std::string>{"as-saq"});
+  EXPECT_EQ(part.sweep->images, 0);
+  EXPECT_EQ(part.sweep->sample, 1.0);
   const auto message = [&](const std::string& from, const std::string& to) {
     return MessageOf(Replaced(yaml, from, to));
   };
@@ -123,6 +125,18 @@ TEST(ParseStudy, SharpnessAndSweeps) {
   EXPECT_NE(message("[1e-4]", "[2]").find("fault_rates"), std::string::npos);
   EXPECT_NE(message("[standard, as]]", "[standard, ass]]").find("lines: there is no recipe 'ass'"), std::string::npos);
   EXPECT_NE(message("[as-saq]\n", "[nobody]\n").find("sweep: there is no recipe 'nobody'"), std::string::npos);
+  const std::string sampled = Replaced(yaml, "[as-saq]\n", "{recipes: [as-saq], images: 500, sample: 0.05}\n");
+  const SweepPart sweep = *ParseStudy(sampled, "s.yaml").parts[0].sweep;
+  EXPECT_EQ(sweep.recipes, std::vector<std::string>{"as-saq"});
+  EXPECT_EQ(sweep.images, 500);
+  EXPECT_EQ(sweep.sample, 0.05);
+  EXPECT_NE(message("[as-saq]\n", "{images: 500}\n").find("recipes"), std::string::npos);
+  EXPECT_NE(message("[as-saq]\n", "{recipes: [as-saq], sample: 2}\n").find("sample"), std::string::npos);
+}
+
+TEST(ParseStudy, FloatRecipesAreTrainedAndNotBroken) {
+  const std::string floats = Replaced(kGood, "  standard: {}", "  longer: {quantizer: float}\n  standard: {}");
+  EXPECT_NE(MessageOf(floats).find("longer: a float network has no stored codes"), std::string::npos);
 }
 
 }  // namespace
