@@ -335,7 +335,9 @@ class StudyRunner {
         const std::string name = is_float ? "float" : WidthName(width);
         table.AddRow({named.name, name, fmt::format("{:.2f}", statistics::Mean(test)),
                       fmt::format("{:.2f}", statistics::Mean(validation)), fmt::format("{:+.2f}", difference.mean),
-                      differences.size() > 1 ? fmt::format("{:+.2f} to {:+.2f}", difference.interval.low, difference.interval.high) : "",
+                      differences.size() > 1
+                          ? fmt::format("{:+.2f} to {:+.2f}", difference.interval.low, difference.interval.high)
+                          : "",
                       std::to_string(test.size())});
         rows.push_back({{"recipe", named.name},
                         {"width", name},
@@ -566,9 +568,8 @@ class StudyRunner {
 }  // namespace
 
 std::string ModelFileName(const recipe::Recipe& recipe, const std::string& name) {
-  const std::string width = recipe.quantizer == recipe::Quantizer::kFloat
-                                ? "float"
-                                : WidthName({recipe.weight_bits, recipe.activation_bits});
+  const std::string width =
+      recipe.quantizer == recipe::Quantizer::kFloat ? "float" : WidthName({recipe.weight_bits, recipe.activation_bits});
   return fmt::format("{}-{}-{}-seed{}.onnx", NetworkName(recipe), width, name, recipe.seed);
 }
 
