@@ -13,7 +13,9 @@
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
@@ -140,7 +142,13 @@ bool OnnxReader::LiesAsBefore(const Moved& moved) const {
   return moved.groups == shape.channels && shape.height == 1 && !moved.transposed;
 }
 
-int OnnxReader::RealValue(const OnnxNode& node, int input) const {
+int OnnxReader::RealValue(const OnnxNode& node, int input) {
+  if (const auto* viewed = std::get_if<Viewed>(&Lookup(node, input))) {
+    const std::string name = WithoutSuffix(node.input(input), ".real");
+    const int value = Rearranged(node, *viewed, name, name);
+    meanings_.insert_or_assign(node.input(input), Real{value});
+    return value;
+  }
   if (const auto* moved = std::get_if<Moved>(&Lookup(node, input)); moved != nullptr && LiesAsBefore(*moved))
     return moved->value;
   return Expect<Real>(node, input, "a dequantized value").value;
@@ -150,7 +158,8 @@ int OnnxReader::RealWeights(const OnnxNode& node, int input) const {
 }
 bool OnnxReader::IsRealValue(const OnnxNode& node, int input) const {
   const auto* moved = std::get_if<Moved>(&Lookup(node, input));
-  return std::holds_alternative<Real>(Lookup(node, input)) || (moved != nullptr && LiesAsBefore(*moved));
+  return std::holds_alternative<Real>(Lookup(node, input)) || std::holds_alternative<Viewed>(Lookup(node, input)) ||
+         (moved != nullptr && LiesAsBefore(*moved));
 }
 
 // ---- input and output ----
@@ -214,6 +223,8 @@ const std::unordered_map<std::string, OnnxReader::Handler>& OnnxReader::Handlers
       {"Mul", {{}, &OnnxReader::ReadMul}},
       {"Reshape", {{{"allowzero", 14}}, &OnnxReader::ReadReshape}},
       {"Transpose", {{{"perm"}}, &OnnxReader::ReadTranspose}},
+      {"Gather", {{{"axis"}}, &OnnxReader::ReadGather}},
+      {"Slice", {{{"axes", 1, 9}, {"ends", 1, 9}, {"starts", 1, 9}}, &OnnxReader::ReadSlice}},
       {"Add", {{}, &OnnxReader::ReadAdd}},
       {"BatchNormalization", {{{"epsilon"}, {"momentum"}, {"training_mode", 14}}, &OnnxReader::ReadBatchNormalization}},
       {"Relu", {{}, &OnnxReader::ReadRelu}},
@@ -311,6 +322,13 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
   const Meaning& meaning = Lookup(node, 0);
   if (std::holds_alternative<RealInput>(meaning)) return QuantizeInput(node);
   if (const auto* real = std::get_if<Real>(&meaning)) return QuantizeAgain(node, real->value);
+  if (const auto* viewed = std::get_if<Viewed>(&meaning)) {
+    const ActivationCoding coding = CodingOf(node), now = *value(viewed->value).coding;
+    const bool same = now.scale == coding.scale && now.is_signed == coding.is_signed &&
+                      now.zero_point + now.stored_offset() == coding.zero_point + coding.stored_offset();
+    if (same) return Define(node, Codes{Rearranged(node, *viewed, WithoutSuffix(node.input(0), ".rearranged"), node.output())});
+    return QuantizeAgain(node, RealValue(node, 0));
+  }
   if (const auto* constant = std::get_if<Constant>(&meaning)) return QuantizeConstant(node, *constant->tensor);
   const Pending pending = Take(node, 0);
   if (pending.axes.is_grouped || pending.axes.is_channels_last)
@@ -748,7 +766,7 @@ bool OnnxReader::IsMoved(const OnnxNode& node, int input) const {
   return std::holds_alternative<Moved>(Lookup(node, input));
 }
 
-Moved OnnxReader::MovedValueAt(const OnnxNode& node, int input) const {
+Moved OnnxReader::MovedValueAt(const OnnxNode& node, int input) {
   if (const auto* moved = std::get_if<Moved>(&Lookup(node, input))) return *moved;
   return {RealValue(node, input)};
 }
@@ -757,32 +775,101 @@ std::vector<float> OnnxReader::Floats(const OnnxNode& node, int input) const {
   return FloatsOf(*Expect<Constant>(node, input, "a constant").tensor, source_);
 }
 
-// A value as matrices, one a group of channels; and the results of operators on these as values again.
+std::vector<int64_t> OnnxReader::IntegersAt(const OnnxNode& node, int input) const {
+  return Int64sOf(*Expect<Constant>(node, input, "a constant").tensor, source_);
+}
+
+OnnxReader::Viewed OnnxReader::ViewedAt(const OnnxNode& node, int input) {
+  if (const auto* viewed = std::get_if<Viewed>(&Lookup(node, input))) return *viewed;
+  const int real = RealValue(node, input);
+  return {real, ViewOf(value(real).shape)};
+}
+
+void OnnxReader::Move(const OnnxNode& node, const std::function<View(const View&)>& move) {
+  Viewed viewed = ViewedAt(node, 0);
+  try {
+    viewed.view = move(viewed.view);
+  } catch (const InputError& error) {
+    node.Fail(error.what());
+  }
+  const ValueShape& shape = value(viewed.value).shape;
+  if (viewed.view == ViewOf(shape)) return Define(node, Real{viewed.value});
+  Define(node, viewed);
+}
+
+// A value of what is moved: [1, C, H, W], [1, C, L] or [1, C].
+int OnnxReader::Rearranged(const OnnxNode& node, const Viewed& viewed, const std::string& node_name,
+                           const std::string& value_name) {
+  const std::vector<int64_t>& dims = viewed.view.dims;
+  if (dims.size() < 2 || dims.size() > 4 || dims[0] != 1)
+    node.Fail(fmt::format("takes a value of shape [{}] (one image), expected [1, C], [1, C, L] or [1, C, H, W]",
+                          fmt::join(dims, ", ")));
+  ValueShape shape{dims[1], 1, 1, dims.size() == 2};
+  if (dims.size() > 2) shape.width = dims.back();
+  if (dims.size() > 3) shape.height = dims[2];
+  Pending pending;
+  pending.name = node_name;
+  pending.shape = shape;
+  pending.inputs = {viewed.value};
+  Rearrange op{shape, viewed.view.from};
+  for (int64_t i = 0; viewed.view.from.empty() && i < viewed.view.elements(); ++i)
+    op.from.push_back(static_cast<int32_t>(i));
+  const bool flattens = viewed.view.from.empty() && shape.flat;
+  const Operation operation = flattens ? Operation(Flatten{}) : Operation(op);
+  pending.make = [operation](const Weighted&) { return operation; };
+  return Finish(pending, value_name, value(viewed.value).coding, {});
+}
+
+void OnnxReader::ReadGather(const OnnxNode& node) {
+  const std::vector<int64_t> indices = IntegersAt(node, 1);
+  const bool is_one = Expect<Constant>(node, 1, "a constant").tensor->dims_size() == 0;
+  const int64_t axis = node.Int("axis", 0);
+  Move(node, [&](const View& view) {
+    const View gathered = Gathered(view, axis, indices);
+    return is_one ? WithoutAxes(gathered, {AxisOf(view, axis)}) : gathered;
+  });
+}
+
+void OnnxReader::ReadSlice(const OnnxNode& node) {
+  if (node.opset() < 10) node.Fail("before opset 10 is not taken");
+  const std::vector<int64_t> starts = IntegersAt(node, 1), ends = IntegersAt(node, 2);
+  std::vector<int64_t> axes, steps(starts.size(), 1);
+  for (size_t i = 0; i < starts.size(); ++i) axes.push_back(static_cast<int64_t>(i));
+  if (node.HasInput(3)) axes = IntegersAt(node, 3);
+  if (node.HasInput(4)) steps = IntegersAt(node, 4);
+  if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size())
+    node.Fail("its starts, ends, axes and steps are not as many");
+  Move(node, [&](View view) {
+    for (size_t i = 0; i < starts.size(); ++i) view = Sliced(view, axes[i], starts[i], ends[i], steps[i]);
+    return view;
+  });
+}
+
+// A value as matrices, one a group of channels; the results of operators on these as values again; or anything else.
 void OnnxReader::ReadReshape(const OnnxNode& node) {
-  std::vector<int64_t> target = Int64sOf(*Expect<Constant>(node, 1, "a constant").tensor, source_);
-  const bool is_result = std::holds_alternative<Pending>(Lookup(node, 0));
-  const int input = is_result ? -1 : RealValue(node, 0);
-  const ValueShape shape = is_result ? std::get<Pending>(Lookup(node, 0)).shape : value(input).shape;
-  const auto fail = [&] {
-    node.Fail(fmt::format("to [{}]: only [N, groups, channels, positions] and back to [N, C, H, W] are understood",
-                          fmt::join(target, ", ")));
-  };
-  if (target.size() != 4 || shape.flat || (target[0] != 0 && target[0] != -1)) fail();
-  if (node.Int("allowzero", 0) != 0 && target[0] == 0) fail();
-  const std::vector<int64_t> same = {shape.channels, shape.height, shape.width};
-  target.erase(target.begin());
-  const int64_t positions = shape.height * shape.width;
-  if (is_result) {
-    if (target != same || std::get<Pending>(Lookup(node, 0)).axes.is_channels_last) fail();
+  const std::vector<int64_t> target = IntegersAt(node, 1);
+  const bool zero_is_kept = node.Int("allowzero", 0) == 0;
+  if (std::holds_alternative<Pending>(Lookup(node, 0))) {
+    const Pending& before = std::get<Pending>(Lookup(node, 0));
+    const ValueShape& shape = before.shape;
+    const bool is_batch = target.size() == 4 && (target[0] == -1 || (target[0] == 0 && zero_is_kept));
+    if (!is_batch || before.axes.is_channels_last || shape.flat ||
+        std::vector<int64_t>(target.begin() + 1, target.end()) !=
+            std::vector<int64_t>{shape.channels, shape.height, shape.width})
+      node.Fail(fmt::format("to [{}]: a result that is not quantized yet is only taken back to [N, C, H, W]",
+                            fmt::join(target, ", ")));
     Pending pending = Take(node, 0);
     pending.axes.is_grouped = false;
     return Define(node, std::move(pending));
   }
-  const bool is_grouping =
-      target[0] > 0 && target[1] > 0 && target[0] * target[1] == shape.channels && target[2] == positions;
-  if (is_grouping) return Define(node, Moved{.value = input, .groups = target[0]});
-  if (target != same) fail();
-  Define(node, Real{input});
+  if (!std::holds_alternative<Viewed>(Lookup(node, 0)) && target.size() == 4 && target[0] <= 0 && zero_is_kept) {
+    const int input = RealValue(node, 0);
+    const ValueShape& shape = value(input).shape;
+    const bool is_grouping = !shape.flat && target[1] > 0 && target[2] > 0 &&
+                             target[1] * target[2] == shape.channels && target[3] == shape.height * shape.width;
+    if (is_grouping) return Define(node, Moved{.value = input, .groups = target[1]});
+  }
+  Move(node, [&](const View& view) { return Reshaped(view, target, zero_is_kept); });
 }
 
 void OnnxReader::ReadTranspose(const OnnxNode& node) {
@@ -794,15 +881,21 @@ void OnnxReader::ReadTranspose(const OnnxNode& node) {
     pending.axes.is_channels_last = false;
     return Define(node, std::move(pending));
   }
-  Moved moved = MovedValueAt(node, 0);
-  const bool is_plain = moved.groups == 0 && !moved.channels_last && !value(moved.value).shape.flat;
-  if (is_plain && permutation == std::vector<int64_t>{0, 2, 3, 1})
-    moved.channels_last = true;
-  else if (moved.groups > 0 && permutation == std::vector<int64_t>{0, 1, 3, 2})
-    moved.transposed = !moved.transposed;
-  else
-    node.Fail(fmt::format("moves axes in a way that is not understood ([{}])", fmt::join(permutation, ", ")));
-  Define(node, moved);
+  if (!std::holds_alternative<Viewed>(Lookup(node, 0))) {
+    Moved moved = MovedValueAt(node, 0);
+    const bool is_plain = moved.groups == 0 && !moved.channels_last && !value(moved.value).shape.flat;
+    if (is_plain && permutation == std::vector<int64_t>{0, 2, 3, 1}) {
+      moved.channels_last = true;
+      return Define(node, moved);
+    }
+    if (moved.groups > 0 && permutation == std::vector<int64_t>{0, 1, 3, 2}) {
+      moved.transposed = !moved.transposed;
+      return Define(node, moved);
+    }
+    if (moved.groups > 0 || moved.channels_last)
+      node.Fail(fmt::format("moves axes in a way that is not understood ([{}])", fmt::join(permutation, ", ")));
+  }
+  Move(node, [&](const View& view) { return Transposed(view, permutation); });
 }
 
 // ---- operators ----
@@ -858,7 +951,7 @@ void OnnxReader::PutOutputsLast(const OnnxNode& node, int index) {
   needs_reading_2_ = true;
 }
 
-int OnnxReader::MovedValue(const OnnxNode& node) const {
+int OnnxReader::MovedValue(const OnnxNode& node) {
   const auto* codes = std::get_if<Codes>(&Lookup(node, 0));
   return codes != nullptr ? codes->value : RealValue(node, 0);
 }

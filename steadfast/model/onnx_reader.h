@@ -14,6 +14,7 @@
 
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/quantized_model.h"
+#include "steadfast/model/view.h"
 
 namespace steadfast::model {
 
@@ -42,7 +43,7 @@ class OnnxReader {
   const Parameter& parameter(int index) const { return model_.parameter(index); }
   // RealValue: the value whose dequantized codes an input is. RealWeights: the weights that an input is, dequantized.
   // Both throw InputError if the input is anything else.
-  int RealValue(const OnnxNode& node, int input) const;
+  int RealValue(const OnnxNode& node, int input);
   int RealWeights(const OnnxNode& node, int input) const;
   bool IsRealValue(const OnnxNode& node, int input) const;
   // The outputs of a weight matrix lie along its second dimension. Throws InputError where that contradicts another
@@ -50,7 +51,7 @@ class OnnxReader {
   void PutOutputsLast(const OnnxNode& node, int weight);
 
   bool IsMoved(const OnnxNode& node, int input) const;
-  Moved MovedValueAt(const OnnxNode& node, int input) const;
+  Moved MovedValueAt(const OnnxNode& node, int input);
   std::vector<float> Floats(const OnnxNode& node, int input) const;  // of a constant
 
   // An operator on dequantized values whose result is yet to be quantized. The node's output without `suffix` names it.
@@ -59,7 +60,7 @@ class OnnxReader {
   // The same with weights: `make` gives the operation when all that follows the sum is known. Input 2 may be a bias.
   void StartWeighted(const OnnxNode& node, std::function<Operation(Weighted)> make, int input, int weight);
   // The value that an operator moves the codes of: dequantized, or not.
-  int MovedValue(const OnnxNode& node) const;
+  int MovedValue(const OnnxNode& node);
   // An operator that moves codes about, on a dequantized value or on codes: it keeps their coding.
   void MoveCodes(const OnnxNode& node, Operation operation);
 
@@ -74,6 +75,10 @@ class OnnxReader {
   };
   struct Real {
     int value;
+  };
+  struct Viewed {  // the same, moved about in a way that no operator takes: to become one itself
+    int value;
+    View view;
   };
   struct WeightLevels {
     int weight;
@@ -97,7 +102,8 @@ class OnnxReader {
     std::optional<double> low, high;  // of Clip
     Axes axes = {};
   };
-  using Meaning = std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Moved, Consumed>;
+  using Meaning = std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Moved, Viewed,
+                               Consumed>;
   struct Handler {
     std::vector<OnnxAttribute> attributes;
     void (OnnxReader::*read)(const OnnxNode&);
@@ -132,6 +138,14 @@ class OnnxReader {
   bool TakeSilu(const OnnxNode& node);
   void ReadReshape(const OnnxNode& node);
   void ReadTranspose(const OnnxNode& node);
+  void ReadGather(const OnnxNode& node);
+  void ReadSlice(const OnnxNode& node);
+  // A node that only moves a value about; `move` gives the view of its result.
+  void Move(const OnnxNode& node, const std::function<View(const View&)>& move);
+  Viewed ViewedAt(const OnnxNode& node, int input);
+  int Rearranged(const OnnxNode& node, const Viewed& viewed, const std::string& node_name,
+                 const std::string& value_name);
+  std::vector<int64_t> IntegersAt(const OnnxNode& node, int input) const;
   void ReadAdd(const OnnxNode& node);
   void ReadBatchNormalization(const OnnxNode& node);
   void ReadRelu(const OnnxNode& node);

@@ -130,6 +130,10 @@ void OnnxWriter::AddFloats(const std::string& name, const std::vector<int64_t>& 
                            const std::vector<float>& values) {
   AddInitializer(name, onnx::TensorProto::FLOAT, shape, values.data(), values.size() * sizeof(float));
 }
+void OnnxWriter::AddIntegers(const std::string& name, const std::vector<int64_t>& values) {
+  AddInitializer(name, onnx::TensorProto::INT64, {static_cast<int64_t>(values.size())}, values.data(),
+                 values.size() * sizeof(int64_t));
+}
 void OnnxWriter::AddBytes(const std::string& name, bool is_signed, const std::vector<int64_t>& shape,
                           const std::vector<uint8_t>& values) {
   AddInitializer(name, is_signed ? onnx::TensorProto::INT8 : onnx::TensorProto::UINT8, shape, values.data(),
@@ -153,8 +157,7 @@ onnx::NodeProto* OnnxWriter::AddNode(const std::string& type, const std::vector<
 }
 std::string OnnxWriter::AddReshape(const std::string& input, const std::vector<int64_t>& shape,
                                    const std::string& output) {
-  AddInitializer(output + ".shape", onnx::TensorProto::INT64, {static_cast<int64_t>(shape.size())}, shape.data(),
-                 shape.size() * sizeof(int64_t));
+  AddIntegers(output + ".shape", shape);
   AddNode("Reshape", {input, output + ".shape"}, output);
   return output;
 }
@@ -307,6 +310,11 @@ void OnnxWriter::WriteQuantize(const Node& node, std::string current) {
     AddNode("Clip", {current, output.name + ".low", output.name + ".high"}, node.name + ".clip");
     current = node.name + ".clip";
   }
+  WriteQuantizeAgain(node, current);
+}
+
+void OnnxWriter::WriteQuantizeAgain(const Node& node, const std::string& current) {
+  const Value& output = model_.value(node.output);
   WriteQuantizer(node.output);
   AddNode("QuantizeLinear", {current, output.name + ".scale", output.name + ".zero_point"}, output.name);
   WriteDequantize(node.output, output.name);

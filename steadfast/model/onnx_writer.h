@@ -38,12 +38,15 @@ class OnnxWriter {
   // Gives the name of the result; a dimension of 0 is as it was.
   std::string AddReshape(const std::string& input, const std::vector<int64_t>& shape, const std::string& output);
   void AddFloats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values);
+  void AddIntegers(const std::string& name, const std::vector<int64_t>& values);
   // The weights of a node, dequantized; gives the name of the result.
   std::string WriteWeights(int weight);
   // Everything after the weighted sum `current`. channel_dims: how many 1s follow the channel in constants.
   void WriteSteps(const Node& node, std::string current, int channel_dims);
   // Activation function and QuantizeLinear.
   void WriteQuantize(const Node& node, std::string current);
+  // QuantizeLinear alone, of codes that were moved.
+  void WriteQuantizeAgain(const Node& node, const std::string& current);
 
  private:
   std::string TensorMetadata() const;

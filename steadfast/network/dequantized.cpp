@@ -18,6 +18,7 @@
 #include "steadfast/model/operators/max_pool.h"
 #include "steadfast/model/operators/multiply.h"
 #include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 #include "steadfast/network/input_folding.h"
 
@@ -87,6 +88,8 @@ class Dequantizing {
       return builder_.AddNode(node.name, AveragePool{op->window}, inputs);
     if (operation.Is<model::Add>()) return builder_.AddNode(node.name, network::Add{}, inputs);
     if (operation.Is<model::Concatenate>()) return builder_.AddNode(node.name, Concatenate{}, inputs);
+    if (const auto* op = operation.As<model::Rearrange>())
+      return builder_.AddNode(node.name, Rearrange{op->shape, op->from}, inputs);
     if (operation.Is<model::Flatten>()) return builder_.AddNode(node.name, Flatten{}, inputs);
     if (const auto* op = operation.As<model::Elementwise>()) {
       if (op->function.empty()) return inputs[0];

@@ -30,7 +30,8 @@ constexpr const char* kKinds[] = {"Convolution",
                                   "Product",
                                   "Softmax",
                                   "LayerNormalization",
-                                  "Positions"};
+                                  "Positions",
+                                  "Rearrange"};
 static_assert(std::size(kKinds) == std::variant_size_v<FloatOperation>);
 
 // The shape of a node's output.
@@ -113,6 +114,13 @@ struct Shapes {
   }
   ValueShape operator()(const LayerNormalization&) const { return input(); }
   ValueShape operator()(const Positions& op) const { return {op.height * op.width, op.height, op.width}; }
+  ValueShape operator()(const Rearrange& op) const {
+    const bool fits = static_cast<int64_t>(op.from.size()) == op.shape.elements() &&
+                      std::all_of(op.from.begin(), op.from.end(),
+                                  [&](int32_t from) { return from >= 0 && from < input().elements(); });
+    if (!fits) Fail("takes elements that its input does not have, or not as many as it gives");
+    return op.shape;
+  }
 };
 
 }  // namespace

@@ -82,8 +82,14 @@ struct LayerNormalization {
 struct Positions {
   int64_t height = 1, width = 1;
 };
-using FloatOperation = std::variant<Convolution, Linear, BatchNormalization, Clip, Function, MaxPool, AveragePool, Add,
-                                    Concatenate, Flatten, Multiply, Product, Softmax, LayerNormalization, Positions>;
+// The same elements in another order and shape: model::Rearrange.
+struct Rearrange {
+  ValueShape shape;
+  std::vector<int32_t> from;
+};
+using FloatOperation =
+    std::variant<Convolution, Linear, BatchNormalization, Clip, Function, MaxPool, AveragePool, Add, Concatenate,
+                 Flatten, Multiply, Product, Softmax, LayerNormalization, Positions, Rearrange>;
 
 struct FloatNode {
   std::string name;

@@ -149,6 +149,15 @@ class Writer {
     Set("epsilon", op.epsilon);
     if (!shape.flat) SetInts(Behind("Transpose", ".channels_first"), "perm", {0, 3, 1, 2});
   }
+  void operator()(const Rearrange& op) {
+    Reshape(0, {0, graph_.value(source_->inputs[0]).shape.elements()}, ".elements");
+    node_->set_op_type("Gather");
+    node_->add_input(AddIntegers(source_->name + ".from", {op.from.begin(), op.from.end()}));
+    Set("axis", int64_t{1});
+    const ValueShape& shape = op.shape;
+    ReshapeBehind(shape.flat ? std::vector<int64_t>{0, shape.channels}
+                             : std::vector<int64_t>{0, shape.channels, shape.height, shape.width});
+  }
   // What stands for its product with weights is the weights themselves: see Convolution.
   void operator()(const Positions&) { proto_.mutable_graph()->mutable_node()->RemoveLast(); }
 

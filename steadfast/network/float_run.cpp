@@ -141,6 +141,9 @@ struct Runner {
     for (size_t i = 0; i < node.inputs.size(); ++i) to = std::copy(input(i).begin(), input(i).end(), to);
   }
   void operator()(const Flatten&) const { output() = input(); }
+  void operator()(const Rearrange& op) const {
+    for (size_t i = 0; i < op.from.size(); ++i) output()[i] = input()[static_cast<size_t>(op.from[i])];
+  }
   void operator()(const Multiply&) const {
     const size_t pixels = input(0).size() / input(1).size();
     for (size_t i = 0; i < output().size(); ++i) output()[i] = input(0)[i] * input(1)[i / pixels];

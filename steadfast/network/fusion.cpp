@@ -56,7 +56,8 @@ class Fusion {
            "shares its weights with another node; in a memory they would be one tensor, here two: not supported");
     const bool is_sum = is_weighted || std::holds_alternative<Add>(operation) ||
                         std::holds_alternative<Multiply>(operation) || std::holds_alternative<Product>(operation);
-    const bool is_moved = std::holds_alternative<MaxPool>(operation) || std::holds_alternative<Flatten>(operation);
+    const bool is_moved = std::holds_alternative<MaxPool>(operation) || std::holds_alternative<Flatten>(operation) ||
+                          std::holds_alternative<Rearrange>(operation);
     if (std::holds_alternative<BatchNormalization>(operation))
       Fail(first, "normalization is only understood right behind a convolution or linear layer");
     if (is_weighted) TakeUp(step.normalization, step);

@@ -15,6 +15,7 @@
 #include "steadfast/model/operators/max_pool.h"
 #include "steadfast/model/operators/multiply.h"
 #include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 
 namespace steadfast::network {
@@ -44,6 +45,7 @@ struct OperationOf {
   }
   model::Operation operator()(const Softmax& op) const { return model::Softmax{op.groups}; }
   model::Operation operator()(const LayerNormalization& op) const { return model::LayerNormalization{op.epsilon}; }
+  model::Operation operator()(const Rearrange& op) const { return model::Rearrange{op.shape, op.from}; }
   model::Operation operator()(const Positions& op) const { return model::OneHotPositions(op.height, op.width); }
 };
 

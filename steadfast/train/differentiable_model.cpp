@@ -19,6 +19,7 @@
 #include "steadfast/model/operators/max_pool.h"
 #include "steadfast/model/operators/multiply.h"
 #include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/requantization.h"
 
@@ -189,6 +190,13 @@ class DifferentiableRun {
     if (node.operation.Is<model::Concatenate>()) return Join(node);
     if (node.operation.Is<model::Flatten>()) {
       Output(node) = InputCodes(node).flatten(1);
+      return;
+    }
+    if (const auto* moves = node.operation.As<model::Rearrange>()) {
+      const Tensor moved = InputCodes(node).flatten(1).index_select(1, torch::tensor(moves->from));
+      const model::ValueShape& shape = moves->shape;
+      Output(node) =
+          shape.flat ? moved : moved.reshape({moved.size(0), shape.channels, shape.height, shape.width});
       return;
     }
     if (const auto* function = node.operation.As<model::Elementwise>()) return Run(node, *function);

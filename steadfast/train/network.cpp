@@ -52,6 +52,11 @@ struct StepRunner {
   }
   Tensor operator()(const network::Add&) const { return inputs[0] + inputs[1]; }
   Tensor operator()(const network::Concatenate&) const { return torch::cat(inputs, 1); }
+  Tensor operator()(const network::Rearrange& op) const {
+    const Tensor moved = inputs[0].flatten(1).index_select(1, torch::tensor(op.from));
+    if (op.shape.flat) return moved;
+    return moved.reshape({moved.size(0), op.shape.channels, op.shape.height, op.shape.width});
+  }
   Tensor operator()(const network::Flatten&) const { return inputs[0].flatten(1); }
   Tensor operator()(const network::Multiply&) const { return inputs[0] * inputs[1]; }
   Tensor operator()(const network::Product& op) const {

@@ -6,7 +6,7 @@
 
 namespace steadfast::model {
 
-int OnnxReader::RealValue(const OnnxNode&, int) const {
+int OnnxReader::RealValue(const OnnxNode&, int) {
   std::abort();
 }
 int OnnxReader::RealWeights(const OnnxNode&, int) const {
@@ -18,7 +18,7 @@ void OnnxReader::PutOutputsLast(const OnnxNode&, int) {
 bool OnnxReader::IsMoved(const OnnxNode&, int) const {
   std::abort();
 }
-Moved OnnxReader::MovedValueAt(const OnnxNode&, int) const {
+Moved OnnxReader::MovedValueAt(const OnnxNode&, int) {
   std::abort();
 }
 std::vector<float> OnnxReader::Floats(const OnnxNode&, int) const {
@@ -30,7 +30,7 @@ void OnnxReader::Start(const OnnxNode&, Operation, std::vector<int>, const std::
 void OnnxReader::StartWeighted(const OnnxNode&, std::function<Operation(Weighted)>, int, int) {
   std::abort();
 }
-int OnnxReader::MovedValue(const OnnxNode&) const {
+int OnnxReader::MovedValue(const OnnxNode&) {
   std::abort();
 }
 void OnnxReader::MoveCodes(const OnnxNode&, Operation) {
@@ -41,6 +41,12 @@ std::string OnnxWriter::RealName(int) const {
   std::abort();
 }
 onnx::NodeProto* OnnxWriter::AddNode(const std::string&, const std::vector<std::string>&, const std::string&) {
+  std::abort();
+}
+void OnnxWriter::AddIntegers(const std::string&, const std::vector<int64_t>&) {
+  std::abort();
+}
+void OnnxWriter::WriteQuantizeAgain(const Node&, const std::string&) {
   std::abort();
 }
 void OnnxWriter::SetInt(onnx::NodeProto*, std::string_view, int64_t) {

@@ -278,6 +278,7 @@ std::unique_ptr<Operator> MakeMaxPool(const OperatorSource& source);
 std::unique_ptr<Operator> MakeAveragePool(const OperatorSource& source);
 std::unique_ptr<Operator> MakeAdd(const OperatorSource& source);
 std::unique_ptr<Operator> MakeConcatenate(const OperatorSource& source);
+std::unique_ptr<Operator> MakeRearrange(const OperatorSource& source);
 std::unique_ptr<Operator> MakeFlatten(const OperatorSource& source);
 std::unique_ptr<Operator> MakeElementwise(const OperatorSource& source);
 std::unique_ptr<Operator> MakeMultiply(const OperatorSource& source);

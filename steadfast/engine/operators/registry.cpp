@@ -12,6 +12,7 @@
 #include "steadfast/model/operators/max_pool.h"
 #include "steadfast/model/operators/multiply.h"
 #include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 
 namespace steadfast::engine {
@@ -34,7 +35,8 @@ std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const
                                    {&model::Definition<model::Product>(), MakeProduct},
                                    {&model::Definition<model::Softmax>(), MakeSoftmax},
                                    {&model::Definition<model::LayerNormalization>(), MakeLayerNormalization},
-                                   {&model::Definition<model::Constant>(), MakeConstant}};
+                                   {&model::Definition<model::Constant>(), MakeConstant},
+                                   {&model::Definition<model::Rearrange>(), MakeRearrange}};
   const OperatorSource source{model, node, set};
   for (const FastPath& path : paths) {
     if (path.of == &node.operation.definition()) return path.make(source);

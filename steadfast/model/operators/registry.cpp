@@ -13,6 +13,7 @@
 #include "steadfast/model/operators/max_pool.h"
 #include "steadfast/model/operators/multiply.h"
 #include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 
 namespace steadfast::model {
@@ -22,7 +23,7 @@ std::span<const OperatorDefinition* const> AllOperators() {
       &Definition<Convolution>(), &Definition<MaxPool>(), &Definition<AveragePool>(), &Definition<Add>(),
       &Definition<Concatenate>(), &Definition<Flatten>(), &Definition<Linear>(),      &Definition<Elementwise>(),
       &Definition<Multiply>(),    &Definition<Product>(), &Definition<Softmax>(),     &Definition<LayerNormalization>(),
-      &Definition<Constant>(),
+      &Definition<Constant>(),    &Definition<Rearrange>(),
   };
   return operators;
 }

@@ -87,6 +87,7 @@ int Sample(RandomGraph& graph, int input) {
   for (const int groups : {2, 3}) {
     if (!from.shape.flat && from.shape.channels % groups == 0 && graph.Chance(40)) op.groups = groups;
   }
+  if (from.shape.channels / op.groups > kMostTerms) return -1;
   ActivationCoding coding = graph.CodingOfAbout(*from.coding, 1, graph.Chance(20));
   coding.scale = graph.Real(0.3f, 1.0f) / static_cast<float>(coding.highest_code());
   return graph.AddNode(graph.NextName(), {"", op, {input}, 0}, coding);
