@@ -135,9 +135,9 @@ const std::string& OnnxNode::output() const {
   return proto_.output(0);
 }
 
-void OnnxNode::Check(std::span<const OnnxAttribute> known) const {
+void OnnxNode::Check(std::span<const OnnxAttribute> known, bool has_outputs) const {
   if (!IsStandardDomain(proto_.domain())) Fail(fmt::format("operators of the domain {} are not read", proto_.domain()));
-  for (int i = 1; i < proto_.output_size(); ++i) {
+  for (int i = 1; i < proto_.output_size() && !has_outputs; ++i) {
     if (!proto_.output(i).empty()) Fail(fmt::format("its output '{}' is not read", proto_.output(i)));
   }
   for (const auto& attribute : proto_.attribute()) {

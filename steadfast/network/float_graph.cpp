@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <optional>
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/operators/product.h"
@@ -156,79 +157,161 @@ int WeightOf(const FloatNode& node) {
 
 namespace {
 
-// Multiplies what a weighted node sums by a factor of each input channel, and adds what a term of each makes of it.
-void FoldInto(FloatGraph& graph, FloatNode& node, int64_t channels, const std::vector<float>& factor,
-              const std::vector<float>& term) {
-  auto* convolution = std::get_if<Convolution>(&node.operation);
-  auto* linear = std::get_if<Linear>(&node.operation);
-  const bool is_padded = convolution != nullptr && convolution->window.has_padding();
-  if ((convolution == nullptr && linear == nullptr) || is_padded)
+// What a value is still to be multiplied with and added to, element by element; empty: nothing.
+struct Affine {
+  std::vector<float> factor, term;
+  bool empty() const { return factor.empty(); }
+};
+
+class ScaleFolder {
+ public:
+  explicit ScaleFolder(FloatGraph& graph) : graph_(graph), affine_(graph.values.size()), now_(graph.values.size()) {
+    for (size_t v = 0; v < now_.size(); ++v) now_[v] = static_cast<int>(v);
+  }
+
+  void Run() {
+    std::vector<bool> is_normal(graph_.values.size(), false);
+    for (FloatNode& node : graph_.nodes) {
+      const auto from = static_cast<size_t>(node.inputs[0]), to = static_cast<size_t>(node.output);
+      const auto* op = std::get_if<BatchNormalization>(&node.operation);
+      is_normal[to] = std::holds_alternative<LayerNormalization>(node.operation);
+      if (op != nullptr && (is_normal[from] || !affine_[from].empty())) {
+        affine_[to] = Behind(node, *op);
+        now_[to] = now_[from];  // the node leads nowhere now
+        continue;
+      }
+      const bool takes_any = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                         [&](int v) { return !affine_[static_cast<size_t>(v)].empty(); });
+      if (takes_any) affine_[to] = Through(node);
+      for (int& input : node.inputs) input = now_[static_cast<size_t>(input)];
+    }
+    if (!affine_[static_cast<size_t>(graph_.output)].empty())
+      throw InputError(fmt::format("{}: ends with a layer normalization with scale and shift", graph_.name));
+    graph_.output = now_[static_cast<size_t>(graph_.output)];
+  }
+
+ private:
+  [[noreturn]] void Fail(const FloatNode& node) const {
     throw InputError(fmt::format(
         "{}: {}: stands behind a layer normalization with scale and shift, which only layers with weights and without "
-        "padding can take up",
-        graph.name, Describe(node)));
-  const int groups = convolution != nullptr ? convolution->groups : 1;
-  int& bias = convolution != nullptr ? convolution->bias : linear->bias;
-  const auto weight = static_cast<size_t>(WeightOf(node));
-  const int64_t outputs = graph.parameters[weight].shape[0], inputs = graph.parameters[weight].elements() / outputs;
-  if (graph.parameters[weight].values.empty() || graph.parameters[weight].is_shared)
-    throw InputError(fmt::format("{}: {}: its weights cannot take up a scale", graph.name, Describe(node)));
-  if (bias < 0) {
-    bias = static_cast<int>(graph.parameters.size());
-    graph.parameters.push_back(
-        {node.name + ".bias", {outputs}, std::vector<float>(static_cast<size_t>(outputs), 0.0f)});
+        "padding can take up, where each of their inputs has its own",
+        graph_.name, Describe(node)));
   }
-  std::vector<float>& weights = graph.parameters[weight].values;
-  std::vector<float>& biases = graph.parameters[static_cast<size_t>(bias)].values;
-  const int64_t of_channel = inputs / (channels / groups);
-  for (int64_t o = 0; o < outputs; ++o) {
-    double sum = biases[static_cast<size_t>(o)];
-    for (int64_t i = 0; i < inputs; ++i) {
-      const auto c = static_cast<size_t>(o / (outputs / groups) * (channels / groups) + i / of_channel);
-      float& value = weights[static_cast<size_t>(o * inputs + i)];
-      sum += double{value} * term[c];
-      value *= factor[c];
+  Affine Of(int value) const {
+    const Affine& affine = affine_[static_cast<size_t>(value)];
+    if (!affine.empty()) return affine;
+    const auto elements = static_cast<size_t>(graph_.value(value).shape.elements());
+    return {std::vector<float>(elements, 1.0f), std::vector<float>(elements, 0.0f)};
+  }
+
+  Affine Behind(const FloatNode& node, const BatchNormalization& op) const {
+    Affine affine = Of(node.inputs[0]);
+    const ValueShape& shape = graph_.value(node.output).shape;
+    const auto values = [&](int parameter, size_t c) { return double{graph_.parameter(parameter).values[c]}; };
+    for (size_t e = 0; e < affine.factor.size(); ++e) {
+      const size_t c = e / static_cast<size_t>(shape.height * shape.width);
+      const double factor = values(op.gamma, c) / std::sqrt(values(op.variance, c) + op.epsilon);
+      affine.term[e] = static_cast<float>((affine.term[e] - values(op.mean, c)) * factor + values(op.beta, c));
+      affine.factor[e] = static_cast<float>(affine.factor[e] * factor);
     }
-    biases[static_cast<size_t>(o)] = static_cast<float>(sum);
+    return affine;
   }
-}
+
+  // The same of each channel; nothing where positions of one differ.
+  std::optional<Affine> ByChannel(int value) const {
+    const Affine affine = Of(value);
+    const ValueShape& shape = graph_.value(value).shape;
+    const auto positions = static_cast<size_t>(shape.height * shape.width);
+    Affine result;
+    for (size_t e = 0; e < affine.factor.size(); ++e) {
+      if (e % positions == 0) {
+        result.factor.push_back(affine.factor[e]);
+        result.term.push_back(affine.term[e]);
+      }
+      if (affine.factor[e] != result.factor.back() || affine.term[e] != result.term.back()) return {};
+    }
+    return result;
+  }
+
+  // What is left of it behind a node. Means, and what moves values about, change nothing; weighted sums take it up.
+  Affine Through(FloatNode& node) {
+    const ValueShape& shape = graph_.value(node.output).shape;
+    Affine result;
+    if (const auto* op = std::get_if<Rearrange>(&node.operation)) {
+      const Affine affine = Of(node.inputs[0]);
+      for (const int32_t from : op->from) {
+        result.factor.push_back(affine.factor[static_cast<size_t>(from)]);
+        result.term.push_back(affine.term[static_cast<size_t>(from)]);
+      }
+      return result;
+    }
+    if (std::holds_alternative<Flatten>(node.operation)) return Of(node.inputs[0]);
+    if (std::holds_alternative<Concatenate>(node.operation)) {
+      for (const int input : node.inputs) {
+        const Affine affine = Of(input);
+        result.factor.insert(result.factor.end(), affine.factor.begin(), affine.factor.end());
+        result.term.insert(result.term.end(), affine.term.begin(), affine.term.end());
+      }
+      return result;
+    }
+    const auto* pool = std::get_if<AveragePool>(&node.operation);
+    const bool is_linear = std::holds_alternative<Linear>(node.operation);
+    const auto by_channel = is_linear ? std::optional(Of(node.inputs[0])) : ByChannel(node.inputs[0]);
+    if (!by_channel) Fail(node);
+    if (pool != nullptr && !pool->window.has_padding()) {
+      for (int64_t e = 0; e < shape.elements(); ++e) {
+        const auto c = static_cast<size_t>(e / (shape.height * shape.width));
+        result.factor.push_back(by_channel->factor[c]);
+        result.term.push_back(by_channel->term[c]);
+      }
+      return result;
+    }
+    FoldInto(node, *by_channel);
+    return {};
+  }
+
+  // Multiplies what a weighted node sums by a factor of each input channel, and adds what a term of each makes of it.
+  void FoldInto(FloatNode& node, const Affine& affine) {
+    auto* convolution = std::get_if<Convolution>(&node.operation);
+    auto* linear = std::get_if<Linear>(&node.operation);
+    const bool is_padded = convolution != nullptr && convolution->window.has_padding();
+    if ((convolution == nullptr && linear == nullptr) || is_padded) Fail(node);
+    const int groups = convolution != nullptr ? convolution->groups : 1;
+    const auto channels = static_cast<int64_t>(affine.factor.size());
+    int& bias = convolution != nullptr ? convolution->bias : linear->bias;
+    const auto weight = static_cast<size_t>(WeightOf(node));
+    const int64_t outputs = graph_.parameters[weight].shape[0], inputs = graph_.parameters[weight].elements() / outputs;
+    if (graph_.parameters[weight].values.empty() || graph_.parameters[weight].is_shared)
+      throw InputError(fmt::format("{}: {}: its weights cannot take up a scale", graph_.name, Describe(node)));
+    if (bias < 0) {
+      bias = static_cast<int>(graph_.parameters.size());
+      graph_.parameters.push_back(
+          {node.name + ".bias", {outputs}, std::vector<float>(static_cast<size_t>(outputs), 0.0f)});
+    }
+    std::vector<float>& weights = graph_.parameters[weight].values;
+    std::vector<float>& biases = graph_.parameters[static_cast<size_t>(bias)].values;
+    const int64_t of_channel = inputs / (channels / groups);
+    for (int64_t o = 0; o < outputs; ++o) {
+      double sum = biases[static_cast<size_t>(o)];
+      for (int64_t i = 0; i < inputs; ++i) {
+        const auto c = static_cast<size_t>(o / (outputs / groups) * (channels / groups) + i / of_channel);
+        float& value = weights[static_cast<size_t>(o * inputs + i)];
+        sum += double{value} * affine.term[c];
+        value *= affine.factor[c];
+      }
+      biases[static_cast<size_t>(o)] = static_cast<float>(sum);
+    }
+  }
+
+  FloatGraph& graph_;
+  std::vector<Affine> affine_;  // of each value
+  std::vector<int> now_;        // which value each is, without the nodes that lead nowhere
+};
 
 }  // namespace
 
 void FoldScales(FloatGraph& graph) {
-  const auto users = graph.Users();
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    if (!std::holds_alternative<LayerNormalization>(graph.nodes[n].operation)) continue;
-    for (const int user : users[static_cast<size_t>(graph.nodes[n].output)]) {
-      FloatNode& scaling = graph.nodes[static_cast<size_t>(user)];
-      const auto* op = std::get_if<BatchNormalization>(&scaling.operation);
-      if (op == nullptr) continue;
-      std::vector<float> factor = graph.parameter(op->gamma).values, term = graph.parameter(op->beta).values;
-      for (size_t c = 0; c < factor.size(); ++c) {
-        const double exact = factor[c] / std::sqrt(double{graph.parameter(op->variance).values[c]} + op->epsilon);
-        term[c] = static_cast<float>(term[c] - graph.parameter(op->mean).values[c] * exact);
-        factor[c] = static_cast<float>(exact);
-      }
-      const auto channels = static_cast<int64_t>(factor.size());
-      // Means without padding, and what moves values about, change neither.
-      std::vector<int> values = {scaling.output};
-      while (!values.empty()) {
-        const int value = values.back();
-        values.pop_back();
-        for (const int behind : users[static_cast<size_t>(value)]) {
-          FloatNode& node = graph.nodes[static_cast<size_t>(behind)];
-          const auto* pool = std::get_if<AveragePool>(&node.operation);
-          const bool is_flat = std::holds_alternative<Flatten>(node.operation);
-          if (is_flat || (pool != nullptr && !pool->window.has_padding()))
-            values.push_back(node.output);
-          else
-            FoldInto(graph, node, channels, factor, term);
-        }
-      }
-      for (FloatNode& node : graph.nodes)
-        std::replace(node.inputs.begin(), node.inputs.end(), scaling.output, graph.nodes[n].output);
-    }
-  }
+  ScaleFolder(graph).Run();
 }
 
 void Prune(FloatGraph& graph) {

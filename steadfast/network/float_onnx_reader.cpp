@@ -14,7 +14,9 @@
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/model/onnx_proto.h"
+#include "steadfast/network/float_flow.h"
 #include "steadfast/network/float_onnx.h"
+#include "steadfast/network/onnx_constant.h"
 
 namespace steadfast::network {
 namespace {
@@ -25,46 +27,17 @@ using model::OnnxSource;
 
 constexpr int kOldestOpset = 9;
 
-// A constant of the file: one of the two has its elements.
-struct Constant {
-  std::string name;
-  std::vector<int64_t> shape;
-  std::vector<float> floats;
-  std::vector<int64_t> integers;
-  bool is_float = true;
-  // -1 where the shape is impossible.
-  int64_t elements() const {
-    int64_t count = 1;
-    for (const int64_t size : shape) {
-      if (size < 0 || (size > 0 && count > (int64_t{1} << 33) / size)) return -1;
-      count *= size;
-    }
-    return count;
-  }
-};
-// A value of the graph. pads: zeros around it that a Pad node added (top, left, bottom, right).
-// Its axes may be moved: to [N, H, W, C], or to [N, groups, C / groups, H * W], the last two of which may change
-// places.
-struct Flowing {
-  int value = 0;
-  std::vector<int> pads = {};
-  bool is_softmax = false;
-  bool is_channels_last = false;
-  int64_t groups = 0;  // 0: not so
-  bool is_transposed = false;
-  bool is_moved() const { return is_channels_last || groups > 0; }
-};
-using Meaning = std::variant<Constant, Flowing>;
+using Meaning = std::variant<Constant, Flow>;
 
 class Reader {
  public:
   Reader(onnx::ModelProto& proto, const std::string& file, const std::filesystem::path& folder)
-      : proto_(proto), folder_(folder), source_{file, 0}, builder_(file, {}) {}
+      : proto_(proto), source_{file, 0}, constants_(source_, folder), flows_(file, 4), builder_(flows_.builder()) {}
 
   FloatGraph Read() {
     source_.opset = model::OpsetOf(proto_, source_.file, kOldestOpset);
     for (onnx::TensorProto& tensor : *proto_.mutable_graph()->mutable_initializer())
-      meanings_[tensor.name()] = ConstantOf(tensor);
+      meanings_[tensor.name()] = constants_.Read(tensor);
     for (const auto& entry : proto_.metadata_props()) builder_.graph_.metadata[entry.key()] = entry.value();
     ReadInput();
     for (const onnx::NodeProto& node : proto_.graph().node()) {
@@ -111,6 +84,16 @@ class Reader {
         {"GlobalAveragePool", {{}, &Reader::ReadGlobalAverage}},
         {"ReduceMean", {{{"axes", 1, 17}, {"keepdims"}, {"noop_with_empty_axes", 18}}, &Reader::ReadReduceMean}},
         {"Add", {{}, &Reader::ReadArithmetic}},
+        {"Pow", {{}, &Reader::ReadFoldable}},
+        {"Sqrt", {{}, &Reader::ReadFoldable}},
+        {"Neg", {{}, &Reader::ReadFoldable}},
+        {"Floor", {{}, &Reader::ReadFoldable}},
+        {"Reciprocal", {{}, &Reader::ReadFoldable}},
+        {"Equal", {{}, &Reader::ReadFoldable}},
+        {"Where", {{}, &Reader::ReadFoldable}},
+        {"ConstantOfShape", {{{"value"}}, &Reader::ReadFoldable}},
+        {"Expand", {{}, &Reader::ReadExpand}},
+        {"Split", {{{"axis"}, {"split", 1, 12}, {"num_outputs", 18}}, &Reader::ReadSplit}},
         {"Sub", {{}, &Reader::ReadArithmetic}},
         {"Mul", {{}, &Reader::ReadArithmetic}},
         {"Div", {{}, &Reader::ReadArithmetic}},
@@ -118,7 +101,7 @@ class Reader {
         {"Flatten", {{{"axis"}}, &Reader::ReadFlatten}},
         {"Reshape", {{{"allowzero", 14}}, &Reader::ReadReshape}},
         {"Squeeze", {{{"axes", 1, 12}}, &Reader::ReadSqueeze}},
-        {"Unsqueeze", {{{"axes", 1, 12}}, &Reader::ReadSqueeze}},
+        {"Unsqueeze", {{{"axes", 1, 12}}, &Reader::ReadUnsqueeze}},
         {"Transpose", {{{"perm"}}, &Reader::ReadTranspose}},
         {"Pad", {{{"mode"}, {"pads", 1, 10}, {"value", 1, 10}}, &Reader::ReadPad}},
         {"Identity", {{}, &Reader::ReadIdentity}},
@@ -129,7 +112,6 @@ class Reader {
         {"LayerNormalization", {{{"axis"}, {"epsilon"}, {"stash_type"}}, &Reader::ReadLayerNormalization}},
         {"Shape", {{{"start", 15}, {"end", 15}}, &Reader::ReadShape}},
         {"Gather", {{{"axis"}}, &Reader::ReadGather}},
-        {"ConstantOfShape", {{{"value"}}, &Reader::ReadConstantOfShape}},
         {"Slice", {{{"axes", 1, 9}, {"ends", 1, 9}, {"starts", 1, 9}}, &Reader::ReadSlice}},
         {"Constant",
          {{{"value"}, {"value_float", 12}, {"value_floats", 12}, {"value_int", 12}, {"value_ints", 12}},
@@ -149,86 +131,37 @@ class Reader {
 
   // ---- constants ----
 
-  // The bytes of a tensor that lie in a file beside the model.
-  void FetchExternal(onnx::TensorProto& tensor) {
-    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return;
-    const std::string where = fmt::format("tensor '{}'", tensor.name());
-    std::string location;
-    int64_t offset = 0, length = -1;
-    for (const auto& entry : tensor.external_data()) {
-      if (entry.key() == "location") location = entry.value();
-      if (entry.key() == "offset") offset = std::strtoll(entry.value().c_str(), nullptr, 10);
-      if (entry.key() == "length") length = std::strtoll(entry.value().c_str(), nullptr, 10);
-    }
-    const std::filesystem::path path(location);
-    const bool leaves = path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end();
-    if (location.empty() || leaves)
-      source_.Fail(where, fmt::format("keeps its data in '{}', which is not a file beside the model", location));
-    auto found = external_.find(location);
-    if (found == external_.end()) {
-      found = external_.emplace(location, ReadFile(folder_ / path, uint64_t{1} << 32)).first;
-    }
-    const auto size = static_cast<int64_t>(found->second.size());
-    if (length < 0) length = size - offset;
-    if (offset < 0 || length < 0 || offset > size || length > size - offset)
-      source_.Fail(where, fmt::format("its data would be bytes {} to {} of {}, which has {}", offset, offset + length,
-                                      (folder_ / path).string(), size));
-    tensor.set_raw_data(found->second.data() + offset, static_cast<size_t>(length));
-    tensor.clear_external_data();
-    tensor.set_data_location(onnx::TensorProto::DEFAULT);
-  }
+  void ReadConstant(const OnnxNode& node) { Define(node, constants_.Read(node)); }
 
-  Constant ConstantOf(onnx::TensorProto& tensor) {
-    FetchExternal(tensor);
-    Constant constant{.name = tensor.name(), .shape = {tensor.dims().begin(), tensor.dims().end()}};
-    if (tensor.data_type() == onnx::TensorProto::FLOAT) {
-      constant.floats = model::FloatsOf(tensor, source_);
-      return constant;
+  // Whether all inputs are constants: then the node is one, if it can be.
+  bool Fold(const OnnxNode& node) {
+    std::vector<const Constant*> inputs;
+    for (int i = 0; i < node.inputs(); ++i) {
+      if (!node.HasInput(i)) return false;
+      const auto* constant = std::get_if<Constant>(&Lookup(node, i));
+      if (constant == nullptr) return false;
+      inputs.push_back(constant);
     }
-    constant.is_float = false;
-    if (tensor.data_type() == onnx::TensorProto::INT64) {
-      constant.integers = Int64sOf(tensor);
-      if (constant.elements() != Elements(constant))
-        source_.Fail(fmt::format("tensor '{}'", tensor.name()),
-                     fmt::format("has {} values, expected {}", Elements(constant), constant.elements()));
-    } else if (tensor.data_type() == onnx::TensorProto::BOOL) {
-      constant.shape = {0};  // of Dropout, which is left out
-    } else if (tensor.data_type() == onnx::TensorProto::DOUBLE || tensor.data_type() == onnx::TensorProto::FLOAT16) {
-      source_.Fail(fmt::format("tensor '{}'", tensor.name()),
-                   "is not float32; convert the model to float32 before exporting it");
-    } else {
-      const auto values = model::IntegersOf(tensor, source_);
-      constant.integers.assign(values.begin(), values.end());
-    }
-    return constant;
+    std::optional<Constant> folded;
+    Guarded(node, [&] { folded = Folded(node, inputs); });
+    if (!folded) return false;
+    Define(node, std::move(*folded));
+    return true;
   }
-
-  std::vector<int64_t> Int64sOf(const onnx::TensorProto& tensor) const {
-    if (!tensor.has_raw_data()) return {tensor.int64_data().begin(), tensor.int64_data().end()};
-    if (tensor.raw_data().size() % 8 != 0)
-      source_.Fail(fmt::format("tensor '{}'", tensor.name()), "has a part of a number too many");
-    std::vector<int64_t> values(tensor.raw_data().size() / 8);
-    if (!values.empty()) std::memcpy(values.data(), tensor.raw_data().data(), tensor.raw_data().size());
-    return values;
+  void ReadFoldable(const OnnxNode& node) {
+    if (!Fold(node)) node.Fail("is only taken of constants, or as a part of a normalization or GELU");
   }
-
-  void ReadConstant(const OnnxNode& node) {
-    Constant constant{.name = node.output()};
-    if (const auto* value = node.Tensor("value")) {
-      onnx::TensorProto copy = *value;
-      if (copy.name().empty()) copy.set_name(node.output());
-      constant = ConstantOf(copy);
-    } else if (node.Has("value_float") || node.Has("value_floats")) {
-      constant.floats = node.Has("value_float") ? std::vector{static_cast<float>(node.Float("value_float", 0))}
-                                                : node.Floats("value_floats");
-      if (node.Has("value_floats")) constant.shape = {static_cast<int64_t>(constant.floats.size())};
-    } else {
-      constant.is_float = false;
-      constant.integers =
-          node.Has("value_int") ? std::vector<int64_t>{node.Int("value_int", 0)} : node.Ints("value_ints");
-      if (node.Has("value_ints")) constant.shape = {static_cast<int64_t>(constant.integers.size())};
+  // What goes wrong inside has the node's name.
+  template <typename Function>
+  void Guarded(const OnnxNode& node, const Function& function) {
+    try {
+      function();
+    } catch (const InputError& error) {
+      const std::string what = error.what();
+      if (what.starts_with(source_.file)) throw;
+      if (what.starts_with("node '")) throw InputError(fmt::format("{}: {}", source_.file, what));
+      node.Fail(what);
     }
-    Define(node, std::move(constant));
   }
 
   // ---- names ----
@@ -245,27 +178,29 @@ class Reader {
   bool IsConstant(const OnnxNode& node, int input) const {
     return std::holds_alternative<Constant>(Lookup(node, input));
   }
-  const Flowing& FlowOf(const OnnxNode& node, int input) const {
-    const auto* flow = std::get_if<Flowing>(&Lookup(node, input));
+  const Flow& AnyFlowOf(const OnnxNode& node, int input) const {
+    const auto* flow = std::get_if<Flow>(&Lookup(node, input));
     if (flow == nullptr) node.Fail(fmt::format("its input '{}' is a constant, expected a value", node.input(input)));
     if (flow->is_softmax) node.Fail("takes the result of a Softmax: only one at the end of the network is understood");
     return *flow;
   }
-  // [N, C, H, W] or [N, C], padded or not.
-  const Flowing& PaddedAt(const OnnxNode& node, int input) const {
-    const Flowing& flow = FlowOf(node, input);
-    if (flow.is_moved() && !LiesAsBefore(flow))
-      node.Fail("takes values whose axes are moved, which is not understood here");
+  // A value without padding around it.
+  Flow FlowOf(const OnnxNode& node, int input) {
+    const Flow& flow = AnyFlowOf(node, input);
+    if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
     return flow;
   }
-  int ValueOf(const OnnxNode& node, int input) const {
-    const Flowing& flow = PaddedAt(node, input);
-    if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
-    return flow.value;
+  // [N, C, H, W], [N, C, L] or [N, C].
+  int ValueOf(const OnnxNode& node, int input) {
+    int value = 0;
+    Guarded(node, [&] { value = flows_.Image(FlowOf(node, input)); });
+    return value;
   }
-  bool LiesAsBefore(const Flowing& flow) const {
-    const ValueShape& shape = ShapeOf(flow.value);
-    return flow.groups == shape.channels && shape.height == 1 && !flow.is_transposed && !flow.is_channels_last;
+  // The same, of a value that may be padded.
+  int PaddedAt(const OnnxNode& node, int input) {
+    int value = 0;
+    Guarded(node, [&] { value = flows_.Image(AnyFlowOf(node, input)); });
+    return value;
   }
   const Constant& ConstantAt(const OnnxNode& node, int input, bool is_float) const {
     const auto* constant = std::get_if<Constant>(&Lookup(node, input));
@@ -290,10 +225,7 @@ class Reader {
     // "layer1.conv.Conv" is what PyTorch makes of a module layer1.conv.
     const std::string ending = "." + node.type();
     if (name.size() > ending.size() && name.ends_with(ending)) name.erase(name.size() - ending.size());
-    if (name.empty()) name = node.type();
-    const std::string wanted = name;
-    for (int number = 2; !names_.insert(name).second; ++number) name = fmt::format("{}_{}", wanted, number);
-    return name;
+    return flows_.Unique(name.empty() ? node.type() : name);
   }
   // Weights keep the file's name for them, if it is theirs alone.
   int AddParameter(std::string name, const Constant& constant, std::vector<int64_t> shape, std::vector<float> values) {
@@ -302,7 +234,8 @@ class Reader {
         source_.Fail(fmt::format("tensor '{}'", constant.name.empty() ? name : constant.name),
                      fmt::format("holds {}, which no trained network does", value));
     }
-    if (constant.name.empty()) return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+    if (constant.name.empty() || constant.name.starts_with("onnx::"))
+      return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
     const auto [first, is_first] = parameter_of_.emplace(constant.name, -1);
     if (is_first) name = constant.name;
     const int index = builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
@@ -318,11 +251,10 @@ class Reader {
     AddNamed(node, NameOf(node), std::move(operation), std::move(inputs));
   }
   void AddNamed(const OnnxNode& node, const std::string& name, FloatOperation operation, std::vector<int> inputs) {
-    try {
-      Define(node, Flowing{builder_.AddNode(name, std::move(operation), std::move(inputs))});
-    } catch (const InputError& error) {
-      throw InputError(fmt::format("{}: {}", source_.file, error.what()));
-    }
+    Guarded(node, [&] { Define(node, flows_.Add(name, std::move(operation), std::move(inputs))); });
+  }
+  void AddOfEach(const OnnxNode& node, FloatOperation operation) {
+    Guarded(node, [&] { Define(node, flows_.OfEach(NameOf(node), std::move(operation), FlowOf(node, 0))); });
   }
 
   // ---- the graph's ends ----
@@ -359,8 +291,8 @@ class Reader {
                                       dims.size() + 1));
     }
     builder_.graph_.values[0] = {input->name(), shape};
-    rank_ = static_cast<int>(dims.size()) + 1;
-    meanings_[input->name()] = Flowing{0};
+    flows_.SetRank(static_cast<int>(dims.size()) + 1);
+    meanings_[input->name()] = flows_.Of(0);
   }
 
   void ReadOutput() {
@@ -369,9 +301,13 @@ class Reader {
                    fmt::format("has {} outputs; Steadfast takes networks with one", proto_.graph().output_size()));
     const std::string& name = proto_.graph().output(0).name();
     const auto found = meanings_.find(name);
-    const Flowing* flow = found == meanings_.end() ? nullptr : std::get_if<Flowing>(&found->second);
+    const Flow* flow = found == meanings_.end() ? nullptr : std::get_if<Flow>(&found->second);
     if (flow == nullptr || flow->value == 0)
       source_.Fail("graph", fmt::format("its output '{}' is not computed", name));
+    if (ShapeOf(flow->value).height * ShapeOf(flow->value).width != 1)
+      source_.Fail("graph", fmt::format("its output '{}' has rows and columns; expected one number a class", name));
+    if (flow->view.elements() != ShapeOf(flow->value).elements() || !flow->view.from.empty())
+      source_.Fail("graph", fmt::format("its output '{}' is moved about or cut; expected one number a class", name));
     builder_.graph_.output = flow->value;
     // One number a class is flat already.
     for (const FloatNode* last = MakerOf(builder_.graph_.output);
@@ -379,8 +315,6 @@ class Reader {
          ShapeOf(last->inputs[0]).height * ShapeOf(last->inputs[0]).width == 1 && last->inputs[0] != 0;
          last = MakerOf(builder_.graph_.output))
       builder_.graph_.output = last->inputs[0];
-    if (ShapeOf(flow->value).height * ShapeOf(flow->value).width != 1)
-      source_.Fail("graph", fmt::format("its output '{}' has rows and columns; expected one number a class", name));
   }
 
   const FloatNode* MakerOf(int value) const {
@@ -402,14 +336,15 @@ class Reader {
                           : fmt::format("this operator is not taken over from float networks (known are {})",
                                         fmt::join(known, ", ")));
     }
-    node.Check(rule->second.attributes);
+    node.Check(rule->second.attributes, node.type() == "Split");
     (this->*rule->second.read)(node);
   }
 
   // ---- weighted sums ----
 
   void ReadConvolution(const OnnxNode& node) {
-    const Flowing& flow = PaddedAt(node, 0);
+    const int value = PaddedAt(node, 0);
+    const std::vector<int> pads = AnyFlowOf(node, 0).pads;
     const Constant weight = ConstantAt(node, 1, true);
     std::vector<int64_t> shape = weight.shape;
     Convolution op;
@@ -417,18 +352,18 @@ class Reader {
       shape.insert(shape.begin() + 2, 1);
       op.window = WindowOfLine(node, shape[3]);
     } else if (shape.size() == 4) {
-      op.window = node.WindowOf(Small(node, shape[2]), Small(node, shape[3]), ShapeOf(flow.value));
+      op.window = node.WindowOf(Small(node, shape[2]), Small(node, shape[3]), ShapeOf(value));
     } else {
       node.Fail(fmt::format("its weights have {} dimensions; convolutions along one or two are taken", shape.size()));
     }
-    if (!flow.pads.empty()) {
+    if (!pads.empty()) {
       const std::string auto_pad = node.Text("auto_pad", "NOTSET");
       if (auto_pad != "NOTSET" && auto_pad != "VALID")
         node.Fail(fmt::format("takes padded values and pads them by auto_pad {}, which is not taken", auto_pad));
-      op.window.pad_top += flow.pads[0];
-      op.window.pad_left += flow.pads[1];
-      op.window.pad_bottom += flow.pads[2];
-      op.window.pad_right += flow.pads[3];
+      op.window.pad_top += pads[0];
+      op.window.pad_left += pads[1];
+      op.window.pad_bottom += pads[2];
+      op.window.pad_right += pads[3];
     }
     op.groups = node.SmallInt("group", node.Int("group", 1));
     const std::string name = NameOf(node);
@@ -437,7 +372,7 @@ class Reader {
       const Constant& bias = ConstantAt(node, 2, true);
       op.bias = AddParameter(name + ".bias", bias, bias.shape, bias.floats);
     }
-    AddNamed(node, name, op, {flow.value});
+    AddNamed(node, name, op, {value});
   }
 
   static int Small(const OnnxNode& node, int64_t size) { return node.SmallInt("kernel_shape", size); }
@@ -462,7 +397,8 @@ class Reader {
   }
 
   // `outputs_first`: whether the matrix is [outputs, inputs].
-  void AddLinear(const OnnxNode& node, const Constant& weight, bool outputs_first, const Constant* bias) {
+  Flow AddLinear(const OnnxNode& node, const Flow& flow, const Constant& weight, bool outputs_first,
+                 const Constant* bias) {
     if (weight.shape.size() != 2)
       node.Fail(fmt::format("its weights have {} dimensions, expected 2", weight.shape.size()));
     const int64_t outputs = weight.shape[outputs_first ? 0 : 1], inputs = weight.shape[outputs_first ? 1 : 0];
@@ -474,81 +410,185 @@ class Reader {
       }
     }
     const std::string name = NameOf(node);
-    Linear op;
-    op.weight = AddParameter(name + ".weight", weight, {outputs, inputs}, std::move(values));
+    const int matrix = AddParameter(name + ".weight", weight, {outputs, inputs}, std::move(values));
+    int terms = -1;
     if (bias != nullptr) {
-      std::vector<float> terms = bias->floats;
-      if (terms.size() == 1) terms.assign(static_cast<size_t>(outputs), terms[0]);
-      op.bias = AddParameter(name + ".bias", *bias, {static_cast<int64_t>(terms.size())}, terms);
+      std::vector<float> all = bias->floats;
+      if (all.size() == 1) all.assign(static_cast<size_t>(outputs), all[0]);
+      terms = AddParameter(name + ".bias", *bias, {static_cast<int64_t>(all.size())}, all);
     }
-    AddNamed(node, name, op, {ValueOf(node, 0)});
+    if (flow.view.dims.empty() || flow.view.dims.back() != inputs)
+      node.Fail(fmt::format("its weights take {} inputs, and its input has the shape [{}] (one image)", inputs,
+                            fmt::join(flow.view.dims, ", ")));
+    return flows_.Connect(name, flow, matrix, terms);
   }
 
   void ReadGemm(const OnnxNode& node) {
     if (node.Float("alpha", 1) != 1 || node.Float("beta", 1) != 1 || node.Int("transA", 0) != 0)
       node.Fail("alpha, beta and transA other than 1, 1 and 0 are not taken");
-    AddLinear(node, ConstantAt(node, 1, true), node.Int("transB", 0) != 0,
-              node.HasInput(2) ? &ConstantAt(node, 2, true) : nullptr);
+    const Flow flow = FlowOf(node, 0);
+    if (flow.view.rank() != 2)
+      node.Fail(fmt::format("takes [{}] (one image), expected two dimensions", fmt::join(flow.view.dims, ", ")));
+    Guarded(node, [&] {
+      Define(node, AddLinear(node, flow, ConstantAt(node, 1, true), node.Int("transB", 0) != 0,
+                             node.HasInput(2) ? &ConstantAt(node, 2, true) : nullptr));
+    });
   }
 
   void ReadMatMul(const OnnxNode& node) {
     if (!IsConstant(node, 0) && !IsConstant(node, 1)) return ReadProduct(node);
-    AddLinear(node, ConstantAt(node, 1, true), false, nullptr);
+    Guarded(node, [&] {
+      if (IsConstant(node, 1))
+        return Define(node, AddLinear(node, FlowOf(node, 0), ConstantAt(node, 1, true), false, nullptr));
+      // Of the last axis but one: the same with both turned.
+      Flow flow = FlowOf(node, 1);
+      std::vector<int64_t> turned(flow.view.dims.size());
+      for (size_t d = 0; d < turned.size(); ++d) turned[d] = static_cast<int64_t>(d);
+      if (turned.size() < 2) node.Fail("takes a tensor of less than two dimensions");
+      std::swap(turned.back(), turned[turned.size() - 2]);
+      flow.view = model::Transposed(flow.view, turned);
+      Flow result = AddLinear(node, flow, ConstantAt(node, 0, true), true, nullptr);
+      result.view = model::Transposed(result.view, turned);
+      Define(node, std::move(result));
+    });
   }
 
-  // Of matrices, one a group of channels.
   void ReadProduct(const OnnxNode& node) {
-    const Flowing &a = FlowOf(node, 0), &b = FlowOf(node, 1);
-    if (a.groups < 1 || b.groups != a.groups || b.is_transposed)
-      node.Fail("products of two computed values are only taken of [N, groups, channels, positions]");
-    Add(node, Product{a.is_transposed, static_cast<int>(a.groups), 1}, {a.value, b.value});
-    std::get<Flowing>(meanings_.at(node.output())).groups = a.groups;
+    Guarded(node, [&] {
+      const Flow a = AnyFlowOf(node, 0), b = AnyFlowOf(node, 1);
+      if (!a.pads.empty() || !b.pads.empty()) node.Fail("takes padded values");
+      Define(node, flows_.Multiplied(NameOf(node), a, b, IsBehindOf(node.output(), "Softmax")));
+    });
   }
-  // A factor behind a product of values.
-  bool TakeFactor(const OnnxNode& node, const Flowing& flow, const Constant& constant) {
+  // Whether an operator is all that takes a tensor, but for arithmetic with constants between the two.
+  bool IsBehindOf(const std::string& tensor, const char* type) const {
+    std::string name = tensor;
+    for (int steps = 0; steps < 4; ++steps) {
+      const onnx::NodeProto* taker = nullptr;
+      for (const auto& node : proto_.graph().node()) {
+        if (std::find(node.input().begin(), node.input().end(), name) == node.input().end()) continue;
+        if (taker != nullptr) return false;
+        taker = &node;
+      }
+      if (taker == nullptr) return false;
+      if (taker->op_type() == type) return true;
+      if (taker->op_type() != "Mul" && taker->op_type() != "Div" && taker->op_type() != "Add") return false;
+      name = taker->output(0);
+    }
+    return false;
+  }
+  // Whether products of values are all that takes a tensor, whatever moves it before.
+  bool IsOnlyMultiplied(const std::string& tensor) const {
+    bool is_taken = false;
+    for (const auto& node : proto_.graph().node()) {
+      if (std::find(node.input().begin(), node.input().end(), tensor) == node.input().end()) continue;
+      is_taken = true;
+      const std::string& type = node.op_type();
+      if (type == "MatMul") {
+        for (const std::string& input : node.input()) {
+          const auto found = meanings_.find(input);
+          if (found != meanings_.end() && std::holds_alternative<Constant>(found->second)) return false;
+        }
+        continue;
+      }
+      const bool moves = type == "Transpose" || type == "Reshape" || type == "Squeeze" || type == "Unsqueeze";
+      if (!moves || node.output_size() != 1 || !IsOnlyMultiplied(node.output(0))) return false;
+    }
+    for (const auto& output : proto_.graph().output()) is_taken = is_taken && output.name() != tensor;
+    return is_taken;
+  }
+  // A factor behind a product of values, or in front of one.
+  bool TakeFactor(const OnnxNode& node, const Flow& flow, const Constant& constant) {
     FloatGraph& graph = builder_.graph_;
-    if ((node.type() != "Mul" && node.type() != "Div") || constant.floats.size() != 1 || graph.nodes.empty() ||
-        graph.nodes.back().output != flow.value)
-      return false;
+    if ((node.type() != "Mul" && node.type() != "Div") || constant.elements() != 1) return false;
+    const float factor = node.type() == "Mul" ? constant.floats[0] : 1 / constant.floats[0];
+    if (!std::isfinite(factor)) node.Fail("divides by 0");
+    if (IsOnlyMultiplied(node.output())) {
+      Flow scaled = flow;
+      scaled.factor *= factor;
+      Define(node, scaled);
+      return true;
+    }
+    if (graph.nodes.empty() || graph.nodes.back().output != flow.value) return false;
     auto* product = std::get_if<Product>(&graph.nodes.back().operation);
     if (product == nullptr || UsesOf(flow.value) > 1) return false;
     product->factor =
         node.type() == "Mul" ? product->factor * constant.floats[0] : product->factor / constant.floats[0];
-    if (!std::isfinite(product->factor)) node.Fail("divides by 0");
     Define(node, flow);
     return true;
   }
 
+  // Over the last axis, without scale and shift.
+  Flow Normalized(const std::string& name, const Flow& flow, float epsilon) {
+    const Flow tokens = flows_.ChannelsLast(flow);
+    return {builder_.AddNode(name, LayerNormalization{epsilon}, {tokens.value}), tokens.view};
+  }
   void ReadLayerNormalization(const OnnxNode& node) {
-    const Flowing& flow = FlowOf(node, 0);
-    const ValueShape shape = ShapeOf(flow.value);
-    if (flow.is_channels_last == shape.flat || flow.groups > 0)
-      node.Fail("only a normalization over channels is taken: behind a Transpose that puts them last");
-    const int64_t axis = node.Int("axis", -1);
-    if (axis != -1 && axis != (shape.flat ? 1 : 3)) node.Fail("its axis must be the last");
-    const std::string name = NameOf(node);
-    const int value =
-        builder_.AddNode(name, LayerNormalization{static_cast<float>(node.Float("epsilon", 1e-5))}, {flow.value});
-    const Constant scale = ConstantAt(node, 1, true);
-    std::vector<float> shift(scale.floats.size(), 0.0f);
-    if (node.HasInput(2)) shift = ConstantAt(node, 2, true).floats;
-    const auto is_all = [](const std::vector<float>& values, float one) {
-      return std::all_of(values.begin(), values.end(), [&](float v) { return v == one; });
-    };
-    int result = value;
-    if (!is_all(scale.floats, 1) || !is_all(shift, 0)) {  // FoldScales makes it a part of what follows
-      BatchNormalization op{.epsilon = 0};
-      const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(shape.channels), number); };
-      const auto add = [&](const char* ending, std::vector<float> values) {
-        return builder_.AddParameter(name + ending, {shape.channels}, std::move(values));
+    Guarded(node, [&] {
+      const Flow flow = FlowOf(node, 0);
+      const int64_t axis = node.Int("axis", -1);
+      if (axis != -1 && axis != flow.view.rank() - 1) node.Fail("its axis must be the last");
+      const std::string name = NameOf(node);
+      Flow result = Normalized(name, flow, static_cast<float>(node.Float("epsilon", 1e-5)));
+      const int64_t channels = ShapeOf(result.value).channels;
+      const Constant scale = ConstantAt(node, 1, true);
+      std::vector<float> shift(scale.floats.size(), 0.0f);
+      if (node.HasInput(2)) shift = ConstantAt(node, 2, true).floats;
+      const auto is_all = [](const std::vector<float>& values, float one) {
+        return std::all_of(values.begin(), values.end(), [&](float v) { return v == one; });
       };
-      op.gamma = add(".weight", scale.floats);
-      op.beta = add(".bias", shift);
-      op.mean = add(".subtracted", all(0));
-      op.variance = add(".one", all(1));
-      result = builder_.AddNode(name + ".scaled", op, {value});
-    }
-    Define(node, Flowing{.value = result, .is_channels_last = flow.is_channels_last});
+      if (!is_all(scale.floats, 1) || !is_all(shift, 0)) {  // FoldScales makes it a part of what follows
+        BatchNormalization op{.epsilon = 0};
+        const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(channels), number); };
+        const auto add = [&](const char* ending, std::vector<float> values) {
+          const auto size = static_cast<int64_t>(values.size());
+          return builder_.AddParameter(name + ending, {size}, std::move(values));
+        };
+        op.gamma = add(".weight", scale.floats);
+        op.beta = add(".bias", shift);
+        op.mean = add(".subtracted", all(0));
+        op.variance = add(".one", all(1));
+        result.value = builder_.AddNode(name + ".scaled", op, {result.value});
+      }
+      Define(node, std::move(result));
+    });
+  }
+  // (x - mean) / sqrt(mean((x - mean)^2) + epsilon), as exporters wrote it before opset 17.
+  bool TakeLayerNormalization(const OnnxNode& node) {
+    const std::string& x = node.input(0);
+    const auto taker = [&](const std::string& name, const char* type, size_t count) {
+      const onnx::NodeProto* found = nullptr;
+      size_t takers = 0;
+      for (const auto& other : proto_.graph().node()) {
+        if (std::find(other.input().begin(), other.input().end(), name) == other.input().end()) continue;
+        ++takers;
+        if (other.op_type() == type && other.output_size() == 1 && other.input_size() > 0) found = &other;
+      }
+      return takers == count ? found : nullptr;
+    };
+    const auto* difference = taker(node.output(), "Sub", 1);
+    if (difference == nullptr || difference->input(0) != x) return false;
+    const std::string& centred = difference->output(0);
+    const auto* square = taker(centred, "Pow", 2);
+    if (square == nullptr) square = taker(centred, "Mul", 2);
+    const auto* quotient = taker(centred, "Div", 2);
+    if (square == nullptr || quotient == nullptr || square->input(0) != centred || quotient->input(0) != centred)
+      return false;
+    if (square->op_type() == "Pow" ? !HasNumber(*square, centred, 2) : square->input(1) != centred) return false;
+    const auto* variance = taker(square->output(0), "ReduceMean", 1);
+    const auto* sum = variance == nullptr ? nullptr : taker(variance->output(0), "Add", 1);
+    const auto* root = sum == nullptr ? nullptr : taker(sum->output(0), "Sqrt", 1);
+    if (root == nullptr || taker(root->output(0), "Div", 1) != quotient || quotient->input(1) != root->output(0))
+      return false;
+    const auto epsilon = NumberOf(*sum, variance->output(0));
+    if (!epsilon || !(*epsilon >= 0) || MeanAxes(node) != MeanAxes(OnnxNode(*variance, source_))) return false;
+    const Flow flow = FlowOf(node, 0);
+    std::vector<int64_t> axes = MeanAxes(node);
+    if (axes.size() != 1 || model::AxisOf(flow.view, axes[0]) != flow.view.rank() - 1) return false;
+    for (const auto* part : {difference, square, variance, sum, root, quotient}) taken_up_.insert(part->output(0));
+    const OnnxNode last(*quotient, source_);
+    Define(last, Normalized(NameOf(last), flow, *epsilon));
+    return true;
   }
 
   void ReadNormalization(const OnnxNode& node) {
@@ -581,25 +621,31 @@ class Reader {
     }
     return taker;
   }
-  // Of a node with two inputs, the one that is not `name`, if that is one number near `value`.
-  bool HasNumber(const onnx::NodeProto& node, const std::string& name, float value) const {
-    if (node.input_size() != 2) return false;
-    const auto found = meanings_.find(node.input(node.input(0) == name ? 1 : 0));
+  // Of a node with two inputs, the one that is not `name`, if that is one number.
+  std::optional<float> NumberOf(const onnx::NodeProto& node, const std::string& name) const {
+    if (node.input_size() != 2) return {};
+    const std::string& other = node.input(node.input(0) == name ? 1 : 0);
+    const auto found = meanings_.find(other);
     if (found != meanings_.end()) {
       const auto* constant = std::get_if<Constant>(&found->second);
-      return constant != nullptr && constant->floats.size() == 1 && std::abs(constant->floats[0] - value) < 1e-4f;
+      if (constant == nullptr || !constant->is_float || constant->elements() != 1) return {};
+      return constant->floats[0];
     }
     // A Constant node that is not read yet.
     for (const auto& maker : proto_.graph().node()) {
-      if (maker.op_type() != "Constant" || maker.output(0) != node.input(node.input(0) == name ? 1 : 0)) continue;
+      if (maker.op_type() != "Constant" || maker.output_size() != 1 || maker.output(0) != other) continue;
       for (const auto& attribute : maker.attribute()) {
         const auto values = attribute.has_t() && attribute.t().data_type() == onnx::TensorProto::FLOAT
                                 ? model::FloatsOf(attribute.t(), source_)
                                 : std::vector<float>{attribute.f()};
-        return values.size() == 1 && std::abs(values[0] - value) < 1e-4f;
+        if (values.size() == 1) return values[0];
       }
     }
-    return false;
+    return {};
+  }
+  bool HasNumber(const onnx::NodeProto& node, const std::string& name, float value) const {
+    const auto number = NumberOf(node, name);
+    return number && std::abs(*number - value) < 1e-4f;
   }
 
   // x / sqrt(2), erf of it, plus 1, times x, times 0.5: a GELU, as exporters wrote it before opset 20.
@@ -616,30 +662,51 @@ class Reader {
     if (half == nullptr || !HasNumber(*half, product->output(0), 0.5f)) return false;
     for (const auto* part : {erf, sum, product, half}) taken_up_.insert(part->output(0));
     const OnnxNode last(*half, source_);
-    Add(last, Function{"Gelu"}, {ValueOf(node, 0)});
+    Define(last, flows_.OfEach(NameOf(last), Function{"Gelu"}, FlowOf(node, 0)));
     return true;
   }
 
   void ReadArithmetic(const OnnxNode& node) {
-    if (TakeGelu(node)) return;
+    Guarded(node, [&] {
+      if (!Fold(node) && !TakeGelu(node)) ReadArithmeticOfValues(node);
+    });
+  }
+  void ReadArithmeticOfValues(const OnnxNode& node) {
     const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
     if (!first && !second) {
       if (node.type() == "Mul" && TakeSelfGate(node)) return;
-      if (node.type() == "Mul") return ReadGate(node);
+      if (node.type() == "Mul") return Define(node, flows_.Gate(NameOf(node), FlowOf(node, 0), FlowOf(node, 1)));
       if (node.type() != "Add") node.Fail(fmt::format("{} of two computed values is not taken", node.type()));
-      return Add(node, network::Add{}, {ValueOf(node, 0), ValueOf(node, 1)});
+      return Define(node, flows_.Sum(NameOf(node), FlowOf(node, 0), FlowOf(node, 1)));
     }
-    if (first && second)
-      node.Fail("is arithmetic on constants alone, which is not folded; simplify the model first (onnxsim does)");
     if (first && (node.type() == "Sub" || node.type() == "Div"))
       node.Fail("a constant less or divided by a computed value is not taken");
-    if (TakeFactor(node, FlowOf(node, first ? 1 : 0), ConstantAt(node, first ? 0 : 1, true))) return;
-    const int value = ValueOf(node, first ? 1 : 0);
-    if (node.type() == "Add" && TakeEmbedding(node, value, ConstantAt(node, first ? 0 : 1, true))) return;
-    const int64_t channels = ShapeOf(value).channels;
-    std::vector<float> constant = PerChannel(node, first ? 0 : 1, ShapeOf(value));
-    if (node.type() == "Add" && TakeBias(node, value, constant)) return;
+    const Constant& given = ConstantAt(node, first ? 0 : 1, true);
+    if (TakeFactor(node, FlowOf(node, first ? 1 : 0), given)) return;
+    Flow flow = flows_.Whole(FlowOf(node, first ? 1 : 0));
+    const auto dims = model::BroadcastDims(flow.view.dims, given.shape);
+    if (View{dims, {}}.elements() != flow.view.elements())
+      node.Fail(fmt::format("its constant '{}' of shape [{}] is larger than its value", node.input(first ? 0 : 1),
+                            fmt::join(given.shape, ", ")));
+    flow.view.dims = dims;
+    const std::vector<float> elements = flows_.OverElements(flow, given.floats, given.shape);
+    const ValueShape shape = ShapeOf(flow.value);
+    const auto positions = static_cast<size_t>(shape.height * shape.width);
+    std::vector<float> constant;
+    bool is_one_a_channel = true;
+    for (size_t e = 0; e < elements.size(); ++e) {
+      if (e % positions == 0) constant.push_back(elements[e]);
+      is_one_a_channel = is_one_a_channel && elements[e] == constant.back();
+    }
+    if (!is_one_a_channel) {
+      if (node.type() != "Add")
+        node.Fail(fmt::format("its constant '{}' of shape [{}] is not one number a channel of {}",
+                              node.input(first ? 0 : 1), fmt::join(given.shape, ", "), shape.channels));
+      return AddEmbedding(node, flow, given, elements);
+    }
+    if (node.type() == "Add" && TakeBias(node, flow, constant)) return;
     // As a normalization: (x - mean) * gamma + beta.
+    const int64_t channels = shape.channels;
     const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(channels), number); };
     std::vector<float> gamma = all(1), beta = all(0), mean = all(0);
     if (node.type() == "Add") beta = constant;
@@ -657,39 +724,34 @@ class Reader {
     op.beta = builder_.AddParameter(name + ".term", {channels}, beta);
     op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
     op.variance = builder_.AddParameter(name + ".one", {channels}, all(1));
-    AddNamed(node, name, op, {value});
-  }
-
-  // A value times another one, or times one number a channel of it: squeeze and excite.
-  void ReadGate(const OnnxNode& node) {
-    int first = ValueOf(node, 0), second = ValueOf(node, 1);
-    if (ShapeOf(first).elements() < ShapeOf(second).elements()) std::swap(first, second);
-    Add(node, Multiply{}, {first, second});
+    Define(node, flows_.OfEach(name, op, flow));
   }
 
   // One number for each element: an embedding of positions, added.
-  bool TakeEmbedding(const OnnxNode& node, int value, const Constant& constant) {
-    const ValueShape shape = ShapeOf(value);
-    if (shape.flat || shape.height * shape.width < 2 || Elements(constant) != shape.elements()) return false;
-    std::vector<int64_t> dims = constant.shape;
-    if (dims.size() == 4 && dims[0] == 1) dims.erase(dims.begin());
-    if (dims != std::vector<int64_t>{shape.channels, shape.height, shape.width}) return false;
+  void AddEmbedding(const OnnxNode& node, const Flow& flow, const Constant& constant, std::vector<float> elements) {
+    const ValueShape shape = ShapeOf(flow.value);
+    const int embedding = Embedded(NameOfEmbedding(node, constant), constant, shape, std::move(elements));
+    Define(node, Flow{builder_.AddNode(NameOf(node), network::Add{}, {flow.value, embedding}), flow.view});
+  }
+  std::string NameOfEmbedding(const OnnxNode& node, const Constant& constant) {
     std::string name = constant.name.empty() ? NameOf(node) + ".embedding" : constant.name;
     if (name.ends_with(".weight")) name.erase(name.size() - 7);
-    names_.insert(name);
+    return flows_.Unique(name);
+  }
+  int Embedded(const std::string& name, const Constant& constant, const ValueShape& shape,
+               std::vector<float> elements) {
     const int embedding = builder_.Embed(name, shape.channels, shape.height, shape.width);
     auto& weight = builder_.graph_.parameters.back();
     weight.name = constant.name.empty() ? weight.name : constant.name;
-    weight.values = constant.floats;
-    Add(node, network::Add{}, {value, embedding});
-    return true;
+    weight.values = std::move(elements);
+    return embedding;
   }
 
   // x times the HardSigmoid of x, as exporters wrote a HardSwish before opset 14; x times its Sigmoid.
   bool TakeSelfGate(const OnnxNode& node) {
     FloatGraph& graph = builder_.graph_;
-    const int a = ValueOf(node, 0), b = ValueOf(node, 1);
-    if (graph.nodes.empty()) return false;
+    const int a = FlowOf(node, 0).value, b = FlowOf(node, 1).value;
+    if (graph.nodes.empty() || FlowOf(node, 0).view != FlowOf(node, 1).view) return false;
     FloatNode& last = graph.nodes.back();
     auto* function = std::get_if<Function>(&last.operation);
     const bool is_silu = function != nullptr && function->name == "Sigmoid";
@@ -699,26 +761,13 @@ class Reader {
     if (!fits || !((a == x && b == gate) || (a == gate && b == x))) return false;
     if (UsesOf(gate) > 1) return false;
     *function = {is_silu ? "Silu" : "HardSwish"};
-    Define(node, Flowing{gate});
+    Define(node, Flow{gate, FlowOf(node, 0).view});
     return true;
   }
 
-  // One number a channel, from a constant that is broadcast: of one element, or [C], [C,1,1], [1,C,1,1] and the like.
-  std::vector<float> PerChannel(const OnnxNode& node, int input, const ValueShape& shape) const {
-    const Constant& constant = ConstantAt(node, input, true);
-    if (constant.floats.size() == 1) return std::vector(static_cast<size_t>(shape.channels), constant.floats[0]);
-    std::vector<int64_t> dims = constant.shape;
-    const size_t rank = shape.flat ? 2 : static_cast<size_t>(std::max(rank_, 3));
-    while (dims.size() < rank) dims.insert(dims.begin(), 1);
-    const bool fits = dims.size() == rank && dims[1] == shape.channels && constant.elements() == shape.channels;
-    if (!fits)
-      node.Fail(fmt::format("its constant '{}' of shape [{}] is not one number a channel of {}", node.input(input),
-                            fmt::join(constant.shape, ", "), shape.channels));
-    return constant.floats;
-  }
-
   // A term behind a weighted sum that has none becomes its bias.
-  bool TakeBias(const OnnxNode& node, int value, const std::vector<float>& terms) {
+  bool TakeBias(const OnnxNode& node, const Flow& flow, const std::vector<float>& terms) {
+    const int value = flow.value;
     FloatGraph& graph = builder_.graph_;
     if (graph.nodes.empty() || graph.nodes.back().output != value) return false;
     FloatOperation& operation = graph.nodes.back().operation;
@@ -728,7 +777,7 @@ class Reader {
     if (bias == nullptr || *bias >= 0) return false;
     if (UsesOf(value) > 1) return false;
     *bias = builder_.AddParameter(graph.nodes.back().name + ".bias", {static_cast<int64_t>(terms.size())}, terms);
-    Define(node, Flowing{value});
+    Define(node, flow);
     return true;
   }
   // How many nodes, and the graph's output, take a value under any of the names that it has so far, but for those that
@@ -736,7 +785,7 @@ class Reader {
   int UsesOf(int value) const {
     int uses = 1;
     for (const auto& [name, meaning] : meanings_) {
-      const auto* flow = std::get_if<Flowing>(&meaning);
+      const auto* flow = std::get_if<Flow>(&meaning);
       if (flow == nullptr || flow->value != value) continue;
       --uses;  // the node that gave it this name, or for the first one, nothing
       for (const auto& node : proto_.graph().node())
@@ -748,7 +797,7 @@ class Reader {
 
   // ---- functions ----
 
-  void ReadRelu(const OnnxNode& node) { Add(node, Clip{}, {ValueOf(node, 0)}); }
+  void ReadRelu(const OnnxNode& node) { AddOfEach(node, Clip{}); }
 
   void ReadClip(const OnnxNode& node) {
     constexpr float kMost = std::numeric_limits<float>::max();
@@ -763,7 +812,7 @@ class Reader {
     if (!(op.lowest <= 0) || !(op.highest > 0))
       node.Fail(fmt::format("clips to {} to {}, and only bounds around 0 are taken", op.lowest, op.highest));
     if (op.highest == kMost) op.highest = std::numeric_limits<float>::infinity();
-    Add(node, op, {ValueOf(node, 0)});
+    AddOfEach(node, op);
   }
 
   void ReadFunction(const OnnxNode& node) {
@@ -774,26 +823,31 @@ class Reader {
       op.beta = static_cast<float>(node.Float("beta", 0.5));
     }
     if (node.type() == "Gelu" && node.Text("approximate", "none") == "tanh") op.name = "GeluTanh";
-    Add(node, op, {ValueOf(node, 0)});
+    AddOfEach(node, op);
   }
 
-  void ReadSoftmaxOfChannels(const OnnxNode& node, const Flowing& flow) {
-    int64_t axis = node.Int("axis", node.opset() < 13 ? 1 : -1);
-    if (axis < 0) axis += 4;
-    const bool fits = !flow.is_channels_last && !flow.is_transposed && axis == (flow.groups > 0 ? 2 : 1);
-    if (!fits || node.opset() < 13) node.Fail("only a Softmax over channels is taken, as opset 13 and later have it");
-    Add(node, Softmax{std::max(1, static_cast<int>(flow.groups))}, {flow.value});
-    std::get<Flowing>(meanings_.at(node.output())).groups = flow.groups;
+  bool IsTaken(const std::string& tensor) const {
+    return std::any_of(proto_.graph().node().begin(), proto_.graph().node().end(), [&](const onnx::NodeProto& node) {
+      return std::find(node.input().begin(), node.input().end(), tensor) != node.input().end();
+    });
   }
-
   void ReadSoftmax(const OnnxNode& node) {
-    Flowing flow = FlowOf(node, 0);
-    const bool is_inside = flow.groups > 0 || ShapeOf(flow.value).height * ShapeOf(flow.value).width > 1;
-    if (is_inside && node.type() == "Softmax") return ReadSoftmaxOfChannels(node, flow);
-    if (ShapeOf(flow.value).height * ShapeOf(flow.value).width != 1)
-      node.Fail("only one at the end of the network, over its classes, is understood");
-    flow.is_softmax = true;
-    Define(node, flow);
+    Flow flow = FlowOf(node, 0);
+    if (!IsTaken(node.output()) || ShapeOf(flow.value).elements() == flow.view.dims.back()) {
+      flow.is_softmax = true;  // of the classes: a later use is refused
+      return Define(node, flow);
+    }
+    if (node.type() != "Softmax") node.Fail("only one at the end of the network is understood");
+    Guarded(node, [&] {
+      int64_t axis = node.Int("axis", node.opset() < 13 ? 1 : -1);
+      if (node.opset() < 13) {  // over all axes from this one on
+        for (int64_t d = model::AxisOf(flow.view, axis) + 1; d < flow.view.rank(); ++d) {
+          if (flow.view.dims[static_cast<size_t>(d)] != 1)
+            node.Fail("over several axes at once, as before opset 13, is not taken");
+        }
+      }
+      Define(node, flows_.SoftmaxOver(NameOf(node), flow, axis));
+    });
   }
 
   // ---- pools ----
@@ -806,214 +860,160 @@ class Reader {
   }
   void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node, ValueOf(node, 0))}, {ValueOf(node, 0)}); }
   void ReadAveragePool(const OnnxNode& node) {
-    const Flowing& flow = PaddedAt(node, 0);
-    Window window = PoolWindow(node, flow.value);
+    const int value = PaddedAt(node, 0);
+    const std::vector<int> pads = AnyFlowOf(node, 0).pads;
+    Window window = PoolWindow(node, value);
     if (window.has_padding() && node.Int("count_include_pad", 0) == 0)
       node.Fail("leaves padding out of its means (count_include_pad 0), which is not supported; pad less, or count it");
-    if (!flow.pads.empty()) {  // zeros, which count
+    if (!pads.empty()) {  // zeros, which count
       if (window.has_padding()) node.Fail("pads values that a Pad has padded, which is not taken");
-      window.pad_top = flow.pads[0];
-      window.pad_left = flow.pads[1];
-      window.pad_bottom = flow.pads[2];
-      window.pad_right = flow.pads[3];
+      window.pad_top = pads[0];
+      window.pad_left = pads[1];
+      window.pad_bottom = pads[2];
+      window.pad_right = pads[3];
     }
-    Add(node, AveragePool{window}, {flow.value});
+    Add(node, AveragePool{window}, {value});
   }
-  void AddGlobalAverage(const OnnxNode& node, bool flattens) {
+  void ReadGlobalAverage(const OnnxNode& node) {
     const int value = ValueOf(node, 0);
     const ValueShape& shape = ShapeOf(value);
     if (shape.flat) node.Fail("its input has no rows and columns");
     Window window;
     window.kernel_h = window.stride_h = Small(node, shape.height);
     window.kernel_w = window.stride_w = Small(node, shape.width);
-    if (!flattens) return Add(node, AveragePool{window}, {value});
-    const std::string name = NameOf(node);
-    const int mean = builder_.AddNode(name, AveragePool{window}, {value});
-    AddNamed(node, name + ".flat", Flatten{}, {mean});
+    Add(node, AveragePool{window}, {value});
   }
-  void ReadGlobalAverage(const OnnxNode& node) { AddGlobalAverage(node, false); }
+  std::vector<int64_t> MeanAxes(const OnnxNode& node) const {
+    return node.opset() >= 18 && node.HasInput(1) ? ConstantAt(node, 1, false).integers : node.Ints("axes");
+  }
   void ReadReduceMean(const OnnxNode& node) {
-    std::vector<int64_t> axes = node.Ints("axes");
-    if (node.opset() >= 18 && node.HasInput(1)) axes = ConstantAt(node, 1, false).integers;
-    for (int64_t& axis : axes) axis += axis < 0 ? rank_ : 0;
-    std::sort(axes.begin(), axes.end());
-    std::vector<int64_t> all;
-    for (int64_t axis = 2; axis < rank_; ++axis) all.push_back(axis);
-    if (axes != all || all.empty()) node.Fail("only means over all rows and columns are taken");
-    AddGlobalAverage(node, node.Int("keepdims", 1) == 0);
+    Guarded(node, [&] {
+      if (TakeLayerNormalization(node)) return;
+      const auto axes = MeanAxes(node);
+      if (axes.empty() && node.Int("noop_with_empty_axes", 0) != 0) return ReadIdentity(node);
+      Define(node, flows_.Mean(NameOf(node), FlowOf(node, 0), axes, node.Int("keepdims", 1) != 0));
+    });
   }
 
   // ---- moving values ----
 
   void ReadConcat(const OnnxNode& node) {
-    if (node.inputs() > 0 && IsConstant(node, 0)) return ConcatenateConstants(node);
-    std::vector<int> inputs;
-    for (int i = 0; i < node.inputs(); ++i) inputs.push_back(ValueOf(node, i));
-    int64_t axis = node.Int("axis", 1);
-    if (axis < 0) axis += ShapeOf(inputs[0]).flat ? 2 : rank_;
-    if (axis != 1) node.Fail("only channels are joined (axis 1)");
-    Add(node, Concatenate{}, inputs);
+    if (node.inputs() == 0) node.Fail("has no inputs");
+    Guarded(node, [&] {
+      if (Fold(node)) return;
+      std::vector<Flow> parts;
+      for (int i = 0; i < node.inputs(); ++i) parts.push_back(IsConstant(node, i) ? ConstantPart(node, i) : FlowOf(node, i));
+      Define(node, flows_.Joined(NameOf(node), parts, node.Int("axis", 1)));
+    });
   }
-  void ConcatenateConstants(const OnnxNode& node) {
-    Constant joined{.name = node.output(), .is_float = false};
-    for (int i = 0; i < node.inputs(); ++i) {
-      const Constant& part = ConstantAt(node, i, false);
-      joined.integers.insert(joined.integers.end(), part.integers.begin(), part.integers.end());
-    }
-    joined.shape = {static_cast<int64_t>(joined.integers.size())};
-    Define(node, std::move(joined));
+  // A constant among what is joined, a class token: a weight for each of its elements.
+  Flow ConstantPart(const OnnxNode& node, int input) {
+    const Constant& constant = ConstantAt(node, input, true);
+    if (constant.elements() < 1) node.Fail(fmt::format("its constant '{}' is empty", node.input(input)));
+    const ValueShape shape{constant.elements(), 1, 1};
+    const std::string name = NameOfEmbedding(node, constant);
+    return {Embedded(name, constant, shape, constant.floats), {constant.shape, {}}, {}, 1, false, name + ".moved"};
   }
 
-  // A value as [N, elements].
-  void Flat(const OnnxNode& node, int value) {
-    if (ShapeOf(value).flat) return Define(node, Flowing{value});
-    Add(node, Flatten{}, {value});
+  // A node that only moves elements about: of a constant at once, of a value as a view. `move` gives the view of the
+  // result from the input's.
+  template <typename Move>
+  void ReadMoving(const OnnxNode& node, const Move& move) {
+    Guarded(node, [&] {
+      if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0)))
+        return Define(node, Moved(*constant, move(View{constant->shape, {}})));
+      Flow flow = FlowOf(node, 0);
+      const ValueShape& shape = ShapeOf(flow.value);
+      flow.view = move(flow.view);
+      flow.name = NameOf(node);
+      const bool flattens = flow.view.from.empty() && !shape.flat && flow.factor == 1 &&
+                            flow.view.dims == std::vector<int64_t>{1, shape.elements()};
+      if (!flattens) return Define(node, std::move(flow));
+      Define(node, flows_.Add(flow.name, Flatten{}, {flow.value}));
+    });
   }
+  std::vector<int64_t> IntegersAt(const OnnxNode& node, int input) const {
+    return ConstantAt(node, input, false).integers;
+  }
+
   void ReadFlatten(const OnnxNode& node) {
-    const int64_t axis = node.Int("axis", 1);
-    const int value = ValueOf(node, 0);
-    if (axis != 1 && axis != 1 - (ShapeOf(value).flat ? 2 : rank_)) node.Fail("only axis 1 is taken");
-    Flat(node, value);
+    ReadMoving(node, [&](const View& view) {
+      const int64_t axis = node.Int("axis", 1), from_front = axis < 0 ? axis + view.rank() : axis;
+      if (from_front < 0 || from_front > view.rank()) node.Fail(fmt::format("its axis {} is outside", axis));
+      int64_t before = 1;
+      for (int64_t d = 0; d < from_front; ++d) before *= view.dims[static_cast<size_t>(d)];
+      return model::Reshaped(view, {before, -1});
+    });
   }
-
   void ReadReshape(const OnnxNode& node) {
-    const Constant& target = ConstantAt(node, 1, false);
-    if (IsConstant(node, 0)) {
-      Constant moved = std::get<Constant>(Lookup(node, 0));
-      moved.shape = target.integers;
-      Constant rest = moved;
-      std::erase_if(rest.shape, [](int64_t size) { return size < 0; });
-      const int64_t known = rest.elements();
-      for (int64_t& size : moved.shape) size = size < 0 && known > 0 ? Elements(moved) / known : size;
-      if (moved.elements() != Elements(moved)) node.Fail("its constant does not have that many elements");
-      return Define(node, std::move(moved));
-    }
-    const auto& sizes = target.integers;
-    if (RegroupChannels(node, sizes)) return;
-    const int value = ValueOf(node, 0);
-    const ValueShape& shape = ShapeOf(value);
-    // The first dimension is the images': 0, -1 or 1, as exporters write it.
-    const bool flattens = sizes.size() == 2 && (sizes[1] == shape.elements() || (sizes[1] == -1 && sizes[0] >= 0));
-    if (flattens) return Flat(node, value);
-    const std::vector<int64_t> same = {shape.channels, shape.height, shape.width};
-    if (sizes.size() == 4 && !shape.flat && std::equal(same.begin(), same.end(), sizes.begin() + 1))
-      return Define(node, Flowing{value});
-    node.Fail(fmt::format("to [{}]: only values that are flattened to [N, {}] are taken", fmt::join(sizes, ", "),
-                          shape.elements()));
+    const auto sizes = IntegersAt(node, 1);
+    ReadMoving(node, [&](const View& view) { return model::Reshaped(view, sizes, node.Int("allowzero", 0) == 0); });
   }
-  // A value as matrices, one a group of channels, and back.
-  bool RegroupChannels(const OnnxNode& node, const std::vector<int64_t>& sizes) {
-    const Flowing& flow = FlowOf(node, 0);
-    const ValueShape& shape = ShapeOf(flow.value);
-    if (sizes.size() != 4 || shape.flat || !flow.pads.empty() || flow.is_channels_last || flow.is_transposed)
-      return false;
-    const std::vector<int64_t> now(sizes.begin() + 1, sizes.end());
-    const bool is_before = now == std::vector<int64_t>{shape.channels, shape.height, shape.width};
-    if (flow.groups > 0) {
-      if (is_before) Define(node, Flowing{flow.value});
-      return is_before;
-    }
-    if (now[0] < 1 || now[1] < 1 || now[0] * now[1] != shape.channels || now[2] != shape.height * shape.width)
-      return false;
-    Define(node, Flowing{.value = flow.value, .groups = now[0]});
-    return true;
+  std::vector<int64_t> AxesOf(const OnnxNode& node) const {
+    return node.HasInput(1) ? IntegersAt(node, 1) : node.Ints("axes");
   }
-  static int64_t Elements(const Constant& constant) {
-    return static_cast<int64_t>(constant.is_float ? constant.floats.size() : constant.integers.size());
-  }
-
   void ReadSqueeze(const OnnxNode& node) {
-    if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0))) {  // of shapes that are put together
-      Constant same = *constant;
-      same.shape = {Elements(same)};
-      return Define(node, std::move(same));
-    }
-    const int value = ValueOf(node, 0);
-    const ValueShape& shape = ShapeOf(value);
-    if (node.type() == "Unsqueeze" || shape.height * shape.width != 1)
-      node.Fail("only rows and columns of size 1 are taken away");
-    Flat(node, value);
+    ReadMoving(node, [&](const View& view) { return model::WithoutAxes(view, AxesOf(node)); });
   }
-
-  void MoveAxes(const OnnxNode& node, const std::vector<int64_t>& permutation) {
-    Flowing flow = FlowOf(node, 0);
-    const bool can_move = flow.pads.empty() && !ShapeOf(flow.value).flat && rank_ == 4;
-    if (can_move && !flow.is_moved() && permutation == std::vector<int64_t>{0, 2, 3, 1})
-      flow.is_channels_last = true;
-    else if (can_move && flow.is_channels_last && permutation == std::vector<int64_t>{0, 3, 1, 2})
-      flow.is_channels_last = false;
-    else if (flow.groups > 0 && permutation == std::vector<int64_t>{0, 1, 3, 2})
-      flow.is_transposed = !flow.is_transposed;
-    else
-      node.Fail(fmt::format("moves axes in a way that is not understood ([{}])", fmt::join(permutation, ", ")));
-    Define(node, flow);
+  void ReadUnsqueeze(const OnnxNode& node) {
+    ReadMoving(node, [&](const View& view) { return model::WithAxes(view, AxesOf(node)); });
   }
-
   void ReadTranspose(const OnnxNode& node) {
-    const auto* constant = std::get_if<Constant>(&Lookup(node, 0));
-    const auto permutation = node.Ints("perm");
-    if (constant == nullptr) return MoveAxes(node, permutation);
-    const bool swaps = permutation.empty() || permutation == std::vector<int64_t>{1, 0};
-    if (constant == nullptr || constant->shape.size() != 2 || !swaps)
-      node.Fail("only matrices of weights are transposed");
-    Constant turned = *constant;
-    const int64_t rows = constant->shape[0], columns = constant->shape[1];
-    turned.shape = {columns, rows};
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < columns; ++c) {
-        const auto to = static_cast<size_t>(c * rows + r), from = static_cast<size_t>(r * columns + c);
-        if (constant->is_float)
-          turned.floats[to] = constant->floats[from];
-        else
-          turned.integers[to] = constant->integers[from];
-      }
-    }
-    Define(node, std::move(turned));
+    ReadMoving(node, [&](const View& view) { return model::Transposed(view, node.Ints("perm")); });
   }
-
-  // Integers that exporters compute paddings with.
-  void ReadConstantOfShape(const OnnxNode& node) {
-    const Constant& shape = ConstantAt(node, 0, false);
-    int64_t value = 0;
-    if (const auto* tensor = node.Tensor("value")) {
-      if (tensor->data_type() != onnx::TensorProto::INT64) node.Fail("only integers are taken");
-      const auto values = Int64sOf(*tensor);
-      if (values.size() != 1) node.Fail("its value must be one number");
-      value = values[0];
-    } else {
-      node.Fail("only integers are taken");
-    }
-    if (shape.integers.size() != 1 || shape.integers[0] < 0 || shape.integers[0] > 64)
-      node.Fail("only short lists are taken");
-    Constant filled{.name = node.output(), .shape = shape.integers, .is_float = false};
-    filled.integers.assign(static_cast<size_t>(shape.integers[0]), value);
-    Define(node, std::move(filled));
+  void ReadExpand(const OnnxNode& node) {
+    const auto sizes = IntegersAt(node, 1);
+    ReadMoving(node,
+               [&](const View& view) { return model::Broadcast(view, model::BroadcastDims(view.dims, sizes)); });
   }
-
-  // Rows of a list or matrix of integers, forwards or backwards.
+  void ReadGather(const OnnxNode& node) {
+    const Constant& indices = ConstantAt(node, 1, false);
+    if (indices.shape.size() > 1) node.Fail("its indices have more than one dimension");
+    const int64_t axis = node.Int("axis", 0);
+    ReadMoving(node, [&](const View& view) {
+      const View chosen = model::Gathered(view, axis, indices.integers);
+      return indices.shape.empty() ? model::WithoutAxes(chosen, {model::AxisOf(view, axis)}) : chosen;
+    });
+  }
   void ReadSlice(const OnnxNode& node) {
-    if (node.opset() < 10 || !IsConstant(node, 0)) node.Fail("parts of values are not taken");
-    const Constant& from = ConstantAt(node, 0, false);
-    const auto one = [&](int input, int64_t otherwise) {
-      if (!node.HasInput(input)) return otherwise;
-      const Constant& constant = ConstantAt(node, input, false);
-      if (constant.integers.size() != 1) node.Fail("only one axis is cut");
-      return constant.integers[0];
-    };
-    const int64_t step = one(4, 1), axis = one(3, 0);
-    if (from.shape.empty() || axis != 0 || (step != 1 && step != -1)) node.Fail("only rows, one by one, are taken");
-    const int64_t rows = from.shape[0], width = rows == 0 ? 0 : Elements(from) / rows;
-    const auto within = [&](int64_t at, int64_t low, int64_t high) {
-      return std::clamp(at < 0 ? std::max(at, -rows - 1) + rows : at, low, high);
-    };
-    const int64_t first = step > 0 ? within(one(1, 0), 0, rows) : within(one(1, 0), -1, rows - 1);
-    const int64_t end = step > 0 ? within(one(2, 0), 0, rows) : within(one(2, 0), -1, rows - 1);
-    Constant part{.name = node.output(), .shape = from.shape, .is_float = false};
-    for (int64_t row = first; step > 0 ? row < end : row > end; row += step)
-      part.integers.insert(part.integers.end(), from.integers.begin() + row * width,
-                           from.integers.begin() + (row + 1) * width);
-    part.shape[0] = width == 0 ? 0 : Elements(part) / width;
-    Define(node, std::move(part));
+    const bool has_inputs = node.opset() >= 10;
+    const auto starts = has_inputs ? IntegersAt(node, 1) : node.Ints("starts");
+    const auto ends = has_inputs ? IntegersAt(node, 2) : node.Ints("ends");
+    std::vector<int64_t> axes = has_inputs && node.HasInput(3) ? IntegersAt(node, 3) : node.Ints("axes");
+    std::vector<int64_t> steps(starts.size(), 1);
+    if (has_inputs && node.HasInput(4)) steps = IntegersAt(node, 4);
+    for (size_t i = 0; axes.empty() && i < starts.size(); ++i) axes.push_back(static_cast<int64_t>(i));
+    if (axes.size() < starts.size() || ends.size() != starts.size() || steps.size() != starts.size())
+      node.Fail("its starts, ends, axes and steps are not as many");
+    ReadMoving(node, [&](View view) {
+      for (size_t i = 0; i < starts.size(); ++i) view = model::Sliced(view, axes[i], starts[i], ends[i], steps[i]);
+      return view;
+    });
+  }
+  // Several outputs, each a part.
+  void ReadSplit(const OnnxNode& node) {
+    Guarded(node, [&] {
+      const Flow flow = FlowOf(node, 0);
+      const int64_t axis = model::AxisOf(flow.view, node.Int("axis", 0)), outputs = node.proto().output_size();
+      const int64_t size = flow.view.dims[static_cast<size_t>(axis)];
+      std::vector<int64_t> sizes = node.HasInput(1) ? IntegersAt(node, 1) : node.Ints("split");
+      if (sizes.empty()) {  // equal, the last one smaller
+        const int64_t each = (size + outputs - 1) / outputs;
+        for (int64_t left = size; static_cast<int64_t>(sizes.size()) < outputs; left -= each)
+          sizes.push_back(std::min(each, left));
+      }
+      if (static_cast<int64_t>(sizes.size()) != outputs) node.Fail("its outputs are not as many as its parts");
+      int64_t first = 0;
+      for (int64_t i = 0; i < outputs; ++i) {
+        Flow part = flow;
+        part.view = model::Sliced(flow.view, axis, first, first + sizes[static_cast<size_t>(i)], 1);
+        part.name = NameOf(node);
+        first += sizes[static_cast<size_t>(i)];
+        if (!meanings_.emplace(node.proto().output(static_cast<int>(i)), std::move(part)).second)
+          node.Fail("one of its outputs is defined twice");
+      }
+      if (first != size) node.Fail(fmt::format("its parts are {} long together, and its axis {}", first, size));
+    });
   }
 
   void ReadPad(const OnnxNode& node) {
@@ -1024,11 +1024,13 @@ class Reader {
     if (value != 0) node.Fail("only padding with zeros is taken");
     if (node.HasInput(3)) node.Fail("its axes are not taken; pad all dimensions");
     const auto pads = node.opset() <= 10 ? node.Ints("pads") : ConstantAt(node, 1, false).integers;
-    Flowing flow = PaddedAt(node, 0);
+    const int rank = flows_.rank();
+    Flow flow = flows_.Of(PaddedAt(node, 0));
+    flow.pads = AnyFlowOf(node, 0).pads;
     std::vector<int64_t> around;  // top, left, bottom, right
     if (pads.size() == 8 && pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0) {
       around = {pads[2], pads[3], pads[6], pads[7]};
-    } else if (pads.size() == 6 && rank_ == 3 && pads[0] == 0 && pads[1] == 0 && pads[3] == 0 && pads[4] == 0) {
+    } else if (pads.size() == 6 && rank == 3 && pads[0] == 0 && pads[1] == 0 && pads[3] == 0 && pads[4] == 0) {
       around = {0, pads[2], 0, pads[5]};
     } else {
       node.Fail("only rows and columns are padded");
@@ -1044,47 +1046,30 @@ class Reader {
   void ReadIdentity(const OnnxNode& node) { Define(node, Meaning(Lookup(node, 0))); }
 
   void ReadCast(const OnnxNode& node) {
-    const int64_t to = node.Int("to", 0);
-    if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0))) {
-      const bool to_float = to == onnx::TensorProto::FLOAT;
-      if (constant->is_float != to_float) node.Fail("between integers and float32 is not taken");
-      return Define(node, Meaning(*constant));
-    }
-    if (to != onnx::TensorProto::FLOAT) node.Fail("of values to anything but float32 is not taken");
+    if (Fold(node)) return;
+    if (node.Int("to", 0) != onnx::TensorProto::FLOAT) node.Fail("of values to anything but float32 is not taken");
     ReadIdentity(node);
   }
 
   // Sizes of values, which exporters put together to a target of Reshape. There is one image.
   void ReadShape(const OnnxNode& node) {
-    if (node.Has("start") || node.Has("end")) node.Fail("a part of a shape is not taken");
-    const ValueShape& shape = ShapeOf(ValueOf(node, 0));
-    Constant sizes{.name = node.output(), .is_float = false};
-    sizes.integers = shape.flat   ? std::vector<int64_t>{1, shape.channels}
-                     : rank_ == 3 ? std::vector<int64_t>{1, shape.channels, shape.width}
-                                  : std::vector<int64_t>{1, shape.channels, shape.height, shape.width};
-    sizes.shape = {Elements(sizes)};
-    Define(node, std::move(sizes));
-  }
-  void ReadGather(const OnnxNode& node) {
-    const Constant &from = ConstantAt(node, 0, false), &indices = ConstantAt(node, 1, false);
-    Constant chosen{.name = node.output(), .shape = indices.shape, .is_float = false};
-    for (int64_t index : indices.integers) {
-      if (index < 0) index += Elements(from);
-      if (index < 0 || index >= Elements(from)) node.Fail("its index is outside");
-      chosen.integers.push_back(from.integers[static_cast<size_t>(index)]);
-    }
-    Define(node, std::move(chosen));
+    std::vector<int64_t> sizes =
+        IsConstant(node, 0) ? std::get<Constant>(Lookup(node, 0)).shape : AnyFlowOf(node, 0).view.dims;
+    const auto count = static_cast<int64_t>(sizes.size());
+    const auto within = [&](int64_t at) { return std::clamp(at < 0 ? at + count : at, int64_t{0}, count); };
+    const int64_t first = within(node.Int("start", 0)), end = std::max(first, within(node.Int("end", count)));
+    Constant constant{.name = node.output(), .shape = {end - first}, .is_float = false};
+    constant.integers.assign(sizes.begin() + first, sizes.begin() + end);
+    Define(node, std::move(constant));
   }
 
   onnx::ModelProto& proto_;
-  const std::filesystem::path folder_;
   OnnxSource source_;
-  GraphBuilder builder_;
-  int rank_ = 4;  // of values with rows and columns, images included
+  ConstantReader constants_;
+  FlowBuilder flows_;
+  GraphBuilder& builder_;
   std::unordered_map<std::string, Meaning> meanings_;
-  std::set<std::string> names_;
   std::unordered_map<std::string, int> parameter_of_;
-  std::unordered_map<std::string, std::vector<uint8_t>> external_;
   std::set<std::string> taken_up_;  // outputs of nodes that another one has read with itself
 };
 
