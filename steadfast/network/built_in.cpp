@@ -17,6 +17,7 @@ struct Shape {
   int classes;
   double width = 1;
   int patch = 4, depth = 6, channels = 64, heads = 4;  // of vit
+  bool class_token = false;
 };
 
 // LeNet-5 (LeCun et al., Gradient-based learning applied to document recognition, 1998) as it is used today: ReLU,
@@ -181,9 +182,33 @@ FloatGraph DsCnn(const Shape& s) {
   return b.graph_;
 }
 
+Rearrange Picked(const ValueShape& shape, const std::function<int32_t(int32_t)>& from) {
+  Rearrange op{shape, {}};
+  for (int32_t i = 0; i < static_cast<int32_t>(shape.elements()); ++i) op.from.push_back(from(i));
+  return op;
+}
+
+// A token that is the same for all images, in front of the others. Tokens are joined as channels, and put back.
+int WithClassToken(GraphBuilder& b, int patches) {
+  const auto channels = static_cast<int32_t>(b.shape(patches).channels);
+  const auto count = static_cast<int32_t>(b.shape(patches).elements()) / channels;
+  const int own = b.AddNode("class_token.turned", Picked({1, 1, channels}, [](int32_t c) { return c; }),
+                            {b.Embed("class_token", channels, 1, 1)});
+  const int others = b.AddNode("patches.turned", Picked({count, 1, channels}, [=](int32_t i) {
+                                 return i % channels * count + i / channels;
+                               }),
+                               {patches});
+  const int joined = b.AddNode("joined", Concatenate{}, {own, others});
+  return b.AddNode("tokens", Picked({channels, 1, count + 1}, [=](int32_t i) {
+                     return i % (count + 1) * channels + i / (count + 1);
+                   }),
+                   {joined});
+}
+
 // A small vision transformer (Dosovitskiy et al., An image is worth 16 x 16 words, 2021): patches as tokens, an
 // embedding of their positions, blocks of attention and of a perceptron twice as wide, normalized first, GELU, a mean
-// of all tokens. Tokens keep their rows and columns, so that layers over tokens are 1 x 1 convolutions.
+// of all tokens, or a token of its own for the class. Tokens are positions, so that layers over them are 1 x 1
+// convolutions.
 FloatGraph Vit(const Shape& s) {
   if (s.input.height % s.patch != 0 || s.input.width % s.patch != 0)
     throw UsageError(
@@ -196,8 +221,9 @@ FloatGraph Vit(const Shape& s) {
     return b.Convolve(x, name, outputs, Square(1), 1, true);
   };
   const int patches = b.Convolve(0, "patches", s.channels, Square(s.patch, s.patch), 1, true);
-  const int64_t rows = b.shape(patches).height, columns = b.shape(patches).width;
-  int x = b.AddNode("embedded", Add{}, {patches, b.Embed("positions", s.channels, rows, columns)});
+  const int tokens = s.class_token ? WithClassToken(b, patches) : patches;
+  const ValueShape shape = b.shape(tokens);
+  int x = b.AddNode("embedded", Add{}, {tokens, b.Embed("positions", s.channels, shape.height, shape.width)});
   const auto factor = static_cast<float>(1 / std::sqrt(static_cast<double>(s.channels / s.heads)));
   for (int block = 1; block <= s.depth; ++block) {
     const auto name = [&](const char* part) { return fmt::format("block{}.{}", block, part); };
@@ -212,7 +238,14 @@ FloatGraph Vit(const Shape& s) {
     y = b.AddNode(name("gelu"), Function{"Gelu"}, {layer(y, name("fc1"), 2 * s.channels)});
     x = b.AddNode(name("add2"), Add{}, {x, layer(y, name("fc2"), s.channels)});
   }
-  b.Connect(b.AveragePoolAll(b.AddNode("norm", LayerNormalization{}, {x}), "pool"), "fc", s.classes);
+  x = b.AddNode("norm", LayerNormalization{}, {x});
+  if (s.class_token) {
+    const auto places = static_cast<int32_t>(shape.width);
+    b.Connect(b.AddNode("class", Picked({s.channels, 1, 1, true}, [=](int32_t c) { return c * places; }), {x}), "fc",
+              s.classes);
+  } else {
+    b.Connect(b.AveragePoolAll(x, "pool"), "fc", s.classes);
+  }
   return b.graph_;
 }
 
@@ -226,9 +259,13 @@ void ReadWidth(std::string_view options, Shape& shape) {
   shape.width = ParseDouble(options, "network: the width", 0.1, 4.0);
 }
 
-// "patch=4,depth=6,width=64,heads=4", each of them or not.
+// "patch=4,depth=6,width=64,heads=4,token=mean", each of them or not.
 void ReadVitOptions(std::string_view options, Shape& shape) {
   for (const std::string& option : Split(options, ',')) {
+    if (option == "token=class" || option == "token=mean") {
+      shape.class_token = option == "token=class";
+      continue;
+    }
     const size_t equals = option.find('=');
     const std::string key = option.substr(0, equals);
     int* const value = key == "patch"   ? &shape.patch
@@ -238,7 +275,7 @@ void ReadVitOptions(std::string_view options, Shape& shape) {
                                         : nullptr;
     if (value == nullptr || equals == std::string::npos)
       throw UsageError(
-          fmt::format("network: vit:{}: expected patch=N, depth=N, width=N or heads=N, with commas between", options));
+          fmt::format("network: vit:{}: expected patch=N, depth=N, width=N, heads=N or token=mean|class, with commas between", options));
     *value = static_cast<int>(ParseInt(option.substr(equals + 1), "network: vit's " + key, 1, 4096));
   }
 }
@@ -256,7 +293,7 @@ const std::vector<Entry>& Entries() {
        ReadWidth},
       {{"dscnn", "keyword spotting of MLPerf Tiny (Banbury et al. 2021)", {1, 49, 10}, 12}, DsCnn},
       {{"vit",
-        "small vision transformer; vit:patch=4,depth=6,width=64,heads=4 (Dosovitskiy et al. 2021)",
+        "small vision transformer; vit:patch=4,depth=6,width=64,heads=4,token=mean (Dosovitskiy et al. 2021)",
         {3, 32, 32},
         10},
        Vit,

@@ -82,7 +82,11 @@ int FlowBuilder::Rearranged(const Flow& flow, const ValueShape& shape, std::vect
     key.push_back(Narrow(size));
   const auto found = rearranged_.find({flow.value, key});
   if (found != rearranged_.end()) return found->second;
-  const std::string name = Unique(flow.name.empty() ? builder_.graph_.value(flow.value).name + ".moved" : flow.name);
+  std::string name = flow.name;  // which is reserved, for one node
+  if (name.empty())
+    name = Unique(builder_.graph_.value(flow.value).name + ".moved");
+  else if (!moved_.insert(name).second)
+    name = Unique(name);
   const int result = is_same && shape.flat ? builder_.AddNode(name, Flatten{}, {flow.value})
                                            : builder_.AddNode(name, Rearrange{shape, std::move(from)}, {flow.value});
   rearranged_[{flow.value, std::move(key)}] = result;
@@ -359,7 +363,7 @@ Flow FlowBuilder::Joined(const std::string& name, const std::vector<Flow>& parts
     moved_dims.push_back(dims[static_cast<size_t>(order[d])]);
     back[static_cast<size_t>(order[d])] = static_cast<int64_t>(d);
   }
-  const Flow flow{joined, model::Transposed(View{moved_dims, {}}, back), {}, 1, false, name + ".moved"};
+  const Flow flow{joined, model::Transposed(View{moved_dims, {}}, back)};
   return dims.size() == 3 ? ChannelsLast(flow) : flow;  // tokens
 }
 

@@ -24,7 +24,8 @@ struct Flow {
   std::vector<int> pads = {};  // zeros around it that a Pad added: top, left, bottom, right
   float factor = 1;            // that all of it is still to be multiplied with
   bool is_softmax = false;     // of the last layer, left out
-  std::string name = {};       // of what moved it
+  bool is_picked = false;      // element by element, as the writer of files says a Rearrange
+  std::string name = {};       // of what moved it: reserved, to be a node's
 };
 
 class FlowBuilder {
@@ -76,7 +77,7 @@ class FlowBuilder {
 
   int rank_;
   GraphBuilder builder_;
-  std::set<std::string> names_;
+  std::set<std::string> names_, moved_;
   std::map<std::pair<int, std::vector<int32_t>>, int> rearranged_;
 };
 

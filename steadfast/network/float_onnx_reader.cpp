@@ -912,7 +912,7 @@ class Reader {
     if (constant.elements() < 1) node.Fail(fmt::format("its constant '{}' is empty", node.input(input)));
     const ValueShape shape{constant.elements(), 1, 1};
     const std::string name = NameOfEmbedding(node, constant);
-    return {Embedded(name, constant, shape, constant.floats), {constant.shape, {}}, {}, 1, false, name + ".moved"};
+    return {Embedded(name, constant, shape, constant.floats), {constant.shape, {}}};
   }
 
   // A node that only moves elements about: of a constant at once, of a value as a view. `move` gives the view of the
@@ -923,13 +923,11 @@ class Reader {
       if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0)))
         return Define(node, Moved(*constant, move(View{constant->shape, {}})));
       Flow flow = FlowOf(node, 0);
-      const ValueShape& shape = ShapeOf(flow.value);
       flow.view = move(flow.view);
       flow.name = NameOf(node);
-      const bool flattens = flow.view.from.empty() && !shape.flat && flow.factor == 1 &&
-                            flow.view.dims == std::vector<int64_t>{1, shape.elements()};
-      if (!flattens) return Define(node, std::move(flow));
-      Define(node, flows_.Add(flow.name, Flatten{}, {flow.value}));
+      const bool ends = std::exchange(flow.is_picked, node.type() == "Gather" && flow.view.rank() == 2) &&
+                        node.type() == "Reshape";
+      Define(node, ends ? flows_.Of(flows_.Image(flow)) : std::move(flow));
     });
   }
   std::vector<int64_t> IntegersAt(const OnnxNode& node, int input) const {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -39,6 +40,24 @@ TEST(FloatOnnx, ReadsWhatItWrites) {
     for (size_t n = 0; n < read.nodes.size(); ++n) EXPECT_EQ(read.nodes[n].name, graph.nodes[n].name);
     const auto bytes = RandomBytes(static_cast<size_t>(2 * known.input.elements()), 2);
     EXPECT_EQ(RunFloat(read, bytes, {0.01f, 128}, 1), RunFloat(graph, bytes, {0.01f, 128}, 1)) << known.name;
+  }
+}
+
+// What was moved about in a file of PyTorch's is written as it was read.
+TEST(FloatOnnx, ReadsWhatItWritesOfMovedAxes) {
+  const fs::path folder = fs::path(STEADFAST_SOURCE_DIR) / "tests" / "outside";
+  for (const std::string name : {"vit-14-dyn", "mha-17-dyn", "hf-11-fix", "swin-17-fix", "shuffle-14-dyn"}) {
+    const FloatGraph graph = ReadFloatOnnx(folder / ("pytorch-" + name + ".onnx"));
+    const FloatGraph read = FloatGraphOf(BytesOf(ToFloatOnnx(graph)), "file.onnx", ".");
+    ASSERT_EQ(read.nodes.size(), graph.nodes.size()) << name;
+    for (const FloatNode& node : graph.nodes) {  // embeddings may come earlier or later
+      const auto same = std::find_if(read.nodes.begin(), read.nodes.end(),
+                                     [&](const FloatNode& other) { return other.name == node.name; });
+      ASSERT_NE(same, read.nodes.end()) << node.name;
+      EXPECT_EQ(read.value(same->output).shape, graph.value(node.output).shape) << node.name;
+    }
+    const auto bytes = RandomBytes(static_cast<size_t>(2 * graph.values[0].shape.elements()), 2);
+    EXPECT_EQ(RunFloat(read, bytes, {0.01f, 128}, 1), RunFloat(graph, bytes, {0.01f, 128}, 1)) << name;
   }
 }
 

@@ -152,11 +152,16 @@ class Writer {
   void operator()(const Rearrange& op) {
     Reshape(0, {0, graph_.value(source_->inputs[0]).shape.elements()}, ".elements");
     node_->set_op_type("Gather");
+    node_->set_name(source_->name + ".gathered");
     node_->add_input(AddIntegers(source_->name + ".from", {op.from.begin(), op.from.end()}));
     Set("axis", int64_t{1});
     const ValueShape& shape = op.shape;
-    ReshapeBehind(shape.flat ? std::vector<int64_t>{0, shape.channels}
-                             : std::vector<int64_t>{0, shape.channels, shape.height, shape.width});
+    const std::string sizes =
+        AddIntegers(source_->name + ".shape", shape.flat ? std::vector<int64_t>{0, shape.channels}
+                                                         : std::vector<int64_t>{0, shape.channels, shape.height, shape.width});
+    auto* behind = Behind("Reshape", ".gathered");
+    behind->set_name(source_->name);
+    behind->add_input(sizes);
   }
   // What stands for its product with weights is the weights themselves: see Convolution.
   void operator()(const Positions&) { proto_.mutable_graph()->mutable_node()->RemoveLast(); }

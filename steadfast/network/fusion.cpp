@@ -96,9 +96,16 @@ class Fusion {
   bool NeedsPrecision(const FusedStep& step) const {
     const FloatOperation& own = node(step.node).operation;
     if (std::holds_alternative<AveragePool>(own) || std::holds_alternative<Softmax>(own)) return true;
-    const auto& users = users_[static_cast<size_t>(step.output)];
+    return IsSummed(step.output);
+  }
+
+  // Whether sums, functions and normalizations are all that takes a value, wherever it is moved before.
+  bool IsSummed(int value) const {
+    const auto& users = users_[static_cast<size_t>(value)];
     return !users.empty() && std::all_of(users.begin(), users.end(), [&](int user) {
       const FloatOperation& operation = node(user).operation;
+      if (std::holds_alternative<Rearrange>(operation) || std::holds_alternative<Concatenate>(operation))
+        return IsSummed(node(user).output);
       return std::holds_alternative<Add>(operation) || std::holds_alternative<Function>(operation) ||
              std::holds_alternative<Softmax>(operation) || std::holds_alternative<LayerNormalization>(operation);
     });

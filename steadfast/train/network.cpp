@@ -51,7 +51,18 @@ struct StepRunner {
     return torch::avg_pool2d(Padded(inputs[0], w, 0), {w.kernel_h, w.kernel_w}, {w.stride_h, w.stride_w});
   }
   Tensor operator()(const network::Add&) const { return inputs[0] + inputs[1]; }
-  Tensor operator()(const network::Concatenate&) const { return torch::cat(inputs, 1); }
+  // An embedding is the same for all images, and has a batch of 1.
+  Tensor operator()(const network::Concatenate&) const {
+    int64_t images = 1;
+    for (const Tensor& part : inputs) images = std::max(images, part.size(0));
+    std::vector<Tensor> parts;
+    for (const Tensor& part : inputs) {
+      std::vector<int64_t> sizes(static_cast<size_t>(part.dim()), -1);
+      sizes[0] = images;
+      parts.push_back(part.expand(sizes));
+    }
+    return torch::cat(parts, 1);
+  }
   Tensor operator()(const network::Rearrange& op) const {
     const Tensor moved = inputs[0].flatten(1).index_select(1, torch::tensor(op.from));
     if (op.shape.flat) return moved;
