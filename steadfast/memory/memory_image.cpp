@@ -69,7 +69,7 @@ MemoryImage::MemoryImage(const model::QuantizedModel& model, MemoryLayout layout
   for (const bool weights : {true, false}) {
     for (size_t p = 0; p < model.parameters.size(); ++p) {
       const model::Parameter& parameter = model.parameters[p];
-      if ((parameter.role == model::Role::kWeight) != weights) continue;
+      if (parameter.is_fixed || (parameter.role == model::Role::kWeight) != weights) continue;
       const uint32_t own_number = number++;
       if (!where.Holds(parameter.role)) continue;
       MemoryArray array{parameter.name, static_cast<int>(p), own_number, parameter.format, parameter.bits};

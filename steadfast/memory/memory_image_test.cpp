@@ -23,6 +23,21 @@ TEST(MemoryImage, PlacesCodesInWords) {
   EXPECT_EQ(image.cells(), 36);
 }
 
+// The ones of a normalization that stands alone are no memory's: the arrays behind them keep their numbers.
+TEST(MemoryImage, LeavesOutWhatIsFixed) {
+  model::QuantizedModel model;
+  model::AddWeights(model, "first", {1, 3}, {.bits = 4}, {1.0f}, {1, 2, 3});
+  model::AddOnes(model, "one", 5);
+  model::AddWeights(model, "second", {1, 2}, {.bits = 4}, {1.0f}, {4, 5});
+  const MemoryImage image(model, {});
+  ASSERT_EQ(image.arrays().size(), 2u);
+  EXPECT_EQ(image.arrays()[1].name, "second");
+  EXPECT_EQ(image.arrays()[1].number, 1u);
+  EXPECT_EQ(image.cells(), 4 * 5);
+  const MemoryImage all(model, {}, ParseWhere("all"));
+  for (const MemoryArray& array : all.arrays()) EXPECT_FALSE(array.name.starts_with("one")) << array.name;
+}
+
 TEST(MemoryImage, WordsHoldTheBitsTheirCellsSay) {
   const MemoryImage image(OneTensor(3, {1, -1, 3, -4, 2, 0, -2, -3, 1, 1, -1, 2}), {.word_bits = 16});
   for (int64_t cell = 0; cell < image.cells(); ++cell) {

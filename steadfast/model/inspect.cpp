@@ -37,6 +37,11 @@ std::vector<LayerSummary> Summarize(const QuantizedModel& model) {
     if (const auto index = WeightOf(node)) {
       const Parameter& weight = model.parameter(*index);
       const Parameter& scales = model.parameter(weight.scale);
+      if (weight.is_fixed) {
+        layer.kind = "Normalization";
+        layers.push_back(std::move(layer));
+        continue;
+      }
       layer.weight_shape = weight.shape;
       layer.weight_bits = weight.format.bits();
       for (int64_t i = 0; i < scales.elements(); ++i)

@@ -32,6 +32,7 @@ void ExpectSame(const QuantizedModel& a, const QuantizedModel& b) {
     const Parameter& other = *of_b.at(parameter.name);
     ASSERT_EQ(parameter.bits, other.bits) << parameter.name;
     ASSERT_EQ(parameter.format, other.format) << parameter.name;
+    ASSERT_EQ(parameter.is_fixed, other.is_fixed) << parameter.name;
     ASSERT_EQ(parameter.output_axis, other.output_axis) << parameter.name;
     ASSERT_EQ(parameter.role == Role::kWeight, other.role == Role::kWeight) << parameter.name;
   }

@@ -54,8 +54,8 @@ class OnnxNode {
   bool HasInput(int i) const;
   const std::string& output() const;
 
-  // Throws InputError for operators of another domain, further outputs (but where it has them), and attributes that are not among these, or not
-  // of this opset.
+  // Throws InputError for operators of another domain, further outputs (but where it has them), and attributes that are
+  // not among these, or not of this opset.
   void Check(std::span<const OnnxAttribute> known, bool has_outputs = false) const;  // has_outputs: more than one
   bool Has(std::string_view attribute) const { return Find(attribute) != nullptr; }
   int64_t Int(std::string_view attribute, int64_t otherwise) const;

@@ -326,7 +326,8 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     const ActivationCoding coding = CodingOf(node), now = *value(viewed->value).coding;
     const bool same = now.scale == coding.scale && now.is_signed == coding.is_signed &&
                       now.zero_point + now.stored_offset() == coding.zero_point + coding.stored_offset();
-    if (same) return Define(node, Codes{Rearranged(node, *viewed, WithoutSuffix(node.input(0), ".rearranged"), node.output())});
+    if (same)
+      return Define(node, Codes{Rearranged(node, *viewed, WithoutSuffix(node.input(0), ".rearranged"), node.output())});
     return QuantizeAgain(node, RealValue(node, 0));
   }
   if (const auto* constant = std::get_if<Constant>(&meaning)) return QuantizeConstant(node, *constant->tensor);
@@ -567,6 +568,14 @@ void OnnxReader::DequantizeWeights(const OnnxNode& node, const onnx::TensorProto
       if (zero != zeros[0]) node.Fail("zero points that differ between channels are not supported");
     }
     if (!zeros.empty()) format.levels.offset = -zeros[0] * format.levels.multiplier;
+  }
+  weight.is_fixed = TensorInt(tensor.name(), "fixed", 0) != 0;
+  if (weight.is_fixed) {
+    Parameter& scale = model_.parameters[static_cast<size_t>(weight.scale)];
+    const bool are_ones = std::all_of(codes.begin(), codes.end(), [](int code) { return code == 1; });
+    if (!are_ones || scale.elements() != 1 || scale.real(0) != 1)
+      node.Fail(fmt::format("the metadata of '{}' says that it is fixed, and it is not 1 everywhere", tensor.name()));
+    scale.is_fixed = true;
   }
   model_.parameters.push_back(std::move(weight));
   const int index = static_cast<int>(model_.parameters.size()) - 1;
@@ -865,8 +874,8 @@ void OnnxReader::ReadReshape(const OnnxNode& node) {
   if (!std::holds_alternative<Viewed>(Lookup(node, 0)) && target.size() == 4 && target[0] <= 0 && zero_is_kept) {
     const int input = RealValue(node, 0);
     const ValueShape& shape = value(input).shape;
-    const bool is_grouping = !shape.flat && target[1] > 0 && target[2] > 0 &&
-                             target[1] * target[2] == shape.channels && target[3] == shape.height * shape.width;
+    const bool is_grouping = !shape.flat && target[1] > 0 && target[2] > 0 && target[1] * target[2] == shape.channels &&
+                             target[3] == shape.height * shape.width;
     if (is_grouping) return Define(node, Moved{.value = input, .groups = target[1]});
   }
   Move(node, [&](const View& view) { return Reshaped(view, target, zero_is_kept); });

@@ -102,8 +102,8 @@ class OnnxReader {
     std::optional<double> low, high;  // of Clip
     Axes axes = {};
   };
-  using Meaning = std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Moved, Viewed,
-                               Consumed>;
+  using Meaning =
+      std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Moved, Viewed, Consumed>;
   struct Handler {
     std::vector<OnnxAttribute> attributes;
     void (OnnxReader::*read)(const OnnxNode&);

@@ -110,6 +110,7 @@ std::string OnnxWriter::TensorMetadata() const {
                                {"signed", format.is_signed},
                                {"narrow", format.narrow},
                                {"level", {format.levels.multiplier, format.levels.offset}}};
+    if (parameter.is_fixed) tensors[parameter.name]["fixed"] = true;
   }
   for (const auto& value : model_.values) {
     if (!value.coding) continue;

@@ -70,6 +70,8 @@ struct Parameter {
   std::vector<uint32_t> bits;  // [elements], row-major: two's complement or IEEE patterns in the low bits
   int scale = -1;              // codes and int32: the parameter that holds their scales, 1 or one an output
   int output_axis = 0;         // weights: the dimension of the outputs
+  // Weights and scales of 1 that let a normalization stand alone: they belong to the program, and no memory holds them.
+  bool is_fixed = false;
 
   int64_t elements() const { return static_cast<int64_t>(bits.size()); }
   // Of weights: outputs, and products an output.

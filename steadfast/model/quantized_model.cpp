@@ -204,6 +204,14 @@ int AddWeights(QuantizedModel& model, const std::string& name, std::vector<int64
   return static_cast<int>(index);
 }
 
+int AddOnes(QuantizedModel& model, const std::string& name, int64_t channels) {
+  const int weight = AddWeights(model, name, {channels, 1, 1, 1}, {.bits = 2}, {1.0f},
+                                std::vector<int16_t>(static_cast<size_t>(channels), 1));
+  model.parameters[static_cast<size_t>(weight)].is_fixed = true;
+  model.parameters[static_cast<size_t>(model.parameter(weight).scale)].is_fixed = true;
+  return weight;
+}
+
 Weighted AddAffine(QuantizedModel& model, const std::string& name, int weight, const std::vector<float>& multiplier,
                    const std::vector<float>& bias) {
   Weighted weighted{weight, {}};
@@ -229,7 +237,8 @@ std::string_view KindOf(const Node& node) {
 std::vector<int> WeightsOf(const QuantizedModel& model) {
   std::vector<int> weights;
   for (size_t p = 0; p < model.parameters.size(); ++p) {
-    if (model.parameters[p].role == Role::kWeight) weights.push_back(static_cast<int>(p));
+    if (model.parameters[p].role == Role::kWeight && !model.parameters[p].is_fixed)
+      weights.push_back(static_cast<int>(p));
   }
   return weights;
 }

@@ -113,6 +113,8 @@ int AddFloats(QuantizedModel& model, std::string name, Role role, std::vector<in
 // Adds weights and, as NAME_scale, their scales: 1 or one an output, of a level.
 int AddWeights(QuantizedModel& model, const std::string& name, std::vector<int64_t> shape, const CodeFormat& format,
                const std::vector<float>& scales, const std::vector<int16_t>& codes);
+// Of a normalization that stands alone: a convolution of 1 x 1 with one group a channel, whose weights are 1 and fixed.
+int AddOnes(QuantizedModel& model, const std::string& name, int64_t channels);
 // A weighted part whose sums are multiplied and biased by one float an output; empty: not at all. Adds the parameters
 // NAME.multiplier and NAME.bias.
 Weighted AddAffine(QuantizedModel& model, const std::string& name, int weight, const std::vector<float>& multiplier,
@@ -122,7 +124,7 @@ Weighted AddAffine(QuantizedModel& model, const std::string& name, int weight, c
 std::optional<int> WeightOf(const Node& node);
 std::string_view KindOf(const Node& node);  // "Convolution"
 // The weight parameters, in their order: the arrays of the weight memory.
-std::vector<int> WeightsOf(const QuantizedModel& model);
+std::vector<int> WeightsOf(const QuantizedModel& model);  // without fixed ones
 // All parameters that a node refers to: its weights, their scales, and the constants of its steps.
 std::vector<int> ParametersOf(const QuantizedModel& model, const Node& node);
 

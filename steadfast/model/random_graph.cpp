@@ -120,6 +120,15 @@ int RandomGraph::AddConvolution(int input, const std::string& name, const Window
   return AddNode(name, {"", Convolution{weighted, window, static_cast<int>(groups)}, {input}, 0, activation}, coding);
 }
 
+int RandomGraph::AddNormalization(int input, const std::string& name) {
+  const int64_t channels = value(input).shape.channels;
+  const int ones = AddOnes(model, name + ".one", channels);
+  const Weighted weighted = AddRandomSteps(name, ones);
+  const Activation activation = RandomActivation(50);
+  return AddNode(name, {"", Convolution{weighted, Window{}, static_cast<int>(channels)}, {input}, 0, activation},
+                 CodingFor(input, ones, activation.relu));
+}
+
 int RandomGraph::AddLinear(int input, const std::string& name, int64_t outputs, const CodeFormat& format, bool last) {
   if (!value(input).shape.flat) {
     const auto coding = value(input).coding;

@@ -42,6 +42,7 @@ class RandomGraph {
   int AddNode(const std::string& name, Node node, std::optional<ActivationCoding> coding);
   // A convolution of any number of outputs and groups; `outputs` > 0 fixes their number.
   int AddConvolution(int input, const std::string& name, const Window& window, int64_t outputs = 0);
+  int AddNormalization(int input, const std::string& name);  // that stands alone
   int AddLinear(int input, const std::string& name, int64_t outputs, const CodeFormat& format, bool last);
 
  private:

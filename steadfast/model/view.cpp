@@ -77,8 +77,8 @@ View Reshaped(const View& view, const std::vector<int64_t>& sizes, bool zero_is_
   const int64_t count = view.elements();
   int64_t known = 1, open = -1;
   const auto fail = [&] {
-    throw InputError(fmt::format("[{}] (one image) cannot have the shape [{}]", fmt::join(view.dims, ", "),
-                                 fmt::join(sizes, ", ")));
+    throw InputError(
+        fmt::format("[{}] (one image) cannot have the shape [{}]", fmt::join(view.dims, ", "), fmt::join(sizes, ", ")));
   };
   for (size_t d = 0; d < sizes.size(); ++d) {
     int64_t& size = result.dims[d];
@@ -222,7 +222,8 @@ std::optional<Selection> SelectionOf(const View& view, const ValueShape& value) 
   while (each < count && selection.from[static_cast<size_t>(each)] / positions == selection.from[0] / positions) ++each;
   bool is_regular = !value.flat && count % each == 0;
   for (int64_t i = 0; is_regular && i < count; ++i) {
-    const int64_t from = selection.from[static_cast<size_t>(i)], begin = selection.from[static_cast<size_t>(i - i % each)];
+    const int64_t from = selection.from[static_cast<size_t>(i)],
+                  begin = selection.from[static_cast<size_t>(i - i % each)];
     is_regular = from / positions == begin / positions &&
                  from % positions == selection.from[static_cast<size_t>(i % each)] % positions;
   }

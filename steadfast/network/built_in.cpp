@@ -18,6 +18,7 @@ struct Shape {
   double width = 1;
   int patch = 4, depth = 6, channels = 64, heads = 4;  // of vit
   bool class_token = false;
+  bool preactivation = false;  // of resnet20
 };
 
 // LeNet-5 (LeCun et al., Gradient-based learning applied to document recognition, 1998) as it is used today: ReLU,
@@ -112,8 +113,31 @@ FloatGraph ResNet(const Shape& s, const std::string& title, const std::vector<in
 FloatGraph ResNet8(const Shape& s) {
   return ResNet(s, "resnet8", {16, 32, 64}, 1);
 }
+// He et al., Identity mappings in deep residual networks, 2016: normalization and ReLU stand in front of each
+// convolution, and nothing behind the addition. Where the shape changes, the shortcut takes what the first ReLU gives.
+FloatGraph PreactivationResNet20(const Shape& s) {
+  GraphBuilder b("resnet20:preact", s.input);
+  int x = b.Convolve(0, "conv1", 16, Square(3, 1, 1));
+  for (int stage = 1; stage <= 3; ++stage) {
+    for (int block = 1; block <= 3; ++block) {
+      const auto name = [&](const char* part) { return fmt::format("stage{}.block{}.{}", stage, block, part); };
+      const int64_t channels = int64_t{8} << stage;
+      const bool changes = stage > 1 && block == 1;
+      const int y = b.Relu(b.Normalize(x, name("bn1")), name("relu1"));
+      const int inner = b.Convolve(y, name("conv1"), channels, Square(3, changes ? 2 : 1, 1));
+      const int outer = b.Convolve(b.Relu(b.Normalize(inner, name("conv1.bn")), name("relu2")), name("conv2"), channels,
+                                   Square(3, 1, 1));
+      const int shortcut = changes ? b.Convolve(y, name("shortcut"), channels, Square(1, 2)) : x;
+      x = b.AddNode(name("add"), Add{}, {outer, shortcut});
+    }
+  }
+  b.Connect(b.AveragePoolAll(b.Relu(b.Normalize(x, "bn"), "relu"), "pool"), "fc", s.classes);
+  return b.graph_;
+}
+
 // He et al., Deep residual learning for image recognition, 2016, section 4.2; option B shortcuts.
 FloatGraph ResNet20(const Shape& s) {
+  if (s.preactivation) return PreactivationResNet20(s);
   return ResNet(s, "resnet20", {16, 32, 64}, 3);
 }
 // He et al., 2016, with the 3 x 3 stem that CIFAR's small images need.
@@ -194,15 +218,14 @@ int WithClassToken(GraphBuilder& b, int patches) {
   const auto count = static_cast<int32_t>(b.shape(patches).elements()) / channels;
   const int own = b.AddNode("class_token.turned", Picked({1, 1, channels}, [](int32_t c) { return c; }),
                             {b.Embed("class_token", channels, 1, 1)});
-  const int others = b.AddNode("patches.turned", Picked({count, 1, channels}, [=](int32_t i) {
-                                 return i % channels * count + i / channels;
-                               }),
-                               {patches});
+  const int others = b.AddNode(
+      "patches.turned", Picked({count, 1, channels}, [=](int32_t i) { return i % channels * count + i / channels; }),
+      {patches});
   const int joined = b.AddNode("joined", Concatenate{}, {own, others});
-  return b.AddNode("tokens", Picked({channels, 1, count + 1}, [=](int32_t i) {
-                     return i % (count + 1) * channels + i / (count + 1);
-                   }),
-                   {joined});
+  return b.AddNode(
+      "tokens",
+      Picked({channels, 1, count + 1}, [=](int32_t i) { return i % (count + 1) * channels + i / (count + 1); }),
+      {joined});
 }
 
 // A small vision transformer (Dosovitskiy et al., An image is worth 16 x 16 words, 2021): patches as tokens, an
@@ -255,6 +278,11 @@ struct Entry {
   void (*read)(std::string_view options, Shape& shape) = nullptr;  // of what follows the name's colon
 };
 
+void ReadForm(std::string_view options, Shape& shape) {
+  if (options != "preact") throw UsageError(fmt::format("network: resnet20:{}: expected preact", options));
+  shape.preactivation = true;
+}
+
 void ReadWidth(std::string_view options, Shape& shape) {
   shape.width = ParseDouble(options, "network: the width", 0.1, 4.0);
 }
@@ -274,8 +302,9 @@ void ReadVitOptions(std::string_view options, Shape& shape) {
                        : key == "heads" ? &shape.heads
                                         : nullptr;
     if (value == nullptr || equals == std::string::npos)
-      throw UsageError(
-          fmt::format("network: vit:{}: expected patch=N, depth=N, width=N, heads=N or token=mean|class, with commas between", options));
+      throw UsageError(fmt::format(
+          "network: vit:{}: expected patch=N, depth=N, width=N, heads=N or token=mean|class, with commas between",
+          options));
     *value = static_cast<int>(ParseInt(option.substr(equals + 1), "network: vit's " + key, 1, 4096));
   }
 }
@@ -286,7 +315,12 @@ const std::vector<Entry>& Entries() {
       {{"mlp", "perceptron, 2 hidden layers of 256 (Rumelhart et al. 1986)", {1, 28, 28}, 10}, Mlp},
       {{"vgg11", "VGG-11, CIFAR form with normalization (Simonyan, Zisserman 2015)", {3, 32, 32}, 10}, Vgg11},
       {{"resnet8", "image classification of MLPerf Tiny (Banbury et al. 2021)", {3, 32, 32}, 10}, ResNet8},
-      {{"resnet20", "ResNet-20 with option B shortcuts (He et al. 2016)", {3, 32, 32}, 10}, ResNet20},
+      {{"resnet20",
+        "ResNet-20 with option B shortcuts (He et al. 2016); resnet20:preact: pre-activation (He et al. 2016b)",
+        {3, 32, 32},
+        10},
+       ResNet20,
+       ReadForm},
       {{"resnet18", "ResNet-18 with a CIFAR stem (He et al. 2016)", {3, 32, 32}, 10}, ResNet18},
       {{"mobilenetv2", "MobileNetV2, CIFAR form; mobilenetv2:WIDTH scales it (Sandler et al. 2018)", {3, 32, 32}, 10},
        MobileNetV2,

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "steadfast/base/error.h"
 #include "steadfast/network/find.h"
 #include "steadfast/network/fusion.h"
@@ -36,6 +38,29 @@ TEST(BuiltIn, AllHaveAFormOnIntegerCodes) {
     EXPECT_EQ(steps.back().range, OutputRange::kReal) << known.name;
     for (const FusedStep& step : steps) EXPECT_EQ(step.output == graph.output, step.range == OutputRange::kReal);
   }
+}
+
+TEST(BuiltIn, TakesForms) {
+  // As many weights as the other form: only normalizations move.
+  const FloatGraph preact = MakeBuiltIn("resnet20:preact", {3, 32, 32}, 10);
+  const auto weights = [](const FloatGraph& graph) {
+    int64_t count = 0;
+    for (const FloatNode& node : graph.nodes) {
+      if (WeightOf(node) >= 0) count += graph.parameter(WeightOf(node)).elements();
+    }
+    return count;
+  };
+  EXPECT_EQ(weights(preact), weights(MakeBuiltIn("resnet20", {3, 32, 32}, 10)));
+  EXPECT_EQ(MacsOf(preact), 40813184);
+  const auto steps = Fuse(preact);
+  const auto alone = std::count_if(steps.begin(), steps.end(), [&](const FusedStep& step) {
+    return step.normalization && WeightOf(preact.nodes[static_cast<size_t>(step.node)]) < 0;
+  });
+  EXPECT_EQ(alone, 10);  // one in front of each block, and the last
+  const FloatGraph vit = MakeBuiltIn("vit:depth=2,token=class", {1, 28, 28}, 10);
+  EXPECT_EQ(vit.value(vit.nodes.back().inputs[0]).shape.channels, 64);
+  EXPECT_EQ(ParameterCount(vit) - ParameterCount(MakeBuiltIn("vit:depth=2", {1, 28, 28}, 10)), 2 * 64);
+  EXPECT_THROW(MakeBuiltIn("vit:token=none", {1, 28, 28}, 10), UsageError);
 }
 
 TEST(BuiltIn, TakesWidths) {

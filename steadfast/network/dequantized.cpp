@@ -135,6 +135,7 @@ class Dequantizing {
   int AddWeighted(const model::Node& node, const model::Weighted& weighted, FloatOperation operation,
                   const std::vector<int>& inputs) {
     const model::Parameter& weight = model_.parameter(weighted.weight);
+    if (weight.is_fixed) return AddSteps(node, weighted.steps, weight.outputs(), inputs[0]);
     const int64_t outputs = weight.outputs(), products = weight.elements() / outputs;
     std::vector<float> values(static_cast<size_t>(weight.elements()));
     for (int64_t i = 0; i < weight.elements(); ++i)  // [output][product], whatever the file's order
@@ -169,7 +170,7 @@ class Dequantizing {
   // All steps as one normalization: a single one as it is, several as factor and term.
   int AddSteps(const model::Node& node, const std::vector<AffineStep>& steps, int64_t outputs, int sum) {
     if (steps.empty()) return sum;
-    BatchNormalization op{.epsilon = 0};
+    BatchNormalization op{.epsilon = 0, .is_affine = true};
     const auto add = [&](const char* ending, std::vector<float> values) {
       return builder_.AddParameter(node.name + ending, {outputs}, std::move(values));
     };
@@ -179,6 +180,7 @@ class Dequantizing {
       op.mean = add(".mean", FloatsOf(steps[0].mean, outputs));
       op.variance = add(".variance", FloatsOf(steps[0].variance, outputs));
       op.epsilon = steps[0].epsilon;
+      op.is_affine = op.epsilon == 0;
       return builder_.AddNode(node.name + ".normalization", op, {sum});
     }
     const auto count = static_cast<size_t>(outputs);

@@ -125,8 +125,7 @@ int FlowBuilder::Image(const Flow& flow) {
 
 bool FlowBuilder::HasChannelsLast(const Flow& flow) const {
   const ValueShape& shape = this->shape(flow.value);
-  if (flow.view.dims.empty() || flow.view.dims.back() != shape.channels ||
-      flow.view.elements() != shape.elements())
+  if (flow.view.dims.empty() || flow.view.dims.back() != shape.channels || flow.view.elements() != shape.elements())
     return false;
   const int64_t channels = shape.channels, positions = PositionsOf(shape);
   for (int64_t i = 0; i < shape.elements(); ++i) {
@@ -167,7 +166,8 @@ Flow FlowBuilder::Connect(const std::string& name, const Flow& flow, int weight,
   const View view = ChannelsLastView(tokens.view.dims, outputs);
   int value = tokens.value;
   if (PositionsOf(shape(value)) == 1) {
-    if (!shape(value).flat) value = Rearranged(tokens, {shape(value).channels, 1, 1, true}, FromOf(View{{1, shape(value).channels}, {}}));
+    if (!shape(value).flat)
+      value = Rearranged(tokens, {shape(value).channels, 1, 1, true}, FromOf(View{{1, shape(value).channels}, {}}));
     return {builder_.AddNode(name, Linear{weight, bias}, {value}), view};
   }
   weights.shape = {outputs, weights.shape[1], 1, 1};
@@ -216,8 +216,9 @@ Flow FlowBuilder::Gate(const std::string& name, const Flow& left, const Flow& ri
   bool is_a_channels = b.view.elements() == shape.channels && PositionsOf(shape) > 1;
   for (int64_t i = 0; is_a_channels && i < a.view.elements(); ++i)
     is_a_channels = over.at(i) == a.view.at(i) / PositionsOf(shape);
-  const int other = is_a_channels ? Rearranged(b, {shape.channels, 1, 1, shape.flat}, FromOf(View{{shape.channels}, {}}))
-                                  : Aligned(a, b);
+  const int other = is_a_channels
+                        ? Rearranged(b, {shape.channels, 1, 1, shape.flat}, FromOf(View{{shape.channels}, {}}))
+                        : Aligned(a, b);
   return {builder_.AddNode(name, Multiply{}, {a.value, other}), a.view};
 }
 
@@ -255,7 +256,8 @@ Flow FlowBuilder::Multiplied(const std::string& name, const Flow& left, const Fl
   const Flow a = Whole(left), b = Whole(right);
   const std::vector<int64_t>&da = a.view.dims, &db = b.view.dims;
   const size_t rank = da.size();
-  if (rank < 2 || db.size() != rank || !std::equal(da.begin(), da.end() - 2, db.begin()) || da[rank - 1] != db[rank - 2])
+  if (rank < 2 || db.size() != rank || !std::equal(da.begin(), da.end() - 2, db.begin()) ||
+      da[rank - 1] != db[rank - 2])
     throw InputError(fmt::format("multiplies matrices of shapes [{}] and [{}], which is not taken", fmt::join(da, ", "),
                                  fmt::join(db, ", ")));
   const int64_t m = da[rank - 2], k = da[rank - 1], n = db[rank - 1], groups = a.view.elements() / (m * k);
@@ -329,7 +331,8 @@ Flow FlowBuilder::Joined(const std::string& name, const std::vector<Flow>& parts
     dims[at] += size;
   }
   std::vector<int> values;
-  const bool of_images = axis == 1 && dims[0] == 1 && static_cast<int>(dims.size()) == (shape(parts[0].value).flat ? 2 : rank_);
+  const bool of_images =
+      axis == 1 && dims[0] == 1 && static_cast<int>(dims.size()) == (shape(parts[0].value).flat ? 2 : rank_);
   if (of_images) {
     for (const Flow& part : parts) values.push_back(Image(part));
     return Add(name, Concatenate{}, values);

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <optional>
+#include <set>
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/operators/product.h"
@@ -160,12 +162,20 @@ namespace {
 // What a value is still to be multiplied with and added to, element by element; empty: nothing.
 struct Affine {
   std::vector<float> factor, term;
+  std::set<int> of = {};  // the normalizations it comes from, by their outputs
   bool empty() const { return factor.empty(); }
+};
+
+// Normalizations (by their outputs) that what follows them cannot take up.
+struct Unfoldable {
+  std::set<int> values;
 };
 
 class ScaleFolder {
  public:
-  explicit ScaleFolder(FloatGraph& graph) : graph_(graph), affine_(graph.values.size()), now_(graph.values.size()) {
+  // Those of `alone` stay as they are.
+  ScaleFolder(FloatGraph& graph, const std::set<int>& alone)
+      : graph_(graph), alone_(alone), affine_(graph.values.size()), now_(graph.values.size()) {
     for (size_t v = 0; v < now_.size(); ++v) now_[v] = static_cast<int>(v);
   }
 
@@ -175,8 +185,9 @@ class ScaleFolder {
       const auto from = static_cast<size_t>(node.inputs[0]), to = static_cast<size_t>(node.output);
       const auto* op = std::get_if<BatchNormalization>(&node.operation);
       is_normal[to] = std::holds_alternative<LayerNormalization>(node.operation);
-      if (op != nullptr && (is_normal[from] || !affine_[from].empty())) {
+      if (op != nullptr && !alone_.contains(node.output) && (is_normal[from] || !affine_[from].empty())) {
         affine_[to] = Behind(node, *op);
+        affine_[to].of.insert(node.output);
         now_[to] = now_[from];  // the node leads nowhere now
         continue;
       }
@@ -186,22 +197,24 @@ class ScaleFolder {
       for (int& input : node.inputs) input = now_[static_cast<size_t>(input)];
     }
     if (!affine_[static_cast<size_t>(graph_.output)].empty())
-      throw InputError(fmt::format("{}: ends with a layer normalization with scale and shift", graph_.name));
+      throw InputError(fmt::format("{}: ends with a layer normalization", graph_.name));
     graph_.output = now_[static_cast<size_t>(graph_.output)];
   }
 
  private:
   [[noreturn]] void Fail(const FloatNode& node) const {
-    throw InputError(fmt::format(
-        "{}: {}: stands behind a layer normalization with scale and shift, which only layers with weights and without "
-        "padding can take up, where each of their inputs has its own",
-        graph_.name, Describe(node)));
+    Unfoldable unfoldable;
+    for (const int input : node.inputs) {
+      const std::set<int>& of = affine_[static_cast<size_t>(input)].of;
+      unfoldable.values.insert(of.begin(), of.end());
+    }
+    throw unfoldable;
   }
   Affine Of(int value) const {
     const Affine& affine = affine_[static_cast<size_t>(value)];
     if (!affine.empty()) return affine;
     const auto elements = static_cast<size_t>(graph_.value(value).shape.elements());
-    return {std::vector<float>(elements, 1.0f), std::vector<float>(elements, 0.0f)};
+    return {std::vector<float>(elements, 1.0f), std::vector<float>(elements, 0.0f), {}};
   }
 
   Affine Behind(const FloatNode& node, const BatchNormalization& op) const {
@@ -235,6 +248,14 @@ class ScaleFolder {
 
   // What is left of it behind a node. Means, and what moves values about, change nothing; weighted sums take it up.
   Affine Through(FloatNode& node) {
+    Affine affine = Moved(node);
+    for (const int input : node.inputs) {
+      const std::set<int>& of = affine_[static_cast<size_t>(input)].of;
+      if (!affine.empty()) affine.of.insert(of.begin(), of.end());
+    }
+    return affine;
+  }
+  Affine Moved(FloatNode& node) {
     const ValueShape& shape = graph_.value(node.output).shape;
     Affine result;
     if (const auto* op = std::get_if<Rearrange>(&node.operation)) {
@@ -281,8 +302,7 @@ class ScaleFolder {
     int& bias = convolution != nullptr ? convolution->bias : linear->bias;
     const auto weight = static_cast<size_t>(WeightOf(node));
     const int64_t outputs = graph_.parameters[weight].shape[0], inputs = graph_.parameters[weight].elements() / outputs;
-    if (graph_.parameters[weight].values.empty() || graph_.parameters[weight].is_shared)
-      throw InputError(fmt::format("{}: {}: its weights cannot take up a scale", graph_.name, Describe(node)));
+    if (graph_.parameters[weight].values.empty() || graph_.parameters[weight].is_shared) Fail(node);
     if (bias < 0) {
       bias = static_cast<int>(graph_.parameters.size());
       graph_.parameters.push_back(
@@ -304,14 +324,59 @@ class ScaleFolder {
   }
 
   FloatGraph& graph_;
+  const std::set<int>& alone_;
   std::vector<Affine> affine_;  // of each value
   std::vector<int> now_;        // which value each is, without the nodes that lead nowhere
 };
 
+// A normalization takes up the factors and terms that are all that follows it.
+void MergeAffine(FloatGraph& graph) {
+  const auto users = graph.Users();
+  const int output = graph.output;
+  std::vector<int> now(graph.values.size());  // which value each is, without the nodes that were taken up
+  for (size_t v = 0; v < now.size(); ++v) now[v] = static_cast<int>(v);
+  std::map<int, size_t> maker;  // of normalizations' outputs
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    FloatNode& node = graph.nodes[n];
+    const int from = node.inputs[0];
+    for (int& input : node.inputs) input = now[static_cast<size_t>(input)];
+    const auto* op = std::get_if<BatchNormalization>(&node.operation);
+    if (op == nullptr) continue;
+    const auto before = maker.find(node.inputs[0]);
+    if (!op->is_affine || before == maker.end() || users[static_cast<size_t>(from)].size() != 1 || from == output) {
+      maker[node.output] = n;
+      continue;
+    }
+    const auto& first = std::get<BatchNormalization>(graph.nodes[before->second].operation);
+    const auto values = [&](int parameter) -> std::vector<float>& {
+      return graph.parameters[static_cast<size_t>(parameter)].values;
+    };
+    for (size_t c = 0; c < values(op->gamma).size(); ++c) {
+      const double factor = values(op->gamma)[c] / std::sqrt(double{values(op->variance)[c]} + op->epsilon);
+      float &gamma = values(first.gamma)[c], &beta = values(first.beta)[c];
+      gamma = static_cast<float>(gamma * factor);
+      beta = static_cast<float>((double{beta} - values(op->mean)[c]) * factor + values(op->beta)[c]);
+    }
+    now[static_cast<size_t>(node.output)] = node.inputs[0];
+  }
+  graph.output = now[static_cast<size_t>(output)];
+}
+
 }  // namespace
 
 void FoldScales(FloatGraph& graph) {
-  ScaleFolder(graph).Run();
+  MergeAffine(graph);
+  std::set<int> alone;
+  for (;;) {
+    FloatGraph folded = graph;
+    try {
+      ScaleFolder(folded, alone).Run();
+      graph = std::move(folded);
+      return;
+    } catch (const Unfoldable& unfoldable) {
+      alone.insert(unfoldable.values.begin(), unfoldable.values.end());
+    }
+  }
 }
 
 void Prune(FloatGraph& graph) {

@@ -42,6 +42,7 @@ struct Linear {
 struct BatchNormalization {
   int gamma = -1, beta = -1, mean = -1, variance = -1;
   double epsilon = 1e-5f;  // as files hold it
+  bool is_affine = false;  // factors and terms of a file: mean and variance are constants, not statistics
 };
 // ReLU (from 0), ReLU6 (from 0 to 6), or any other bounds.
 struct Clip {

@@ -538,7 +538,7 @@ class Reader {
         return std::all_of(values.begin(), values.end(), [&](float v) { return v == one; });
       };
       if (!is_all(scale.floats, 1) || !is_all(shift, 0)) {  // FoldScales makes it a part of what follows
-        BatchNormalization op{.epsilon = 0};
+        BatchNormalization op{.epsilon = 0, .is_affine = true};
         const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(channels), number); };
         const auto add = [&](const char* ending, std::vector<float> values) {
           const auto size = static_cast<int64_t>(values.size());
@@ -597,6 +597,7 @@ class Reader {
     const std::string name = NameOf(node);
     BatchNormalization op;
     op.epsilon = node.Float("epsilon", 1e-5);
+    op.is_affine = op.epsilon == 0;  // as factors and terms are written
     int* const parameters[] = {&op.gamma, &op.beta, &op.mean, &op.variance};
     const char* const endings[] = {".weight", ".bias", ".running_mean", ".running_var"};
     for (int i = 0; i < 4; ++i) {
@@ -719,7 +720,7 @@ class Reader {
       if (!std::isfinite(factor)) node.Fail("divides by 0");
     }
     const std::string name = NameOf(node);
-    BatchNormalization op{.epsilon = 0};
+    BatchNormalization op{.epsilon = 0, .is_affine = true};
     op.gamma = builder_.AddParameter(name + ".factor", {channels}, gamma);
     op.beta = builder_.AddParameter(name + ".term", {channels}, beta);
     op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
@@ -902,7 +903,8 @@ class Reader {
     Guarded(node, [&] {
       if (Fold(node)) return;
       std::vector<Flow> parts;
-      for (int i = 0; i < node.inputs(); ++i) parts.push_back(IsConstant(node, i) ? ConstantPart(node, i) : FlowOf(node, i));
+      for (int i = 0; i < node.inputs(); ++i)
+        parts.push_back(IsConstant(node, i) ? ConstantPart(node, i) : FlowOf(node, i));
       Define(node, flows_.Joined(NameOf(node), parts, node.Int("axis", 1)));
     });
   }
@@ -925,8 +927,8 @@ class Reader {
       Flow flow = FlowOf(node, 0);
       flow.view = move(flow.view);
       flow.name = NameOf(node);
-      const bool ends = std::exchange(flow.is_picked, node.type() == "Gather" && flow.view.rank() == 2) &&
-                        node.type() == "Reshape";
+      const bool ends =
+          std::exchange(flow.is_picked, node.type() == "Gather" && flow.view.rank() == 2) && node.type() == "Reshape";
       Define(node, ends ? flows_.Of(flows_.Image(flow)) : std::move(flow));
     });
   }
@@ -961,8 +963,7 @@ class Reader {
   }
   void ReadExpand(const OnnxNode& node) {
     const auto sizes = IntegersAt(node, 1);
-    ReadMoving(node,
-               [&](const View& view) { return model::Broadcast(view, model::BroadcastDims(view.dims, sizes)); });
+    ReadMoving(node, [&](const View& view) { return model::Broadcast(view, model::BroadcastDims(view.dims, sizes)); });
   }
   void ReadGather(const OnnxNode& node) {
     const Constant& indices = ConstantAt(node, 1, false);

@@ -156,9 +156,9 @@ class Writer {
     node_->add_input(AddIntegers(source_->name + ".from", {op.from.begin(), op.from.end()}));
     Set("axis", int64_t{1});
     const ValueShape& shape = op.shape;
-    const std::string sizes =
-        AddIntegers(source_->name + ".shape", shape.flat ? std::vector<int64_t>{0, shape.channels}
-                                                         : std::vector<int64_t>{0, shape.channels, shape.height, shape.width});
+    const std::string sizes = AddIntegers(
+        source_->name + ".shape", shape.flat ? std::vector<int64_t>{0, shape.channels}
+                                             : std::vector<int64_t>{0, shape.channels, shape.height, shape.width});
     auto* behind = Behind("Reshape", ".gathered");
     behind->set_name(source_->name);
     behind->add_input(sizes);

@@ -54,12 +54,14 @@ class Fusion {
     if (is_weighted && graph_.parameter(WeightOf(first)).is_shared)
       Fail(first,
            "shares its weights with another node; in a memory they would be one tensor, here two: not supported");
-    const bool is_sum = is_weighted || std::holds_alternative<Add>(operation) ||
+    const auto* normalization = std::get_if<BatchNormalization>(&operation);
+    if (normalization != nullptr && graph_.value(first.output).shape.flat)
+      Fail(first, "a normalization of values without rows and columns is only understood right behind a linear layer");
+    const bool is_sum = is_weighted || normalization != nullptr || std::holds_alternative<Add>(operation) ||
                         std::holds_alternative<Multiply>(operation) || std::holds_alternative<Product>(operation);
     const bool is_moved = std::holds_alternative<MaxPool>(operation) || std::holds_alternative<Flatten>(operation) ||
                           std::holds_alternative<Rearrange>(operation);
-    if (std::holds_alternative<BatchNormalization>(operation))
-      Fail(first, "normalization is only understood right behind a convolution or linear layer");
+    if (normalization != nullptr) step.normalization = *normalization;  // alone
     if (is_weighted) TakeUp(step.normalization, step);
     if (is_sum) TakeUp(step.clip, step);
     step.range = RangeOf(step, operation, is_moved);
@@ -107,7 +109,8 @@ class Fusion {
       if (std::holds_alternative<Rearrange>(operation) || std::holds_alternative<Concatenate>(operation))
         return IsSummed(node(user).output);
       return std::holds_alternative<Add>(operation) || std::holds_alternative<Function>(operation) ||
-             std::holds_alternative<Softmax>(operation) || std::holds_alternative<LayerNormalization>(operation);
+             std::holds_alternative<BatchNormalization>(operation) || std::holds_alternative<Softmax>(operation) ||
+             std::holds_alternative<LayerNormalization>(operation);
     });
   }
 

@@ -45,10 +45,23 @@ TEST(Fuse, LeavesWhatAnotherNodeTakesApart) {
   EXPECT_EQ(steps[2].range, OutputRange::kSigned);
 }
 
+TEST(Fuse, ANormalizationMayStandAlone) {
+  GraphBuilder builder("alone", {1, 4, 4});
+  const int relu = builder.Relu(builder.Convolve(0, "conv", 2, Square(1)), "relu");
+  builder.Connect(builder.Relu(builder.Normalize(relu, "bn"), "bn.relu"), "fc", 2);
+  const auto steps = Fuse(builder.graph_);
+  ASSERT_EQ(steps.size(), 4u);
+  EXPECT_TRUE(steps[1].normalization);
+  EXPECT_TRUE(steps[1].clip);
+  EXPECT_EQ(steps[1].range, OutputRange::kPositive);
+  EXPECT_TRUE(steps[0].needs_precision);
+}
+
 TEST(Fuse, RefusesWhatHasNoIntegerForm) {
   GraphBuilder apart("apart", {1, 4, 4});
   const int relu = apart.Relu(apart.Convolve(0, "conv", 2, Square(1)), "relu");
-  apart.Connect(apart.Normalize(relu, "bn"), "fc", 2);
+  const int flat = apart.Relu(apart.Connect(relu, "fc1", 3), "fc1.relu");
+  apart.Connect(apart.Normalize(flat, "bn"), "fc2", 2);
   EXPECT_THROW(Fuse(apart.graph_), InputError);
   GraphBuilder last("last", {1, 4, 4});
   last.Relu(last.Connect(0, "fc", 2), "relu");

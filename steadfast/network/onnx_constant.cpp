@@ -67,8 +67,9 @@ Constant Arithmetic(const OnnxNode& node, const Constant& a, const Constant& b) 
                     [&](int64_t x, int64_t y) { return narrow(wide(x) * wide(y)); });
   }
   if (type == "Pow") {
-    return Combined(node, a, b, [](float x, float y) { return std::pow(x, y); },
-                    [&](int64_t, int64_t) -> int64_t { node.Fail("of integers is not taken"); });
+    return Combined(
+        node, a, b, [](float x, float y) { return std::pow(x, y); },
+        [&](int64_t, int64_t) -> int64_t { node.Fail("of integers is not taken"); });
   }
   return Combined(node, a, b, std::divides<float>(), [&](int64_t x, int64_t y) -> int64_t {
     if (y == 0 || (x == std::numeric_limits<int64_t>::min() && y == -1)) node.Fail("divides integers by 0");
@@ -186,8 +187,9 @@ std::optional<Constant> Folded(const OnnxNode& node, std::span<const Constant* c
   if (inputs.size() == 2 && (type == "Add" || type == "Sub" || type == "Mul" || type == "Div" || type == "Pow"))
     return Arithmetic(node, first, *inputs[1]);
   if (inputs.size() == 2 && type == "Equal") {
-    Constant equal = Combined(node, first, *inputs[1], [](float a, float b) { return a == b ? 1.0f : 0.0f; },
-                              [](int64_t a, int64_t b) { return int64_t{a == b}; });
+    Constant equal = Combined(
+        node, first, *inputs[1], [](float a, float b) { return a == b ? 1.0f : 0.0f; },
+        [](int64_t a, int64_t b) { return int64_t{a == b}; });
     if (equal.is_float) equal.integers.assign(equal.floats.begin(), equal.floats.end());
     equal.is_float = false;
     equal.floats.clear();
@@ -227,8 +229,7 @@ void ConstantReader::FetchExternal(onnx::TensorProto& tensor) {
   if (location.empty() || leaves)
     source_.Fail(where, fmt::format("keeps its data in '{}', which is not a file beside the model", location));
   auto found = external_.find(location);
-  if (found == external_.end())
-    found = external_.emplace(location, ReadFile(folder_ / path, uint64_t{1} << 32)).first;
+  if (found == external_.end()) found = external_.emplace(location, ReadFile(folder_ / path, uint64_t{1} << 32)).first;
   const auto size = static_cast<int64_t>(found->second.size());
   if (length < 0) length = size - offset;
   if (offset < 0 || length < 0 || offset > size || length > size - offset)
@@ -262,8 +263,7 @@ Constant ConstantReader::Read(onnx::TensorProto& tensor) {
     constant.integers.assign(values.begin(), values.end());
   }
   if (ElementsOf(constant.shape) != constant.elements())
-    source_.Fail(where,
-                 fmt::format("has {} values, expected {}", constant.elements(), ElementsOf(constant.shape)));
+    source_.Fail(where, fmt::format("has {} values, expected {}", constant.elements(), ElementsOf(constant.shape)));
   return constant;
 }
 
@@ -281,8 +281,7 @@ Constant ConstantReader::Read(const OnnxNode& node) {
     return constant;
   }
   constant.is_float = false;
-  constant.integers =
-      node.Has("value_int") ? std::vector<int64_t>{node.Int("value_int", 0)} : node.Ints("value_ints");
+  constant.integers = node.Has("value_int") ? std::vector<int64_t>{node.Int("value_int", 0)} : node.Ints("value_ints");
   if (node.Has("value_ints")) constant.shape = {constant.elements()};
   return constant;
 }

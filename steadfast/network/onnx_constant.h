@@ -44,7 +44,8 @@ class ConstantReader {
 // The elements that a view of the constant has.
 Constant Moved(const Constant& constant, const model::View& view);
 
-// What an operator makes of constants alone: arithmetic, comparisons, casts, joining. Nothing where it is none of these.
+// What an operator makes of constants alone: arithmetic, comparisons, casts, joining. Nothing where it is none of
+// these.
 std::optional<Constant> Folded(const model::OnnxNode& node, std::span<const Constant* const> inputs);
 
 }  // namespace steadfast::network

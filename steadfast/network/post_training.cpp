@@ -135,7 +135,7 @@ class Quantizing {
       const int weight = WeightOf(node);
       std::optional<ActivationCoding> coding;
       if (HasCodes(step)) coding = CodingOfStep(step);
-      if (weight < 0) {
+      if (weight < 0 && !step.normalization) {
         exporter.Add(step, coding);
         continue;
       }
@@ -216,6 +216,16 @@ class Quantizing {
 
   StepConstants ConstantsOf(const FusedStep& step, const FloatNode& node) const {
     StepConstants constants;
+    const auto values = [&](int parameter) {
+      return parameter < 0 ? std::vector<float>{} : graph_.parameter(parameter).values;
+    };
+    if (step.normalization) {
+      constants.gamma = values(step.normalization->gamma);
+      constants.beta = values(step.normalization->beta);
+      constants.mean = values(step.normalization->mean);
+      constants.variance = values(step.normalization->variance);
+    }
+    if (WeightOf(node) < 0) return constants;
     constants.format = {.bits = settings_.weight_bits, .is_signed = true, .narrow = true, .levels = {}};
     const FloatParameter& weight = graph_.parameter(WeightOf(node));
     const int64_t outputs = weight.shape[0], products = weight.elements() / outputs;
@@ -226,17 +236,8 @@ class Quantizing {
       constants.scales.push_back(scale);
       for (const float w : part) constants.codes.push_back(CodeOf(w, scale, constants.format.highest_code()));
     }
-    const auto values = [&](int parameter) {
-      return parameter < 0 ? std::vector<float>{} : graph_.parameter(parameter).values;
-    };
     const auto* convolution = std::get_if<Convolution>(&node.operation);
     constants.bias = values(convolution != nullptr ? convolution->bias : std::get<Linear>(node.operation).bias);
-    if (step.normalization) {
-      constants.gamma = values(step.normalization->gamma);
-      constants.beta = values(step.normalization->beta);
-      constants.mean = values(step.normalization->mean);
-      constants.variance = values(step.normalization->variance);
-    }
     return constants;
   }
 

@@ -27,11 +27,14 @@ using model::QuantizedModel;
 // The operation of a step, its weighted part known.
 struct OperationOf {
   model::Weighted weighted;
+  int channels;
   model::Operation operator()(const Convolution& op) const {
     return model::Convolution{weighted, op.window, op.groups};
   }
   model::Operation operator()(const Linear&) const { return model::Linear{weighted}; }
-  model::Operation operator()(const BatchNormalization&) const { return model::Elementwise{}; }  // Fuse refuses it
+  model::Operation operator()(const BatchNormalization&) const {  // alone: see WeightedOf
+    return model::Convolution{weighted, Window{}, channels};
+  }
   model::Operation operator()(const Clip&) const { return model::Elementwise{}; }
   model::Operation operator()(const Function& op) const { return model::Elementwise{op.name, op.alpha, op.beta}; }
   model::Operation operator()(const MaxPool& op) const { return model::MaxPool{op.window}; }
@@ -51,8 +54,9 @@ struct OperationOf {
 
 model::Weighted WeightedOf(QuantizedModel& model, const FusedStep& step, const std::vector<int64_t>& shape,
                            const StepConstants& constants) {
-  const int weight =
-      model::AddWeights(model, step.name + ".weight", shape, constants.format, constants.scales, constants.codes);
+  const int weight = constants.codes.empty() ? model::AddOnes(model, step.name + ".one", shape[0])
+                                             : model::AddWeights(model, step.name + ".weight", shape, constants.format,
+                                                                 constants.scales, constants.codes);
   model::Weighted weighted = model::AddAffine(model, step.name, weight, {}, constants.bias);
   if (constants.gamma.empty()) return weighted;
   const auto floats = [&](const char* ending, model::Role role, const std::vector<float>& values) {
@@ -95,9 +99,12 @@ const ActivationCoding& StepExporter::CodingOf(int value) const {
 void StepExporter::Add(const FusedStep& step, const std::optional<ActivationCoding>& coding,
                        const StepConstants* constants) {
   const FloatNode& source = graph_.nodes[static_cast<size_t>(step.node)];
-  OperationOf operation;
+  const int weight = WeightOf(source);
+  const int64_t channels = graph_.value(step.output).shape.channels;
+  OperationOf operation{{}, static_cast<int>(channels)};
   if (constants != nullptr)
-    operation.weighted = WeightedOf(model_, step, graph_.parameter(WeightOf(source)).shape, *constants);
+    operation.weighted =
+        WeightedOf(model_, step, weight < 0 ? std::vector{channels} : graph_.parameter(weight).shape, *constants);
   model::Node node{step.name, std::visit(operation, source.operation), {}, static_cast<int>(model_.values.size())};
   for (const int input : step.inputs) node.inputs.push_back(value_of_[static_cast<size_t>(input)]);
   const bool is_moved = step.range == OutputRange::kAsInput;

@@ -13,8 +13,8 @@ namespace steadfast::network {
 // The constants of a weighted step.
 struct StepConstants {
   model::CodeFormat format;
-  std::vector<float> scales;  // of weights: 1, or one an output
-  std::vector<int16_t> codes;
+  std::vector<float> scales;                       // of weights: 1, or one an output
+  std::vector<int16_t> codes;                      // empty: of a normalization that stands alone
   std::vector<float> bias;                         // empty: none
   std::vector<float> gamma, beta, mean, variance;  // empty: no normalization
 };

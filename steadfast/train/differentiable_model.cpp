@@ -94,6 +94,11 @@ DifferentiableModel::DifferentiableModel(const model::QuantizedModel& model, tor
     offset += weight.elements();
   }
   weights_ = torch::cat(flat);
+  for (size_t p = 0; p < model.parameters.size(); ++p) {
+    const model::Parameter& ones = model.parameters[p];
+    if (ones.role == model::Role::kWeight && ones.is_fixed)
+      weights_of_[static_cast<int>(p)] = {torch::ones(ones.shape).to(dtype), {}, false, parts_.size()};
+  }
   for (const model::Node& node : model.nodes) {
     if (const auto weight = model::WeightOf(node))
       weights_of_.at(*weight).long_sums |= dtype == torch::kFloat && HasLongSums(model, node);
@@ -128,7 +133,7 @@ class DifferentiableRun {
 
   Tensor WeightLevels(int index) const {
     const auto& weight = owner_.weights_of_.at(index);
-    if (!perturbation_.defined()) return weight.levels;
+    if (!perturbation_.defined() || weight.part == owner_.parts_.size()) return weight.levels;
     const auto& part = owner_.parts_[weight.part];
     const Tensor shift = perturbation_.narrow(0, part.offset, part.count).reshape(weight.levels.sizes());
     return weight.levels + shift * weight.inverse_scales;
@@ -195,8 +200,7 @@ class DifferentiableRun {
     if (const auto* moves = node.operation.As<model::Rearrange>()) {
       const Tensor moved = InputCodes(node).flatten(1).index_select(1, torch::tensor(moves->from));
       const model::ValueShape& shape = moves->shape;
-      Output(node) =
-          shape.flat ? moved : moved.reshape({moved.size(0), shape.channels, shape.height, shape.width});
+      Output(node) = shape.flat ? moved : moved.reshape({moved.size(0), shape.channels, shape.height, shape.width});
       return;
     }
     if (const auto* function = node.operation.As<model::Elementwise>()) return Run(node, *function);

@@ -44,7 +44,7 @@ class DifferentiableModel {
     torch::Tensor levels;          // [out, …]
     torch::Tensor inverse_scales;  // [1] or [out, 1, ...]
     bool long_sums;                // sums can reach 2^24: float32 would round them
-    size_t part;                   // index into parts_
+    size_t part;                   // index into parts_; their number: fixed
   };
 
   model::QuantizedModel model_;

@@ -112,6 +112,21 @@ WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::Fu
                              const LayerSettings& settings)
     : name_(step.name) {
   const network::FloatNode& node = graph.nodes[static_cast<size_t>(step.node)];
+  if (network::WeightOf(node) >= 0) MakeWeight(graph, node, settings);
+  if (!step.normalization) return;
+  const auto values = [&](int parameter) { return Initial(settings, graph.parameter(parameter), 0); };
+  gamma_ = AddParameter(settings, name_ + ".gamma", values(step.normalization->gamma), ParameterGroup::kNormalization);
+  beta_ = AddParameter(settings, name_ + ".beta", values(step.normalization->beta), ParameterGroup::kNormalization);
+  mean_ = values(step.normalization->mean);
+  variance_ = values(step.normalization->variance);
+  epsilon_ = step.normalization->epsilon;
+  is_affine_ = step.normalization->is_affine;
+  settings.buffers->push_back({name_ + ".mean", mean_});
+  settings.buffers->push_back({name_ + ".variance", variance_});
+}
+
+void WeightedLayer::MakeWeight(const network::FloatGraph& graph, const network::FloatNode& node,
+                               const LayerSettings& settings) {
   if (const auto* convolution = std::get_if<network::Convolution>(&node.operation)) convolution_ = *convolution;
   const int bias = convolution_ ? convolution_->bias : std::get<network::Linear>(node.operation).bias;
   const network::FloatParameter& weight = graph.parameter(network::WeightOf(node));
@@ -131,15 +146,6 @@ WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::Fu
     const Tensor initial = torch::full({1}, start);
     step_ = AddParameter(settings, name_ + ".weight_step", initial, ParameterGroup::kWeightStep);
   }
-  if (!step.normalization) return;
-  const auto values = [&](int parameter) { return Initial(settings, graph.parameter(parameter), 0); };
-  gamma_ = AddParameter(settings, name_ + ".gamma", values(step.normalization->gamma), ParameterGroup::kNormalization);
-  beta_ = AddParameter(settings, name_ + ".beta", values(step.normalization->beta), ParameterGroup::kNormalization);
-  mean_ = values(step.normalization->mean);
-  variance_ = values(step.normalization->variance);
-  epsilon_ = step.normalization->epsilon;
-  settings.buffers->push_back({name_ + ".mean", mean_});
-  settings.buffers->push_back({name_ + ".variance", variance_});
 }
 
 Tensor WeightedLayer::Weight() {
@@ -148,7 +154,7 @@ Tensor WeightedLayer::Weight() {
 }
 
 Tensor WeightedLayer::operator()(const Pass& pass, const Tensor& input) {
-  Tensor sums;
+  Tensor sums = input;
   if (convolution_) {
     const network::Window& w = convolution_->window;
     const bool is_even = w.pad_top == w.pad_bottom && w.pad_left == w.pad_right;
@@ -158,10 +164,11 @@ Tensor WeightedLayer::operator()(const Pass& pass, const Tensor& input) {
         is_even ? std::vector<int64_t>{w.pad_top, w.pad_left} : std::vector<int64_t>{0, 0};
     sums = torch::conv2d(padded, Weight(), bias_, {w.stride_h, w.stride_w}, padding, {w.dilation_h, w.dilation_w},
                          convolution_->groups);
-  } else {
+  } else if (has_weight()) {
     sums = torch::linear(input, Weight(), bias_);
   }
   if (!gamma_.defined()) return sums;
+  if (is_affine_) return torch::batch_norm(sums, gamma_, beta_, mean_, variance_, false, 0, epsilon_, false);
   const bool updates = pass.training && pass.updates_statistics, keeps = pass.training && !updates;
   return torch::batch_norm(sums, gamma_, beta_, keeps ? Tensor() : mean_, keeps ? Tensor() : variance_, pass.training,
                            pass.momentum, epsilon_, /*cudnn_enabled=*/false);
@@ -169,10 +176,12 @@ Tensor WeightedLayer::operator()(const Pass& pass, const Tensor& input) {
 
 network::StepConstants WeightedLayer::constants() const {
   network::StepConstants constants;
-  const WeightQuantizer::Stored stored = quantizer_.store(weight_, step_);
-  constants.format = quantizer_.format();
-  constants.scales = {stored.scale};
-  constants.codes = stored.codes;
+  if (has_weight()) {
+    const WeightQuantizer::Stored stored = quantizer_.store(weight_, step_);
+    constants.format = quantizer_.format();
+    constants.scales = {stored.scale};
+    constants.codes = stored.codes;
+  }
   constants.bias = ToVector(bias_);
   constants.gamma = ToVector(gamma_);
   constants.beta = ToVector(beta_);
@@ -186,8 +195,10 @@ void WeightedLayer::Store(network::FloatGraph& graph, const network::FusedStep& 
   const auto store = [&](int parameter, const Tensor& tensor) {
     if (parameter >= 0) graph.parameters[static_cast<size_t>(parameter)].values = ToVector(tensor);
   };
-  store(network::WeightOf(node), weight_);
-  store(convolution_ ? convolution_->bias : std::get<network::Linear>(node.operation).bias, bias_);
+  if (has_weight()) {
+    store(network::WeightOf(node), weight_);
+    store(convolution_ ? convolution_->bias : std::get<network::Linear>(node.operation).bias, bias_);
+  }
   if (!step.normalization) return;
   store(step.normalization->gamma, gamma_);
   store(step.normalization->beta, beta_);

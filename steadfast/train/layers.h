@@ -73,7 +73,8 @@ class ActivationQuantizer {
   torch::Tensor step_;
 };
 
-// A convolution or a fully connected layer with quantized weights, bias, and normalization behind it.
+// A convolution or a fully connected layer with quantized weights, bias, and normalization behind it; or a
+// normalization that stands alone.
 class WeightedLayer {
  public:
   WeightedLayer(const network::FloatGraph& graph, const network::FusedStep& step, const LayerSettings& settings);
@@ -83,17 +84,20 @@ class WeightedLayer {
   void Store(network::FloatGraph& graph, const network::FusedStep& step) const;  // its values now
 
   const std::string& name() const { return name_; }
+  bool has_weight() const { return weight_.defined(); }
   const torch::Tensor& quantized_weight() const { return quantized_; }  // Q(w) of the last forward pass
   torch::Tensor perturbation;  // added to Q(w), not re-quantized (SAQ's second pass); undefined: none
 
  private:
+  void MakeWeight(const network::FloatGraph& graph, const network::FloatNode& node, const LayerSettings& settings);
   torch::Tensor Weight();
 
   const std::string name_;
   std::optional<network::Convolution> convolution_;  // otherwise fully connected
-  torch::Tensor weight_, bias_, step_;               // bias_, step_: may be undefined
+  torch::Tensor weight_, bias_, step_;               // may be undefined
   torch::Tensor gamma_, beta_, mean_, variance_;     // undefined: no normalization
   double epsilon_ = 0;
+  bool is_affine_ = false;
   WeightQuantizer quantizer_;
   torch::Tensor quantized_;
 };

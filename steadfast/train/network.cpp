@@ -107,7 +107,7 @@ Network::Network(network::FloatGraph graph, const recipe::Recipe& recipe) : grap
   for (const network::FusedStep& step : fused) {
     for (const int input : step.inputs) last_use[static_cast<size_t>(input)] = steps_.size();
     Step made{step, nullptr, nullptr, {}};
-    if (network::WeightOf(graph_.nodes[static_cast<size_t>(step.node)]) >= 0)
+    if (network::WeightOf(graph_.nodes[static_cast<size_t>(step.node)]) >= 0 || step.normalization)
       made.layer = std::make_unique<WeightedLayer>(graph_, step, settings);
     if (step.range == OutputRange::kPositive || step.range == OutputRange::kSigned)
       made.activation = std::make_unique<ActivationQuantizer>(graph_, step, settings);
@@ -150,7 +150,7 @@ Tensor Network::Forward(Pass& pass, const Tensor& input) {
 std::vector<WeightedLayer*> Network::layers() {
   std::vector<WeightedLayer*> layers;
   for (const Step& step : steps_) {
-    if (step.layer != nullptr) layers.push_back(step.layer.get());
+    if (step.layer != nullptr && step.layer->has_weight()) layers.push_back(step.layer.get());
   }
   return layers;
 }

@@ -99,6 +99,7 @@ void Read(OnnxReader& reader, const OnnxNode& node) {
 int Sample(RandomGraph& graph, int input) {
   const ValueShape& shape = graph.value(input).shape;
   if (shape.flat) return -1;
+  if (graph.Chance(8)) return graph.AddNormalization(input, graph.NextName());
   return graph.AddConvolution(input, graph.NextName(), graph.RandomWindow(shape, false));
 }
 

@@ -20,9 +20,10 @@ namespace steadfast::model {
 
 std::span<const OperatorDefinition* const> AllOperators() {
   static const std::array operators = {
-      &Definition<Convolution>(), &Definition<MaxPool>(), &Definition<AveragePool>(), &Definition<Add>(),
-      &Definition<Concatenate>(), &Definition<Flatten>(), &Definition<Linear>(),      &Definition<Elementwise>(),
-      &Definition<Multiply>(),    &Definition<Product>(), &Definition<Softmax>(),     &Definition<LayerNormalization>(),
+      &Definition<Convolution>(), &Definition<MaxPool>(),     &Definition<AveragePool>(),
+      &Definition<Add>(),         &Definition<Concatenate>(), &Definition<Flatten>(),
+      &Definition<Linear>(),      &Definition<Elementwise>(), &Definition<Multiply>(),
+      &Definition<Product>(),     &Definition<Softmax>(),     &Definition<LayerNormalization>(),
       &Definition<Constant>(),    &Definition<Rearrange>(),
   };
   return operators;
