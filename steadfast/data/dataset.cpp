@@ -71,14 +71,27 @@ std::vector<std::string> AllFiles(const std::string& name) {
 }
 
 constexpr const char* kArchive = "arrays.npz";
-constexpr const char* kArrays[] = {"train_images", "train_labels", "test_images", "test_labels"};
+constexpr uint64_t kFixedSeed = 20240614;  // of no meaning; one choice for everyone
+
+// "npy", or "npy:test=0.2": 0 where each split has arrays of its own.
+bool IsArrays(const std::string& name) {
+  return name == "npy" || name.starts_with("npy:");
+}
+double TestShareOfArrays(const std::string& name) {
+  return name == "npy" ? 0.0 : ParseTestShare(name, name.substr(4));
+}
+std::vector<std::string> ArraysOf(double test_share) {
+  if (test_share > 0) return {"images", "labels"};
+  return {"train_images", "train_labels", "test_images", "test_labels"};
+}
 
 bool HoldsAll(const fs::path& folder, const std::string& name) {
-  if (IsImageFolder(name)) return HoldsImageFolders(folder);
-  if (name == "npy") {
+  if (IsImageFolder(name)) return HoldsImageFolders(folder, ParseImageFolder(name));
+  if (IsArrays(name)) {
+    const auto arrays = ArraysOf(TestShareOfArrays(name));
     const auto is_there = [&](const std::string& file) { return FindFile(folder, file) == folder / file; };
-    return is_there(kArchive) || std::all_of(std::begin(kArrays), std::end(kArrays),
-                                             [&](const char* array) { return is_there(std::string(array) + ".npy"); });
+    return is_there(kArchive) || std::all_of(arrays.begin(), arrays.end(),
+                                             [&](const std::string& array) { return is_there(array + ".npy"); });
   }
   const auto files = AllFiles(name);
   return std::all_of(files.begin(), files.end(), [&](const auto& file) { return FindFile(folder, file).has_value(); });
@@ -87,7 +100,8 @@ bool HoldsAll(const fs::path& folder, const std::string& name) {
 const DatasetInfo& InfoOf(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& info : KnownDatasets()) {
-    if (info.name == name || (info.name == "images" && IsImageFolder(name))) return info;
+    const bool is_kind = (info.name == "images" && IsImageFolder(name)) || (info.name == "npy" && IsArrays(name));
+    if (info.name == name || is_kind) return info;
     names.push_back(info.name);
   }
   throw UsageError(
@@ -154,7 +168,7 @@ ImageSet ImagesOf(NpyArray array, const std::string& name) {
   return set;
 }
 
-ImageSet LoadArrays(const fs::path& folder, Split split) {
+ImageSet LoadArrays(const fs::path& folder, double test_share, Split split) {
   std::map<std::string, NpyArray> arrays;
   const bool is_archive = fs::is_regular_file(folder / kArchive);
   if (is_archive) arrays = ReadNpz(folder / kArchive);
@@ -167,11 +181,13 @@ ImageSet LoadArrays(const fs::path& folder, Split split) {
     if (!arrays.contains(array)) throw InputError(name_of(array) + ": is not there");
     return std::move(arrays[array]);
   };
-  const std::string stem = split == Split::kTrain ? "train" : "test";
-  ImageSet set = ImagesOf(take(stem + "_images"), name_of(stem + "_images"));
-  for (const std::string part : {"train", "test"}) {  // as many classes as either has
-    const std::string name = name_of(part + "_labels");
-    const NpyArray labels = take(part + "_labels");
+  const std::string stem = test_share > 0 ? "" : split == Split::kTrain ? "train_" : "test_";
+  ImageSet set = ImagesOf(take(stem + "images"), name_of(stem + "images"));
+  for (const std::string& part : test_share > 0
+                                     ? std::vector<std::string>{""}
+                                     : std::vector<std::string>{"train_", "test_"}) {  // as many classes as either has
+    const std::string name = name_of(part + "labels");
+    const NpyArray labels = take(part + "labels");
     if (labels.shape.size() != 1)
       throw InputError(fmt::format("{}: has {} dimensions, expected 1", name, labels.shape.size()));
     for (const int64_t label : IntegersOf(labels, name)) {
@@ -183,9 +199,16 @@ ImageSet LoadArrays(const fs::path& folder, Split split) {
   }
   const auto images = static_cast<int64_t>(set.images.size()) / set.shape.pixels();
   if (images != set.size() || images == 0)
-    throw InputError(fmt::format("{}: {} labels, expected one for each of {} images", name_of(stem + "_labels"),
-                                 set.size(), images));
-  return set;
+    throw InputError(
+        fmt::format("{}: {} labels, expected one for each of {} images", name_of(stem + "labels"), set.size(), images));
+  if (test_share == 0) return set;
+  ImageSet own{set.shape, set.classes, {}, {}};
+  for (const int64_t i : PartOf(images, test_share, split)) {
+    const auto image = set.image(i);
+    own.images.insert(own.images.end(), image.begin(), image.end());
+    own.labels.push_back(set.labels[static_cast<size_t>(i)]);
+  }
+  return own;
 }
 
 ImageSet LoadCifar(const fs::path& folder, const std::string& name, Split split) {
@@ -232,13 +255,14 @@ const std::vector<DatasetInfo>& KnownDatasets() {
       {"idx", "any dataset in the IDX format, under MNIST's file names", idx_layout,
        "put the four files into a folder, and name it with --data", ""},
       {"npy", "any images or features, as NumPy arrays of bytes",
-       "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy, or arrays.npz with the same four",
+       "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy, or arrays.npz with the same four; for "
+       "npy:test=SHARE images.npy and labels.npy, of which a share is for testing",
        "save them with numpy.save (images: uint8, [n, channels, rows, columns] or [n, features]), and name their "
        "folder "
        "with --data",
        ""},
       {"images", "folders of PNG and JPEG files, one a class (images:WIDTHxHEIGHT resizes, :grey makes one channel)",
-       "train/CLASS/*.png and test/CLASS/*.jpg (or val)",
+       "train/CLASS/*.png and test/CLASS/*.jpg (or val); CLASS/* for images:test=SHARE",
        "put them into such folders, and name the one above with --data", ""},
       {"cifar10", "32 x 32 colour images, 10 classes", "data_batch_1.bin to data_batch_5.bin, test_batch.bin",
        "unpack the 'binary version' of CIFAR-10 (www.cs.toronto.edu/~kriz/cifar.html), and name its folder "
@@ -255,6 +279,7 @@ const std::vector<DatasetInfo>& KnownDatasets() {
 std::optional<fs::path> FindDataset(const std::string& name, const DataLocation& location) {
   const DatasetInfo& info = InfoOf(name);
   if (IsImageFolder(name)) ParseImageFolder(name);  // refused before it is looked for
+  if (IsArrays(name)) TestShareOfArrays(name);
   const std::string official = name == "cifar10"    ? "cifar-10-batches-bin"
                                : name == "cifar100" ? "cifar-100-binary"
                                                     : info.name;
@@ -288,7 +313,7 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
         fmt::format("dataset {} not found {}: expected {}.\nTo get it: {}", name, where, info.layout, info.how_to_get));
   }
   ImageSet set = IsCifar(name)         ? LoadCifar(*folder, name, split)
-                 : name == "npy"       ? LoadArrays(*folder, split)
+                 : IsArrays(name)      ? LoadArrays(*folder, TestShareOfArrays(name), split)
                  : IsImageFolder(name) ? LoadImageFolder(*folder, ParseImageFolder(name), split)
                                        : LoadIdx(*folder, split);
   CheckIdentity(name, *folder, set, split);
@@ -343,11 +368,29 @@ std::vector<int64_t> Permutation(int64_t count, uint64_t seed, uint32_t stream) 
   return order;
 }
 
+double ParseTestShare(const std::string& dataset, const std::string& option) {
+  if (!option.starts_with("test="))
+    throw UsageError(fmt::format("dataset {}: '{}', expected test=SHARE, such as test=0.2", dataset, option));
+  const double share = ParseDouble(option.substr(5), fmt::format("dataset {}: the share", dataset), 0, 1);
+  if (!(share > 0 && share < 1))
+    throw UsageError(fmt::format("dataset {}: a share between 0 and 1 is needed", dataset));
+  return share;
+}
+
+std::vector<int64_t> PartOf(int64_t images, double test_share, Split split) {
+  if (images < 2) throw InputError("one image cannot be shared between training and testing");
+  const std::vector<int64_t> order = Permutation(images, kFixedSeed, 1);
+  const auto count = std::clamp<int64_t>(std::llround(test_share * static_cast<double>(images)), 1, images - 1);
+  std::vector<int64_t> part(split == Split::kTest ? order.begin() : order.begin() + count,
+                            split == Split::kTest ? order.begin() + count : order.end());
+  std::sort(part.begin(), part.end());
+  return part;
+}
+
 ValidationSplit HoldOutValidation(int64_t images, int64_t held_out) {
   if (held_out < 0 || held_out >= images) {
     throw UsageError(fmt::format("cannot hold {} of {} training images out for validation", held_out, images));
   }
-  constexpr uint64_t kFixedSeed = 20240614;  // of no meaning; one choice for everyone
   std::vector<int64_t> order = Permutation(images, kFixedSeed, 0);
   ValidationSplit split;
   split.validation.assign(order.begin(), order.begin() + held_out);

@@ -81,6 +81,11 @@ struct ValidationSplit {
 inline constexpr int64_t kValidationImages = 5000;
 ValidationSplit HoldOutValidation(int64_t images, int64_t held_out = kValidationImages);
 
+// "test=0.2" behind a dataset's name: a fixed pseudo-random fifth of its images is for testing. Throws UsageError.
+double ParseTestShare(const std::string& dataset, const std::string& option);
+// Which of so many images belong to a split, ascending; each split has at least one.
+std::vector<int64_t> PartOf(int64_t images, double test_share, Split split);
+
 // A pseudo-random order of 0 … count-1 that depends on (seed, stream) alone.
 std::vector<int64_t> Permutation(int64_t count, uint64_t seed, uint32_t stream);
 

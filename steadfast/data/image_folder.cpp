@@ -162,9 +162,13 @@ ImageFolderSettings ParseImageFolder(std::string_view dataset) {
       settings.is_grey = true;
       continue;
     }
+    if (part.starts_with("test=")) {
+      settings.test_share = ParseTestShare(std::string(dataset), part);
+      continue;
+    }
     const size_t cross = part.find('x');
     if (cross == std::string::npos)
-      throw UsageError(fmt::format("dataset {}: '{}', expected WIDTHxHEIGHT or grey", dataset, part));
+      throw UsageError(fmt::format("dataset {}: '{}', expected WIDTHxHEIGHT, grey or test=SHARE", dataset, part));
     const std::string what = fmt::format("dataset {}: a size", dataset);
     settings.width = static_cast<int>(ParseInt(part.substr(0, cross), what, 1, 4096));
     settings.height = static_cast<int>(ParseInt(part.substr(cross + 1), what, 1, 4096));
@@ -172,8 +176,17 @@ ImageFolderSettings ParseImageFolder(std::string_view dataset) {
   return settings;
 }
 
-bool HoldsImageFolders(const fs::path& folder) {
+bool HoldsImageFolders(const fs::path& folder, const ImageFolderSettings& settings) {
   std::error_code ignored;
+  if (settings.test_share > 0) {
+    for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
+      if (!entry->is_directory()) continue;
+      for (const auto& file : fs::directory_iterator(entry->path(), ignored)) {
+        if (KindOf(file.path()) != Kind::kNone) return true;
+      }
+    }
+    return false;
+  }
   return fs::is_directory(FolderOf(folder, Split::kTrain), ignored) &&
          fs::is_directory(FolderOf(folder, Split::kTest), ignored);
 }
@@ -208,8 +221,9 @@ Picture Resized(const Picture& picture, int width, int height) {
 }
 
 ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& settings, enum Split split) {
-  const fs::path of_split = FolderOf(folder, split);
-  const std::vector<std::string> classes = ClassesIn(FolderOf(folder, Split::kTrain));
+  const bool is_shared = settings.test_share > 0;
+  const fs::path of_split = is_shared ? folder : FolderOf(folder, split);
+  const std::vector<std::string> classes = ClassesIn(is_shared ? folder : FolderOf(folder, Split::kTrain));
   for (const std::string& name : ClassesIn(of_split)) {
     if (!std::binary_search(classes.begin(), classes.end(), name))
       Fail(of_split, fmt::format("has a class '{}', and {} has not", name, FolderOf(folder, Split::kTrain).string()));
@@ -230,6 +244,16 @@ ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& sett
     set.labels.insert(set.labels.end(), own.size(), static_cast<uint16_t>(label));
   }
   if (files.empty()) Fail(of_split, "has no PNG or JPEG files in the folders of its classes");
+  if (is_shared) {
+    std::vector<fs::path> own;
+    std::vector<uint16_t> labels;
+    for (const int64_t i : PartOf(static_cast<int64_t>(files.size()), settings.test_share, split)) {
+      own.push_back(files[static_cast<size_t>(i)]);
+      labels.push_back(set.labels[static_cast<size_t>(i)]);
+    }
+    files = std::move(own);
+    set.labels = std::move(labels);
+  }
   const Picture first = ReadPicture(files[0]);
   const int width = settings.width > 0 ? settings.width : first.width;
   const int height = settings.height > 0 ? settings.height : first.height;

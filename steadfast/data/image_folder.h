@@ -14,17 +14,18 @@
 
 namespace steadfast::data {
 
-// "images", "images:32x32", "images:grey", "images:28x28:grey": width and height (0: as the files are), and whether
-// colours become one channel (0.299 R + 0.587 G + 0.114 B, rounded).
+// "images", "images:32x32", "images:grey", "images:28x28:grey", "images:test=0.2": width and height (0: as the files
+// are), and whether colours become one channel (0.299 R + 0.587 G + 0.114 B, rounded).
 struct ImageFolderSettings {
   int width = 0, height = 0;
   bool is_grey = false;
+  double test_share = 0;  // of FOLDER/CLASS/*, where there is no folder for each split; 0: there is
 };
 bool IsImageFolder(std::string_view dataset);
 // Throws UsageError.
 ImageFolderSettings ParseImageFolder(std::string_view dataset);
 
-bool HoldsImageFolders(const std::filesystem::path& folder);
+bool HoldsImageFolders(const std::filesystem::path& folder, const ImageFolderSettings& settings);
 // Throws InputError naming the file: what cannot be decoded, and a size other than the first image's where none is
 // given.
 ImageSet LoadImageFolder(const std::filesystem::path& folder, const ImageFolderSettings& settings, Split split);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <jpeglib.h>
 #include <png.h>
+#include <set>
 
 #include <cstdlib>
 
@@ -124,6 +125,18 @@ TEST_F(ImageFolder, MakesPixelsOfAnotherSizeTheMeansOfWhatTheyCover) {
   const ImageSet set = LoadDataset("images:3x2:grey", {folder_}, Split::kTrain);
   EXPECT_EQ(set.shape, (ImageShape{1, 2, 3}));
   EXPECT_EQ(set.image(0)[0], (299 * 13 + 587 * 12 + 114 * 10 + 500) / 1000);
+}
+
+TEST_F(ImageFolder, SharesFoldersBetweenTheSplits) {
+  const auto load = [&](enum Split split) { return LoadDataset("images:test=0.5", {folder_ / "train"}, split); };
+  const ImageSet train = load(Split::kTrain), test = load(Split::kTest);
+  EXPECT_EQ(train.size(), 2);
+  EXPECT_EQ(test.size(), 2);
+  EXPECT_EQ(test.classes, 3);
+  std::multiset<int> labels;
+  for (const ImageSet* set : {&train, &test}) labels.insert(set->labels.begin(), set->labels.end());
+  EXPECT_EQ(labels, (std::multiset<int>{0, 1, 1, 2}));
+  EXPECT_NE(MessageOf("images:test=2").find("share"), std::string::npos);
 }
 
 TEST_F(ImageFolder, SaysWhatIsWrong) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <zlib.h>
+#include <set>
 
 #include <cstring>
 
@@ -144,6 +145,35 @@ TEST_F(NpyDataset, IsTheSameAsFilesAndAsAnArchive) {
   damaged[60] = static_cast<char>(damaged[60] ^ 0x55);
   WriteFileWhole(folder_ / "arrays.npz", damaged);
   EXPECT_THROW(LoadDataset("npy", {folder_}, Split::kTrain), InputError);
+}
+
+// Every image is on one side, always the same one, with its own label.
+TEST_F(NpyDataset, SharesOneArrayBetweenTheSplits) {
+  std::string images, labels;
+  for (int i = 0; i < 20; ++i) {
+    images += std::string(4, static_cast<char>(i));
+    labels += static_cast<char>(i % 3);
+  }
+  WriteFileWhole(folder_ / "images.npy", Npy("|u1", "(20, 4)", images));
+  WriteFileWhole(folder_ / "labels.npy", Npy("|u1", "(20,)", labels));
+  const ImageSet train = LoadDataset("npy:test=0.25", {folder_}, Split::kTrain),
+                 test = LoadDataset("npy:test=0.25", {folder_}, Split::kTest);
+  EXPECT_EQ(test.size(), 5);
+  EXPECT_EQ(train.size(), 15);
+  std::set<int> seen;
+  for (const ImageSet* set : {&train, &test}) {
+    EXPECT_EQ(set->classes, 3);
+    for (int64_t i = 0; i < set->size(); ++i) {
+      const int image = set->image(i)[0];
+      EXPECT_TRUE(seen.insert(image).second);
+      EXPECT_EQ(set->labels[static_cast<size_t>(i)], image % 3);
+    }
+  }
+  EXPECT_EQ(seen.size(), 20u);
+  EXPECT_EQ(HashOf(LoadDataset("npy:test=0.25", {folder_}, Split::kTest)), HashOf(test));
+  EXPECT_THROW(LoadDataset("npy", {folder_}, Split::kTest), IoError);
+  for (const char* name : {"npy:test=0", "npy:test=1", "npy:test=x", "npy:share=0.2", "npy:"})
+    EXPECT_THROW(LoadDataset(name, {folder_}, Split::kTest), UsageError) << name;
 }
 
 TEST_F(NpyDataset, TakesChannelsLastAndFeatures) {

@@ -203,7 +203,6 @@ std::pair<int, int> OnnxNode::Pair(std::string_view attribute, int otherwise) co
 }
 
 Window OnnxNode::WindowOf(int kernel_h, int kernel_w, const ValueShape& input) const {
-  if (Int("ceil_mode", 0) != 0) Fail("ceil_mode is not supported");
   Window window;
   const auto kernel = Pair("kernel_shape", 0);
   window.kernel_h = kernel.first > 0 ? kernel.first : kernel_h;
@@ -219,7 +218,11 @@ Window OnnxNode::WindowOf(int kernel_h, int kernel_w, const ValueShape& input) c
     window.pad_right = SmallInt("pads", pads[3]);
   }
   const std::string auto_pad = Text("auto_pad", "NOTSET");
-  if (auto_pad == "NOTSET") return window;
+  if (auto_pad == "NOTSET") {
+    RoundUp(input, window);
+    return window;
+  }
+  if (Int("ceil_mode", 0) != 0) Fail(fmt::format("ceil_mode and auto_pad {} together are not taken", auto_pad));
   if (window.has_padding()) Fail(fmt::format("auto_pad {} and pads contradict each other", auto_pad));
   if (auto_pad == "VALID") return window;
   if (auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER")
@@ -235,6 +238,22 @@ Window OnnxNode::WindowOf(int kernel_h, int kernel_w, const ValueShape& input) c
   pad(input.height, window.kernel_h, window.stride_h, window.dilation_h, window.pad_top, window.pad_bottom);
   pad(input.width, window.kernel_w, window.stride_w, window.dilation_w, window.pad_left, window.pad_right);
   return window;
+}
+
+void OnnxNode::RoundUp(const ValueShape& input, Window& window) const {
+  if (Int("ceil_mode", 0) == 0) return;
+  const auto extend = [&](int64_t size, int kernel, int stride, int dilation, int before, int& after) {
+    const int64_t extent = int64_t{dilation} * (kernel - 1) + 1, room = size + before + after - extent;
+    if (kernel < 1 || stride < 1 || dilation < 1 || room < 0 || room % stride == 0) return;
+    const int64_t last = (room / stride + 1) * stride;  // where the window that rounding up adds begins
+    if (last >= size + before)
+      Fail("rounds up (ceil_mode) to a window of nothing but padding, which runtimes understand in two ways");
+    if (type() != "MaxPool")
+      Fail("rounds up (ceil_mode) to a window that reaches out of its input, which is only taken of MaxPool");
+    after = SmallInt("pads", last + extent - size - before);
+  };
+  extend(input.height, window.kernel_h, window.stride_h, window.dilation_h, window.pad_top, window.pad_bottom);
+  extend(input.width, window.kernel_w, window.stride_w, window.dilation_w, window.pad_left, window.pad_right);
 }
 
 std::vector<float> FloatsOf(const onnx::TensorProto& tensor, const OnnxSource& source) {

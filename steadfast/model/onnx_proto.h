@@ -67,6 +67,8 @@ class OnnxNode {
   int SmallInt(std::string_view attribute, int64_t value) const;  // `value`, which must be 0 to 65536
   // The window of a convolution or pooling over `input`; the kernel has this size where the node does not say it.
   Window WindowOf(int kernel_h, int kernel_w, const ValueShape& input) const;
+  // ceil_mode of pools: padding at the end, which a maximum does not count, in place of the window that it adds.
+  void RoundUp(const ValueShape& input, Window& window) const;
 
  private:
   const onnx::AttributeProto* Find(std::string_view attribute, int type = 0) const;

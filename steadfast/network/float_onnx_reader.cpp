@@ -856,7 +856,7 @@ class Reader {
   Window PoolWindow(const OnnxNode& node, int value) const {
     if (node.Ints("kernel_shape").size() != 1) return node.WindowOf(1, 1, ShapeOf(value));
     Window window = WindowOfLine(node, 1);
-    if (node.Int("ceil_mode", 0) != 0) node.Fail("ceil_mode is not supported");
+    node.RoundUp(ShapeOf(value), window);
     return window;
   }
   void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node, ValueOf(node, 0))}, {ValueOf(node, 0)}); }

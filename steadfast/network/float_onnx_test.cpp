@@ -255,6 +255,47 @@ TEST(FloatOnnx, AddsPaddingsUp) {
 }
 
 // A term becomes a bias only where nothing else takes the sum, under any of its names.
+// A window that rounding up adds holds what is left of the image.
+TEST(FloatOnnx, RoundsPoolsUp) {
+  const auto pooled = [](const char* type, const std::vector<int64_t>& kernel, const std::vector<int64_t>& strides,
+                         bool ceil) {
+    File file;
+    auto* pool = file.Node(type, {"input"}, "pooled");
+    File::Ints(pool, "kernel_shape", kernel);
+    File::Ints(pool, "strides", strides);
+    auto* attribute = pool->add_attribute();
+    attribute->set_name("ceil_mode");
+    attribute->set_type(onnx::AttributeProto::INT);
+    attribute->set_i(ceil ? 1 : 0);
+    file.Integers("flat", {1, -1});
+    file.Node("Reshape", {"pooled", "flat"}, "line");
+    const int64_t rows = ceil ? 2 : 1;
+    std::vector<float> ones(static_cast<size_t>(2 * rows * rows), 1.0f);
+    ones[0] = 3;
+    file.Floats("w", {rows * rows, 2}, ones);
+    file.Node("MatMul", {"line", "w"}, "output");
+    return file;
+  };
+  const auto bytes = RandomBytes(16, 9);
+  const auto pixel = [&](size_t y, size_t x) { return static_cast<float>(bytes[4 * y + x]) - 100; };
+  std::vector<float> most(4, -1000);  // windows of 3 x 3 from 0 and from 2, of which the second has two left
+  for (size_t y = 0; y < 4; ++y) {
+    for (size_t x = 0; x < 4; ++x) {
+      for (const size_t w : {0, 1, 2, 3}) {
+        const size_t first_y = w / 2 * 2, first_x = w % 2 * 2;
+        if (y >= first_y && y < first_y + 3 && x >= first_x && x < first_x + 3)
+          most[w] = std::max(most[w], pixel(y, x));
+      }
+    }
+  }
+  const auto logits = LogitsOf(pooled("MaxPool", {3, 3}, {2, 2}, true).Read());
+  EXPECT_FLOAT_EQ(logits[0], 3 * most[0] + most[1] + most[2] + most[3]);
+  EXPECT_FLOAT_EQ(logits[1], most[0] + most[1] + most[2] + most[3]);
+  EXPECT_FLOAT_EQ(LogitsOf(pooled("MaxPool", {3, 3}, {2, 2}, false).Read())[1], most[0]);
+  EXPECT_NE(pooled("AveragePool", {3, 3}, {2, 2}, true).Error().find("only taken of MaxPool"), std::string::npos);
+  EXPECT_NE(pooled("MaxPool", {1, 1}, {5, 5}, true).Error().find("nothing but padding"), std::string::npos);
+}
+
 TEST(FloatOnnx, LeavesASumThatOthersTakeAlone) {
   for (const std::string alias : {"Identity", "Dropout", ""}) {
     File file;
