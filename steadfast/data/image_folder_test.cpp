@@ -141,7 +141,7 @@ TEST_F(ImageFolder, SharesFoldersBetweenTheSplits) {
 
 TEST_F(ImageFolder, SaysWhatIsWrong) {
   EXPECT_EQ(MessageOf("images"), "");
-  EXPECT_NE(MessageOf("images:3").find("expected WIDTHxHEIGHT or grey"), std::string::npos);
+  EXPECT_NE(MessageOf("images:3").find("expected WIDTHxHEIGHT, grey or test=SHARE"), std::string::npos);
   EXPECT_NE(MessageOf("images:0x4").find("a size"), std::string::npos);
   const std::string whole = ReadTextFile(folder_ / "train/cats/b.png");
   WriteFileWhole(folder_ / "train/cats/b.png", whole.substr(0, whole.size() / 2));
