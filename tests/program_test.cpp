@@ -349,8 +349,13 @@ TEST_F(ProgramWithData, EvaluateAgreesWithInject) {
   EXPECT_NE(ReadTextFile(Path("confusion.csv")).find("faulty,"), std::string::npos);
   evaluate[2] = "--threads";  // changes no number
   evaluate[3] = "1";
+  evaluate.insert(evaluate.end(), {"--store", Path("trials.sqlite")});  // beside inject's trials, for the report
   const Outcome text = RunSteadfast(evaluate);
   EXPECT_NE(text.output.find("recall under faults, %"), std::string::npos) << text.output << text.errors;
+  const Outcome report = RunSteadfast({"report", Path("trials.sqlite")});
+  EXPECT_NE(report.output.find("Class by class"), std::string::npos) << report.output << report.errors;
+  EXPECT_NE(report.output.find("flip at 0.03"), std::string::npos);
+  EXPECT_EQ(RunSteadfast({"evaluate", model, "--store", Path("trials.sqlite")}).exit_code, 2);
 }
 
 TEST_F(ProgramWithData, LatencyTimesTheWholeRunBesideTheLayers) {

@@ -19,6 +19,7 @@
 #include "steadfast/engine/dense.h"
 #include "steadfast/memory/fault_law.h"
 #include "steadfast/report/text_table.h"
+#include "steadfast/store/store.h"
 
 namespace steadfast::cli {
 namespace evaluate_command {
@@ -27,7 +28,8 @@ using engine::ClassScores;
 using nlohmann::json;
 
 struct Options {
-  std::filesystem::path model, csv, json;
+  std::filesystem::path model, csv, json, store;
+  std::string command;
   campaign::DataChoice data;
   std::string fault, encoding = "twos", where = "weights";
   double rate = 1e-2;
@@ -159,9 +161,41 @@ std::string ToCsv(const ClassScores& clean, const ClassScores* broken) {
   return csv;
 }
 
+// For reports.
+void Keep(const Options& options, const model::ModelFile& file, const ClassScores& clean, const ClassScores& broken,
+          const Cancellation& cancellation) {
+  json classes = json::array();
+  for (int64_t c = 0; c < clean.classes(); ++c) {
+    if (clean.images_of(c) == 0) continue;
+    classes.push_back({{"class", c},
+                       {"images", clean.images_of(c)},
+                       {"recall", clean.recall(c)},
+                       {"faulty_recall", broken.recall(c)},
+                       {"taken_for", MostOftenTakenFor(clean, c).value_or(-1)},
+                       {"faulty_taken_for", MostOftenTakenFor(broken, c).value_or(-1)}});
+  }
+  store::Store store = store::Store::Create(options.store);
+  const int64_t model =
+      campaign::ModelInStore(store, file, campaign::LabelsOf({options.model})[0], options.data, &cancellation).id;
+  const int64_t run = store.BeginRun(options.command, {});
+  store.SetClasses(run, model,
+                   {{"fault", options.fault},
+                    {"rate", options.rate},
+                    {"trials", options.trials},
+                    {"encoding", options.encoding},
+                    {"seed", options.seed},
+                    {"where", options.where},
+                    {"classes", classes}});
+  store.FinishRun(run);
+}
+
 void Run(const Options& options, const Cancellation& cancellation) {
-  CheckDistinct(
-      {{"--json", options.json}, {"--csv", options.csv}, {"the model " + options.model.string(), options.model}});
+  CheckDistinct({{"--json", options.json},
+                 {"--csv", options.csv},
+                 {"--store", options.store},
+                 {"the model " + options.model.string(), options.model}});
+  if (!options.store.empty() && options.fault.empty())
+    throw UsageError("--store keeps which classes break first: say by which faults, with --fault");
   if (options.trials < 1) throw UsageError("--trials must be at least 1");
   if (!(options.rate >= 0 && options.rate <= 1)) throw UsageError("--rate must be from 0 to 1");
   const model::ModelFile file = model::ReadModelFile(options.model);
@@ -185,6 +219,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
     }
     WriteJson(options.json, document);
   }
+  if (broken && !options.store.empty()) Keep(options, file, clean, *broken, cancellation);
   if (IsStandardOutput(options.json)) return;
   fmt::print("{}: {}, {} images\n{}\n", report::Printable(options.model.string()), data.dataset, clean.images(),
              SummaryOf(clean));
@@ -215,8 +250,11 @@ void AddEvaluateCommand(CLI::App& app, Chosen& chosen) {
   AddThreadsOption(*command, options->threads);
   command->add_option("--csv", options->csv, "Write the confusion matrices, one row a cell")->type_name("FILE");
   AddJsonOption(*command, options->json, "Write all");
+  command->add_option("--store", options->store, "SQLite file that keeps which classes break first, for reports")
+      ->type_name("FILE");
   command->footer("Example: steadfast evaluate model.onnx --fault flip --rate 3e-2 --trials 50");
   command->callback([options, &chosen] {
+    options->command = chosen.command;
     chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
   });
 }

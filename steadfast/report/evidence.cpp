@@ -51,11 +51,15 @@ class Gatherer {
       swept.sweep.model = ids.at(sweep.model);
       evidence.sweeps.push_back(std::move(swept));
     }
-    for (auto& [model, latency] : store.Latencies()) {
-      const int64_t id = ids.at(model);
-      std::erase_if(evidence.latencies, [&](const auto& other) { return other.first == id; });
-      evidence.latencies.emplace_back(id, std::move(latency));
-    }
+    const auto take = [&](auto documents, auto& into) {
+      for (auto& [model, document] : documents) {
+        const int64_t id = ids.at(model);
+        std::erase_if(into, [&](const auto& other) { return other.first == id; });
+        into.emplace_back(id, std::move(document));
+      }
+    };
+    take(store.Latencies(), evidence.latencies);
+    take(store.Classes(), evidence.classes);
     evidence.sources.push_back(std::move(source));
   }
 
@@ -165,6 +169,7 @@ std::string KindOf(const store::RunRow& run) {
   const auto settings = nlohmann::json::parse(run.settings, nullptr, false);
   if (settings.is_object() && settings.contains("sharpness")) return "sharpness";
   if (settings.is_object() && settings.contains("kind")) return "sweep";
+  if (run.command.starts_with("evaluate")) return "classes";
   return run.command.starts_with("latency") ? "latency" : "trials";
 }
 

@@ -29,7 +29,7 @@ struct Source {
   bool Interrupted() const;
 };
 
-// What a run did: "trials", "sharpness", "sweep" or "latency".
+// What a run did: "trials", "sharpness", "sweep", "latency" or "classes".
 std::string KindOf(const store::RunRow& run);
 
 struct SweptModel {
@@ -44,6 +44,7 @@ struct Evidence {
   std::vector<store::SharpnessRow> sharpness;  // at most one a model, all with the same settings
   std::vector<SweptModel> sweeps;
   std::vector<std::pair<int64_t, nlohmann::json>> latencies;
+  std::vector<std::pair<int64_t, nlohmann::json>> classes;  // what faults do to each class of a model
 
   const store::ModelRow& model(int64_t id) const { return models[static_cast<size_t>(id - 1)]; }
   std::vector<store::ModelRow> ModelsOf(const Source& source) const;

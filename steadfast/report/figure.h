@@ -42,6 +42,7 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence);
 std::optional<Figure> TieFigure(const Evidence& evidence, const Tie& tie);
 std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie);
 std::optional<Figure> CriticalityFigure(const Evidence& evidence);
+std::optional<Figure> ClassFigure(const Evidence& evidence);
 std::optional<Figure> LatencyFigure(const Evidence& evidence);
 std::optional<Figure> TrainingFigure(const Evidence& evidence);
 

@@ -518,6 +518,56 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
                 csv};
 }
 
+std::optional<Figure> ClassFigure(const Evidence& evidence) {
+  std::string csv = "network,class,memory,recall,images,faults\n";
+  std::vector<std::string> networks;
+  for (const auto& [id, scores] : evidence.classes) {
+    if (!scores.is_object() || !scores.contains("classes")) continue;
+    const std::string name = evidence.model(id).label;
+    networks.push_back(name);
+    const std::string faults = fmt::format("{} at {:g}, {} trials", scores.value("fault", std::string()),
+                                           scores.value("rate", 0.0), scores.value("trials", int64_t{0}));
+    for (const json& one : scores["classes"]) {
+      for (const auto& [memory, key] : {std::pair{"whole", "recall"}, std::pair{"faulty", "faulty_recall"}}) {
+        csv += fmt::format("{},{},{},{},{},{}\n", CsvField(name), one.value("class", int64_t{0}), memory,
+                           CsvNumber(100 * one.value(key, 0.0)), one.value("images", int64_t{0}), CsvField(faults));
+      }
+    }
+  }
+  if (networks.empty()) return std::nullopt;
+  const json spec = {{"facet", Panels("network", networks)},
+                     {"spec",
+                      {{"height", {{"step", 14}}},
+                       {"mark", {{"type", "point"}, {"filled", true}, {"size", 60}}},
+                       {"encoding",
+                        {{"x", {{"field", "recall"}, {"type", "quantitative"}, {"title", "recall, %"}}},
+                         {"y",
+                          {{"field", "class"},
+                           {"type", "ordinal"},
+                           {"sort", {{"field", "recall"}, {"op", "min"}, {"order", "ascending"}}},
+                           {"title", "class"}}},
+                         {"color",
+                          {{"field", "memory"},
+                           {"type", "nominal"},
+                           {"title", "memory"},
+                           {"scale", {{"domain", {"whole", "faulty"}}, {"range", {"#0072B2", "#D55E00"}}}},
+                           {"legend", {{"orient", "bottom"}}}}},
+                         {"tooltip", TooltipOf({{"class", "class"},
+                                                {"memory", "memory"},
+                                                {"recall", "recall, %"},
+                                                {"images", "images"},
+                                                {"faults", "faults"}})}}}}}};
+  return Figure{
+      "classes",
+      "Which classes break first",
+      "The share of each class's images that are recognized, with a whole memory and over all trials with a faulty "
+      "one; the class that is recognized least is on top.",
+      "Two points a class: recall without and under faults.",
+      CommandsOf(evidence, "classes", "steadfast evaluate MODEL --fault FAULT --rate RATE --store STORE"),
+      spec,
+      csv};
+}
+
 std::optional<Figure> LatencyFigure(const Evidence& evidence) {
   std::string csv = "network,layer,path,nanoseconds,speedup,skipped,cycles_speedup\n";
   std::vector<std::string> networks, layers;

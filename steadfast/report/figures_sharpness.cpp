@@ -554,6 +554,7 @@ std::vector<Figure> AllFigures(const Evidence& evidence, const Tie& tie) {
   add(TieFigure(evidence, tie));
   add(TieScatterFigure(evidence, tie));
   add(CriticalityFigure(evidence));
+  add(ClassFigure(evidence));
   add(LatencyFigure(evidence));
   add(TrainingFigure(evidence));
   return figures;

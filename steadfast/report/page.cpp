@@ -61,6 +61,7 @@ class Page {
     Sharpness();
     TieSection();
     Criticality();
+    Classes();
     Latency();
     Training();
     Reproduce();
@@ -160,6 +161,11 @@ class Page {
         body += FoldedTable(CriticalityTable(evidence_, swept), 12);
     }
     Add("criticality", "Which bits matter", std::move(body));
+  }
+
+  void Classes() {
+    if (evidence_.classes.empty()) return;
+    Add("classes", "Which classes break first", Draw(ClassFigure(evidence_)) + FoldedTable(ClassTable(evidence_), 24));
   }
 
   void Latency() {

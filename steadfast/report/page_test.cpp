@@ -35,8 +35,8 @@ std::string WithoutScripts(std::string page) {
 
 TEST(Page, HoldsTheWholeStory) {
   const std::string page = PageOf(SampleEvidence());
-  for (const char* section :
-       {"verdicts", "faults", "sparsity", "sharpness", "tie", "criticality", "latency", "training", "reproduce"}) {
+  for (const char* section : {"verdicts", "faults", "sparsity", "sharpness", "tie", "criticality", "classes", "latency",
+                              "training", "reproduce"}) {
     EXPECT_NE(page.find("<section id=\"" + std::string(section) + "\">"), std::string::npos) << section;
     EXPECT_NE(page.find("<a href=\"#" + std::string(section) + "\">"), std::string::npos) << section;
   }
@@ -50,7 +50,7 @@ TEST(Page, EveryFigureIsThereWithItsData) {
   const Evidence evidence = SampleEvidence();
   const std::string page = PageOf(evidence);
   const auto figures = AllFigures(evidence, MakeTie(evidence));
-  EXPECT_EQ(figures.size(), 14u);
+  EXPECT_EQ(figures.size(), 15u);
   EXPECT_EQ(Count(page, "class=\"vega\""), figures.size());
   for (const Figure& figure : figures) {
     EXPECT_NE(page.find("id=\"plot-" + figure.id + "-spec\""), std::string::npos) << figure.id;
@@ -70,9 +70,10 @@ TEST(Page, LeavesOutWhatTheEvidenceLacks) {
   evidence.sharpness.clear();
   evidence.sweeps.clear();
   evidence.latencies.clear();
+  evidence.classes.clear();
   evidence.sources[0].claims.clear();
   const std::string page = PageOf(evidence);
-  for (const char* section : {"verdicts", "sharpness", "tie", "criticality", "latency"})
+  for (const char* section : {"verdicts", "sharpness", "tie", "criticality", "classes", "latency"})
     EXPECT_EQ(page.find("<section id=\"" + std::string(section) + "\">"), std::string::npos) << section;
   EXPECT_NE(page.find("<section id=\"faults\">"), std::string::npos);
   // One network that is nobody's recipe, and no trial at all.
@@ -138,7 +139,7 @@ TEST(Story, TellsTheSameInATerminal) {
   const std::string text = ToTerminal(evidence, MakeTie(evidence));
   for (const char* part : {"Claim 1", "as minus standard: +1.50 points", "Accuracy in percent", "Zero activations",
                            "Sharpness: mean over networks", "Hessian by layer", "Spectrum of the Hessian",
-                           "Rank correlation", "one flip", "Latency"}) {
+                           "Rank correlation", "one flip", "Class by class", "Latency"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part;
   }
   const std::string hostile = ToTerminal(SampleEvidence("\x1b[2J\r"), {});

@@ -165,6 +165,16 @@ Evidence SampleEvidence(const std::string& mark) {
                       {"sparse_speedup", 1.25},
                       {"skipped_share", 0.6},
                       {"accelerator_speedup", 2.0}});
+  nlohmann::json classes = nlohmann::json::array();
+  for (int64_t c = 0; c < 3; ++c)
+    classes.push_back({{"class", c},
+                       {"images", 100},
+                       {"recall", 0.9},
+                       {"faulty_recall", 0.8 - 0.1 * static_cast<double>(c)},
+                       {"taken_for", (c + 1) % 3},
+                       {"faulty_taken_for", -1}});
+  evidence.classes.emplace_back(
+      1, nlohmann::json({{"fault", "flip" + mark}, {"rate", 0.01}, {"trials", 20}, {"classes", classes}}));
   evidence.latencies.emplace_back(1, nlohmann::json({{"layers", layers}}));
   return evidence;
 }

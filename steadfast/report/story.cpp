@@ -292,6 +292,38 @@ StoryTable CriticalityTable(const Evidence& evidence, const SweptModel& swept) {
   return table;
 }
 
+StoryTable ClassTable(const Evidence& evidence) {
+  StoryTable table{"Class by class, those that break first on top",
+                   {"network", "faults", ">class", ">images", ">recall, %", ">under faults, %", ">difference",
+                    ">taken for", ">then taken for"},
+                   {}};
+  for (const auto& [id, scores] : evidence.classes) {
+    if (!scores.is_object() || !scores.contains("classes")) continue;
+    const std::string faults =
+        fmt::format("{} at {:g}", scores.value("fault", std::string()), scores.value("rate", 0.0));
+    struct Row {
+      double difference;
+      std::vector<std::string> cells;
+    };
+    std::vector<Row> rows;
+    for (const json& one : scores["classes"]) {
+      const double before = one.value("recall", 0.0), after = one.value("faulty_recall", 0.0);
+      const auto name = [&](const char* key) {
+        const int64_t other = one.value(key, int64_t{-1});
+        return other < 0 ? std::string("-") : std::to_string(other);
+      };
+      rows.push_back({after - before,
+                      {evidence.model(id).label, faults, std::to_string(one.value("class", int64_t{0})),
+                       std::to_string(one.value("images", int64_t{0})), fmt::format("{:.2f}", 100 * before),
+                       fmt::format("{:.2f}", 100 * after), fmt::format("{:+.2f}", 100 * (after - before)),
+                       name("taken_for"), name("faulty_taken_for")}});
+    }
+    std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.difference < b.difference; });
+    for (Row& row : rows) table.rows.push_back(std::move(row.cells));
+  }
+  return table;
+}
+
 StoryTable LatencyTable(const Evidence& evidence) {
   StoryTable table{"Latency by layer, one thread",
                    {"network", "layer", ">dense ns", ">sparse ns", ">speed-up", ">products skipped, %",
@@ -490,6 +522,7 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
   for (const SweptModel& swept : evidence.sweeps) {
     if (!swept.parts.empty()) text += TextOf(CriticalityTable(evidence, swept));
   }
+  if (!evidence.classes.empty()) text += TextOf(ClassTable(evidence));
   if (!evidence.latencies.empty()) text += TextOf(LatencyTable(evidence));
   return text;
 }

@@ -35,6 +35,7 @@ StoryTable SharpnessByLayer(const Evidence& evidence);  // trace and largest eig
 StoryTable TieStoryTable(const Tie& tie, const std::string& scope, size_t damage);
 std::vector<std::string> ScopesOf(const Tie& tie);
 StoryTable CriticalityTable(const Evidence& evidence, const SweptModel& swept);
+StoryTable ClassTable(const Evidence& evidence);
 StoryTable LatencyTable(const Evidence& evidence);
 StoryTable TrainingTable(const Evidence& evidence);  // what differs between recipes
 std::string TrainedAlike(const Evidence& evidence);  // what is the same, in a sentence

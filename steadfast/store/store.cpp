@@ -76,6 +76,12 @@ CREATE TABLE latencies (
   model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, latency TEXT NOT NULL);
 )sql";
 
+// Since schema version 5.
+constexpr const char* kClassSchema = R"sql(
+CREATE TABLE classes (
+  model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, classes TEXT NOT NULL);
+)sql";
+
 // Since schema version 4. Columns are added to tables of earlier versions.
 constexpr const char* kConditionSchema = R"sql(
 CREATE TABLE conditions (id INTEGER PRIMARY KEY, condition TEXT NOT NULL UNIQUE);
@@ -182,6 +188,7 @@ Store Store::Create(const std::filesystem::path& path) {
       store.database_.Execute(kSweepSchema);
       store.database_.Execute(kSharpnessSchema);
       store.database_.Execute(kConditionSchema);
+      store.database_.Execute(kClassSchema);
       store.database_.Prepare("INSERT INTO meta VALUES ('schema_version', ?), ('written_by', ?)")
           .Bind(fmt::format("{}", kSchemaVersion))
           .Bind(fmt::format("steadfast {}", Version()))
@@ -224,6 +231,7 @@ void Store::Upgrade() {
       database_.Prepare("UPDATE trials SET condition = ?").Bind(condition).Run();
     }
   }
+  if (!HasTable("classes")) database_.Execute(kClassSchema);
   database_.Prepare("UPDATE meta SET value = ? WHERE key = 'schema_version'")
       .Bind(fmt::format("{}", kSchemaVersion))
       .Run();
@@ -252,7 +260,7 @@ void Store::CheckSchema() {
   if (!HasTable("meta")) throw InputError(fmt::format("{}: is a database, but is not a Steadfast store", path_));
   auto version = database_.Prepare("SELECT value FROM meta WHERE key = 'schema_version'");
   const std::string found = version.Step() ? version.Text(0) : "none";
-  if (found != fmt::format("{}", kSchemaVersion) && found != "1" && found != "2" && found != "3") {
+  if (found != fmt::format("{}", kSchemaVersion) && found != "1" && found != "2" && found != "3" && found != "4") {
     throw InputError(fmt::format(
         "{}: has schema version {}, and this program reads version {}; use the version of Steadfast that wrote it",
         path_, found, kSchemaVersion));
@@ -385,6 +393,7 @@ void Store::ReplaceModel(int64_t id, const ModelRow& m) {
   // What earlier arithmetic measured is not evidence beside what this one measures.
   database_.Prepare("DELETE FROM sharpness WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM latencies WHERE model = ?").Bind(id).Run();
+  database_.Prepare("DELETE FROM classes WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM layers WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM training_epochs WHERE model = ?").Bind(id).Run();
   AddLayersAndEpochs(id, m);
@@ -751,12 +760,22 @@ void Store::SetLatency(int64_t run, int64_t model, const nlohmann::json& latency
   database_.Prepare("INSERT OR REPLACE INTO latencies VALUES (?,?,?)").Bind(model).Bind(run).Bind(latency.dump()).Run();
 }
 
+void Store::SetClasses(int64_t run, int64_t model, const nlohmann::json& classes) {
+  database_.Prepare("INSERT OR REPLACE INTO classes VALUES (?,?,?)").Bind(model).Bind(run).Bind(classes.dump()).Run();
+}
+
+std::vector<std::pair<int64_t, nlohmann::json>> Store::DocumentsOf(const char* table, const char* column) const {
+  std::vector<std::pair<int64_t, nlohmann::json>> documents;
+  if (!HasTable(table)) return documents;
+  auto row = database_.Prepare(fmt::format("SELECT model, {} FROM {} ORDER BY model", column, table));
+  while (row.Step()) documents.emplace_back(row.Int(0), ParseStored(row.Text(1), table));
+  return documents;
+}
 std::vector<std::pair<int64_t, nlohmann::json>> Store::Latencies() const {
-  std::vector<std::pair<int64_t, nlohmann::json>> latencies;
-  if (!HasTable("latencies")) return latencies;
-  auto row = database_.Prepare("SELECT model, latency FROM latencies ORDER BY model");
-  while (row.Step()) latencies.emplace_back(row.Int(0), ParseStored(row.Text(1), "latencies"));
-  return latencies;
+  return DocumentsOf("latencies", "latency");
+}
+std::vector<std::pair<int64_t, nlohmann::json>> Store::Classes() const {
+  return DocumentsOf("classes", "classes");
 }
 
 std::vector<RunRow> Store::Runs() const {

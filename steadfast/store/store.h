@@ -17,7 +17,8 @@
 
 namespace steadfast::store {
 
-inline constexpr int kSchemaVersion = 4;  // new in 2: sweeps; in 3: sharpness and latency; in 4: conditions of trials
+// New in 2: sweeps; in 3: sharpness and latency; in 4: conditions of trials; in 5: classes.
+inline constexpr int kSchemaVersion = 5;
 
 struct LayerRow {
   std::string name, kind;
@@ -216,6 +217,10 @@ class Store {
   void SetLatency(int64_t run, int64_t model, const nlohmann::json& latency);
   std::vector<std::pair<int64_t, nlohmann::json>> Latencies() const;
 
+  // What faults do to each class of a model (`steadfast evaluate`; docs/formats.md), replacing what was there.
+  void SetClasses(int64_t run, int64_t model, const nlohmann::json& classes);
+  std::vector<std::pair<int64_t, nlohmann::json>> Classes() const;
+
   std::vector<RunRow> Runs() const;
 
   void SetClaims(const std::vector<ClaimRow>& claims);
@@ -227,6 +232,7 @@ class Store {
   void Upgrade();
   void ReplaceModel(int64_t id, const ModelRow& model);
   void AddLayersAndEpochs(int64_t id, const ModelRow& model);
+  std::vector<std::pair<int64_t, nlohmann::json>> DocumentsOf(const char* table, const char* column) const;
   nlohmann::json ParseStored(const std::string& text, const char* what) const;
   std::string TrialColumns() const;
   std::vector<TrialRow> AllTrials() const;

@@ -89,6 +89,8 @@ TEST_F(StoreTest, KeepsSharpnessAndLatency) {
     other.values[0].value = std::nan("");
     store.AddSharpness(run, other);
     store.SetLatency(run, row.model, {{"layers", 1}});
+    store.SetClasses(run, row.model, {{"rate", 0.1}});
+    store.SetClasses(run, row.model, {{"rate", 0.5}});  // in place of it
     store.SetLatency(run, row.model, {{"layers", 2}});
     store.FinishRun(run);
   }
@@ -100,6 +102,8 @@ TEST_F(StoreTest, KeepsSharpnessAndLatency) {
   EXPECT_TRUE(std::isnan(rows[1].values[0].value));
   ASSERT_EQ(store.Latencies().size(), 1u);
   EXPECT_EQ(store.Latencies()[0].second, nlohmann::json({{"layers", 2}}));
+  ASSERT_EQ(store.Classes().size(), 1u);
+  EXPECT_EQ(store.Classes()[0].second, nlohmann::json({{"rate", 0.5}}));
   ASSERT_EQ(store.Runs().size(), 1u);
   EXPECT_EQ(store.Runs()[0].command, "sharpness a.onnx");
   EXPECT_NE(store.Runs()[0].finished, "");
@@ -111,16 +115,20 @@ TEST_F(StoreTest, ReadsAndUpgradesVersion2) {
   Database(folder_ / "old.sqlite", Database::Mode::kReadWrite)
       .Execute(
           "DROP TABLE sharpness_values; DROP TABLE sharpness_density; DROP TABLE sharpness_points; "
-          "DROP TABLE sharpness; DROP TABLE latencies; UPDATE meta SET value = '2' WHERE key = 'schema_version'");
+          "DROP TABLE sharpness; DROP TABLE latencies; DROP TABLE classes; UPDATE meta SET value = '2' WHERE key = "
+          "'schema_version'");
   {
     const Store store = Store::OpenForReading(folder_ / "old.sqlite");
     EXPECT_TRUE(store.Sharpness().empty());
     EXPECT_TRUE(store.Latencies().empty());
+    EXPECT_TRUE(store.Classes().empty());
     EXPECT_EQ(store.Models().size(), 1u);
   }
   Store store = Store::OpenForWriting(folder_ / "old.sqlite");
   store.AddSharpness(store.BeginRun("x", {}), {.model = 1, .key = "k"});
   EXPECT_EQ(store.Sharpness().size(), 1u);
+  store.SetClasses(store.BeginRun("x", {}), 1, {{"rate", 0.5}});
+  EXPECT_EQ(store.Classes().size(), 1u);
 }
 
 TEST_F(StoreTest, RefusesWhatIsNoStore) {
