@@ -365,7 +365,13 @@ TEST_F(ProgramWithData, LatencyTimesTheWholeRunBesideTheLayers) {
   EXPECT_GT(json["dense_ns_per_image"].get<double>(), 0);
   EXPECT_GT(json["bytes_of_values"].get<int64_t>(), 0);
   EXPECT_GE(json["bytes_of_packed_weights"].get<int64_t>(), 61470);
-  EXPECT_EQ(json["layers"].size(), 6u);
+  ASSERT_EQ(json["layers"].size(), 7u);  // flattening is one: it has a time, and nothing to skip
+  const auto flatten = std::find_if(json["layers"].begin(), json["layers"].end(),
+                                    [](const auto& layer) { return layer["layer"] == "flatten"; });
+  ASSERT_NE(flatten, json["layers"].end());
+  EXPECT_TRUE((*flatten)["sparse_ns_per_image"].is_null());
+  EXPECT_TRUE((*flatten)["skipped_share"].is_null());
+  EXPECT_TRUE((*flatten)["dense_ns_per_image"].is_number());
 }
 
 TEST_F(ProgramWithData, SampledSweepSaysWhatItStandsFor) {

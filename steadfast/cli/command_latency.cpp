@@ -29,9 +29,10 @@ struct Options {
 
 struct LayerLatency {
   std::string name;
-  double dense_ns = 0, sparse_ns = 0, empty_ns = 0;  // per image, measured
+  double dense_ns = 0, sparse_ns = 0, empty_ns = 0;  // per image, measured; below 0: there is no such path
   engine::ZeroSkippingCycles cycles;                 // of all images
 
+  bool has_sparse() const { return sparse_ns >= 0; }
   double skipped_share() const { return static_cast<double>(cycles.skipped) / static_cast<double>(cycles.products); }
   // The share of zeros at which the sparse path would be as fast as the dense one. Its time is taken to be the time for
   // nothing but zeros, plus a part proportional to the products that are left. Above 1: never as fast.
@@ -41,7 +42,7 @@ struct LayerLatency {
   }
 };
 
-// Cycles of every weighted layer, from the zero patterns of the images.
+// Cycles of every operator that multiplies, from the zero patterns of the images.
 std::map<std::string, engine::ZeroSkippingCycles> CyclesOf(const model::QuantizedModel& model,
                                                            const engine::PreparedImages& images,
                                                            const engine::ZeroSkippingMachine& machine,
@@ -54,8 +55,9 @@ std::map<std::string, engine::ZeroSkippingCycles> CyclesOf(const model::Quantize
     cancellation.ThrowIfRequested();
     dense.RunBlock(images, block, logits);
     for (const auto& node : model.nodes) {
-      if (!model::WeightOf(node)) continue;
-      const auto rows = node.input() == 0 ? images.block(block) : dense.CodesOf(node.input());
+      const int input = engine::StreamedInputOf(node);
+      if (input < 0) continue;
+      const auto rows = input == 0 ? images.block(block) : dense.CodesOf(input);
       std::vector<uint8_t> codes(rows.size() / engine::kBlockImages);
       for (int64_t image = 0; image < images.images_in(block); ++image) {
         for (size_t e = 0; e < codes.size(); ++e)
@@ -85,7 +87,7 @@ double TimeOfDenseRun(engine::DenseEngine& engine, const engine::PreparedImages&
 }
 
 std::string BreakEvenText(const LayerLatency& layer) {
-  if (layer.name == "all") return "";
+  if (layer.name == "all" || !layer.has_sparse()) return "";
   return layer.break_even() <= 1.0 ? fmt::format("{:.1f}", layer.break_even() * 100) : "never";
 }
 
@@ -93,19 +95,23 @@ double Ratio(double a, double b) {
   return b > 0 ? a / b : std::nan("");
 }
 
+// Null where there is nothing to tell: no sparse path, or no products.
 json ToJson(const LayerLatency& layer, int64_t images) {
+  const bool has_products = layer.cycles.products > 0, breaks_even = layer.has_sparse() && layer.break_even() <= 1.0;
+  const auto of_sparse = [&](double number) { return layer.has_sparse() ? json(number) : json(); };
+  const auto of_products = [&](double number) { return has_products ? json(number) : json(); };
   return {{"layer", layer.name},
           {"dense_ns_per_image", layer.dense_ns},
-          {"sparse_ns_per_image", layer.sparse_ns},
+          {"sparse_ns_per_image", of_sparse(layer.sparse_ns)},
           {"products_per_image", static_cast<double>(layer.cycles.products) / static_cast<double>(images)},
-          {"skipped_share", layer.skipped_share()},
-          {"sparse_speedup", Ratio(layer.dense_ns, layer.sparse_ns)},
-          {"sparse_ns_on_zeros", layer.empty_ns},
-          {"break_even_zero_share", layer.break_even() <= 1.0 ? json(layer.break_even()) : json()},
+          {"skipped_share", of_products(layer.skipped_share())},
+          {"sparse_speedup", of_sparse(Ratio(layer.dense_ns, layer.sparse_ns))},
+          {"sparse_ns_on_zeros", of_sparse(layer.empty_ns)},
+          {"break_even_zero_share", breaks_even ? json(layer.break_even()) : json()},
           {"accelerator_cycles_plain", static_cast<double>(layer.cycles.plain) / static_cast<double>(images)},
           {"accelerator_cycles_skipping", static_cast<double>(layer.cycles.skipping) / static_cast<double>(images)},
           {"accelerator_speedup",
-           Ratio(static_cast<double>(layer.cycles.plain), static_cast<double>(layer.cycles.skipping))}};
+           of_products(Ratio(static_cast<double>(layer.cycles.plain), static_cast<double>(layer.cycles.skipping)))}};
 }
 
 void Run(const Options& options, const Cancellation& cancellation) {
@@ -126,11 +132,11 @@ void Run(const Options& options, const Cancellation& cancellation) {
   for (const auto& step : engine.ChoosePaths(set.images)) {
     const auto found = cycles.find(step.name);
     best_ns += step.sparse_ns >= 0 ? std::min(step.dense_ns, step.sparse_ns) : step.dense_ns;
-    if (found == cycles.end()) continue;
-    layers.push_back({step.name, step.dense_ns, step.sparse_ns, step.empty_ns, found->second});
+    layers.push_back({step.name, step.dense_ns, step.sparse_ns, step.empty_ns,
+                      found == cycles.end() ? engine::ZeroSkippingCycles{} : found->second});
     total.dense_ns += step.dense_ns;
-    total.sparse_ns += step.sparse_ns;
-    total.cycles += found->second;
+    total.sparse_ns += step.sparse_ns >= 0 ? step.sparse_ns : step.dense_ns;
+    total.cycles += layers.back().cycles;
   }
   layers.push_back(total);
   std::vector<float> logits(static_cast<size_t>(file.model.classes() * engine::kBlockImages));
@@ -141,14 +147,19 @@ void Run(const Options& options, const Cancellation& cancellation) {
                            ">breaks even at % zeros", ">cycles", ">skipping", ">speed-up"});
   json rows = json::array();
   for (const auto& layer : layers) {
-    const auto n = static_cast<double>(images);
-    table.AddRow({layer.name, fmt::format("{:.0f}", static_cast<double>(layer.cycles.products) / n),
-                  fmt::format("{:.1f}", layer.skipped_share() * 100), fmt::format("{:.0f}", layer.dense_ns),
-                  fmt::format("{:.0f}", layer.sparse_ns), fmt::format("{:.2f}", Ratio(layer.dense_ns, layer.sparse_ns)),
-                  BreakEvenText(layer), fmt::format("{:.1f}", static_cast<double>(layer.cycles.plain) / n),
-                  fmt::format("{:.1f}", static_cast<double>(layer.cycles.skipping) / n),
-                  fmt::format("{:.2f}", Ratio(static_cast<double>(layer.cycles.plain),
-                                              static_cast<double>(layer.cycles.skipping)))});
+    const auto n = static_cast<double>(images), plain = static_cast<double>(layer.cycles.plain),
+               skipping = static_cast<double>(layer.cycles.skipping);
+    const auto sparse = [&](const char* format, double x) {
+      return layer.has_sparse() ? fmt::format(fmt::runtime(format), x) : std::string();
+    };
+    const auto product = [&](const char* format, double x) {
+      return layer.cycles.products > 0 ? fmt::format(fmt::runtime(format), x) : std::string();
+    };
+    table.AddRow({layer.name, product("{:.0f}", static_cast<double>(layer.cycles.products) / n),
+                  product("{:.1f}", layer.skipped_share() * 100), fmt::format("{:.0f}", layer.dense_ns),
+                  sparse("{:.0f}", layer.sparse_ns), sparse("{:.2f}", Ratio(layer.dense_ns, layer.sparse_ns)),
+                  BreakEvenText(layer), product("{:.1f}", plain / n), product("{:.1f}", skipping / n),
+                  product("{:.2f}", Ratio(plain, skipping))});
     rows.push_back(ToJson(layer, images));
   }
   if (!IsStandardOutput(options.json)) {

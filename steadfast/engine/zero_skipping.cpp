@@ -5,6 +5,7 @@
 
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/product.h"
 
 namespace steadfast::engine {
 
@@ -16,9 +17,14 @@ ZeroSkippingCycles& ZeroSkippingCycles::operator+=(const ZeroSkippingCycles& oth
   return *this;
 }
 
+int StreamedInputOf(const model::Node& node) {
+  if (node.operation.Is<model::Product>()) return node.inputs[1];
+  return node.operation.weighted() == nullptr ? -1 : node.input();
+}
+
 ZeroSkippingCycles CountCycles(const model::QuantizedModel& model, const model::Node& node,
                                std::span<const uint8_t> codes, const ZeroSkippingMachine& machine) {
-  const model::Value& input = model.values[static_cast<size_t>(node.input())];
+  const model::Value& input = model.values[static_cast<size_t>(StreamedInputOf(node))];
   const bool linear = node.operation.Is<model::Linear>();
   const model::ValueShape in = linear ? model::ValueShape{input.shape.elements(), 1, 1} : input.shape;
   const model::ValueShape out = model.values[static_cast<size_t>(node.output)].shape;
@@ -28,6 +34,7 @@ ZeroSkippingCycles CountCycles(const model::QuantizedModel& model, const model::
     window = convolution->window;
     groups = convolution->groups;
   }
+  if (const auto* product = node.operation.As<model::Product>()) groups = product->groups;
   const int zero = input.coding->zero_point;
   const int64_t group_inputs = in.channels / groups, group_outputs = out.channels / groups;
   const int64_t passes = (group_outputs + machine.filters - 1) / machine.filters;

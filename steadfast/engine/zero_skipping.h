@@ -28,7 +28,12 @@ struct ZeroSkippingCycles {
   ZeroSkippingCycles& operator+=(const ZeroSkippingCycles& other);
 };
 
-// One weighted node on one image. codes: of its input, [elements]
+// The value whose elements a node's machine takes in turn, and skips where they are zero: the input of a weighted node;
+// of a product of two values the second, whose columns are multiplied with the rows of the first as with filters; -1
+// where a node multiplies nothing.
+int StreamedInputOf(const model::Node& node);
+
+// One node on one image. codes: of its streamed input, [elements]
 ZeroSkippingCycles CountCycles(const model::QuantizedModel& model, const model::Node& node,
                                std::span<const uint8_t> codes, const ZeroSkippingMachine& machine);
 

@@ -4,6 +4,7 @@
 
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/product.h"
 namespace steadfast::engine {
 namespace {
 
@@ -63,6 +64,24 @@ TEST(CountCycles, PaddingIsSkippedAndNotCounted) {
   EXPECT_EQ(cycles.skipping, 4 * 2);
   EXPECT_EQ(cycles.products, 16);
   EXPECT_EQ(cycles.skipped, 8);
+}
+
+// Two groups of matrices of 1 x 2 times 2 x 3: each column of the second is a window, each row of the first a filter.
+TEST(CountCycles, ProductsStreamTheirSecondInput) {
+  model::QuantizedModel model;
+  const model::ActivationCoding coding{.bits = 8, .scale = 1.0f, .zero_point = 5};
+  model.values = {{"a", {2, 1, 2}, coding}, {"b", {4, 1, 3}, coding}, {"c", {2, 1, 3}, coding}};
+  const model::Node node{"product", model::Product{false, 2, 1}, {0, 1}, 2};
+  EXPECT_EQ(StreamedInputOf(node), 1);
+  const std::vector<uint8_t> b = {5, 1, 5,  //
+                                  5, 2, 3,  //
+                                  4, 5, 5,  //
+                                  4, 5, 6};
+  const auto cycles = CountCycles(model, node, b, {.lanes = 1, .filters = 4, .brick = 1});
+  EXPECT_EQ(cycles.products, 2 * 2 * 3);
+  EXPECT_EQ(cycles.skipped, 6);
+  EXPECT_EQ(cycles.plain, 2 * 6);
+  EXPECT_EQ(cycles.skipping, (1 + 2 + 1) + (2 + 1 + 1));
 }
 
 }  // namespace

@@ -577,7 +577,8 @@ std::optional<Figure> LatencyFigure(const Evidence& evidence) {
     networks.push_back(name);
     for (const json& layer : latency["layers"]) {
       const std::string title = layer.value("layer", "");
-      if (title == "all") continue;
+      const bool has_both = layer.contains("sparse_ns_per_image") && layer["sparse_ns_per_image"].is_number();
+      if (title == "all" || !has_both) continue;
       if (std::find(layers.begin(), layers.end(), title) == layers.end()) layers.push_back(title);
       const auto number = [&](const char* key) {
         return layer.contains(key) && layer[key].is_number() ? layer[key].get<double>() : std::nan("");
