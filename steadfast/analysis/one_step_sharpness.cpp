@@ -29,7 +29,7 @@ class OneStepMeter {
       const train::Batch batch = train::MakeBatch(data_.images, piece, data_.scale);
       train::Pass pass;
       const Tensor logits = network_.Forward(pass, batch.images);
-      const Tensor mean = torch::cross_entropy_loss(logits, batch.labels);
+      const Tensor mean = torch::cross_entropy_loss(logits, batch.labels.to(logits.device()));
       const double weight = static_cast<double>(piece.size()) / total;
       loss += mean.item<double>() * weight;
       if (gradients == nullptr) continue;

@@ -237,6 +237,8 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--train-images", recipe.train_images, "Train on so many images only (0: all that are not held out)")
       ->capture_default_str();
   AddSeedOption(*command, recipe.seed, "Seed of initial weights and of the order of images");
+  command->add_option("--device", recipe.device, "cpu, or cuda where LibTorch has it; the trained model depends on it")
+      ->capture_default_str();
   command->add_option("--threads", recipe.threads, "Threads; the trained model depends on their number")
       ->capture_default_str();
   command->add_flag("--force", options->force, "Train anew, whatever is there");

@@ -206,6 +206,8 @@ void Validate(const Recipe& recipe) {
   positive("epochs", recipe.epochs);
   positive("batch_size", recipe.batch_size);
   positive("threads", recipe.threads);
+  if (recipe.device != "cpu" && recipe.device != "cuda")
+    throw UsageError(fmt::format("device: '{}', expected cpu or cuda", recipe.device));
   positive("step_factor", recipe.step_factor);
   not_negative("rho", recipe.rho);
   not_negative("sparsity_strength", recipe.sparsity_strength);
@@ -301,6 +303,7 @@ nlohmann::json ToJson(const Recipe& recipe) {
   if (recipe.average > 0) json["average"] = recipe.average;
   if (recipe.best_epoch) json["best_epoch"] = true;
   if (recipe.reestimate_normalization) json["reestimate_normalization"] = true;
+  if (recipe.device != "cpu") json["device"] = recipe.device;
   return json;
 }
 
@@ -308,6 +311,7 @@ nlohmann::json AllSettings(const Recipe& recipe) {
   nlohmann::json json = ToJson(recipe);
   json["mean"] = recipe.mean;
   json["std"] = recipe.deviation;
+  json["device"] = recipe.device;
   json["warm_up"] = recipe.warm_up;
   json["label_smoothing"] = recipe.label_smoothing;
   json["gradient_clip"] = recipe.gradient_clip;
@@ -382,6 +386,7 @@ Recipe FromJson(const nlohmann::json& json) {
   read("train_images", recipe.train_images);
   read("seed", recipe.seed);
   read("threads", recipe.threads);
+  read("device", recipe.device);
   return recipe;
 }
 

@@ -103,6 +103,7 @@ struct Recipe {
   int64_t train_images = 0;  // 0: all that are not held out
   uint64_t seed = 0;
   int threads = 1;
+  std::string device = "cpu";  // or "cuda", where LibTorch has it: numbers depend on it
 
   bool operator==(const Recipe&) const = default;
 };

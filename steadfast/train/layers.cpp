@@ -13,6 +13,7 @@ using recipe::Quantizer;
 using torch::Tensor;
 
 Tensor AddParameter(const LayerSettings& settings, const std::string& name, Tensor tensor, ParameterGroup group) {
+  tensor = tensor.to(settings.device);
   tensor.set_requires_grad(true);
   settings.parameters->push_back({name, tensor, group});
   return tensor;
@@ -33,7 +34,7 @@ double RescaledStep(float scale, int bits_before, int bits) {
 
 std::vector<float> ToVector(const Tensor& tensor) {
   if (!tensor.defined()) return {};
-  const Tensor flat = tensor.detach().contiguous();
+  const Tensor flat = tensor.detach().to(torch::kCPU).contiguous();
   return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
 }
 
@@ -117,8 +118,8 @@ WeightedLayer::WeightedLayer(const network::FloatGraph& graph, const network::Fu
   const auto values = [&](int parameter) { return Initial(settings, graph.parameter(parameter), 0); };
   gamma_ = AddParameter(settings, name_ + ".gamma", values(step.normalization->gamma), ParameterGroup::kNormalization);
   beta_ = AddParameter(settings, name_ + ".beta", values(step.normalization->beta), ParameterGroup::kNormalization);
-  mean_ = values(step.normalization->mean);
-  variance_ = values(step.normalization->variance);
+  mean_ = values(step.normalization->mean).to(settings.device);
+  variance_ = values(step.normalization->variance).to(settings.device);
   epsilon_ = step.normalization->epsilon;
   is_affine_ = step.normalization->is_affine;
   settings.buffers->push_back({name_ + ".mean", mean_});

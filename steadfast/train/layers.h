@@ -45,6 +45,7 @@ struct Buffer {
 struct LayerSettings {
   const recipe::Recipe* recipe;
   torch::Generator generator;  // for initial weights
+  torch::Device device;
   std::vector<Parameter>* parameters;
   std::vector<Buffer>* buffers;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <torch/autograd.h>
+#include <torch/cuda.h>
 #include <torch/optim.h>
 #include <torch/serialize.h>
 #include <torch/types.h>

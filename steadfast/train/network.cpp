@@ -64,7 +64,7 @@ struct StepRunner {
     return torch::cat(parts, 1);
   }
   Tensor operator()(const network::Rearrange& op) const {
-    const Tensor moved = inputs[0].flatten(1).index_select(1, torch::tensor(op.from));
+    const Tensor moved = inputs[0].flatten(1).index_select(1, torch::tensor(op.from).to(inputs[0].device()));
     if (op.shape.flat) return moved;
     return moved.reshape({moved.size(0), op.shape.channels, op.shape.height, op.shape.width});
   }
@@ -91,18 +91,31 @@ struct StepRunner {
   }
   Tensor operator()(const network::Positions& op) const {
     const int64_t positions = op.height * op.width;
-    return torch::eye(positions).reshape({1, positions, op.height, op.width});
+    return torch::eye(positions, inputs[0].options()).reshape({1, positions, op.height, op.width});
   }
 };
 
+// Throws UsageError where this LibTorch, or this machine, has no such device.
+torch::Device DeviceOf(const recipe::Recipe& recipe) {
+  if (recipe.device == "cpu") return torch::kCPU;
+  if (!torch::cuda::is_available())
+    throw UsageError(
+        "device: cuda: this LibTorch finds no GPU (a LibTorch with CUDA: -DCMAKE_PREFIX_PATH=ITS_FOLDER when "
+        "building); "
+        "train with --device cpu");
+  return torch::kCUDA;
+}
+
 }  // namespace
 
-Network::Network(network::FloatGraph graph, const recipe::Recipe& recipe) : graph_(std::move(graph)) {
+Network::Network(network::FloatGraph graph, const recipe::Recipe& recipe)
+    : device(DeviceOf(recipe)), graph_(std::move(graph)) {
   const std::vector<network::FusedStep> fused = network::Fuse(graph_);
   std::vector<std::string> named;
   for (const auto& [layer, bits] : recipe.layer_bits) named.push_back(layer);
   network::CheckLayers(graph_, named);
-  const LayerSettings settings{&recipe, at::detail::createCPUGenerator(recipe.seed), &parameters, &buffers};
+  // Initial values are drawn on the CPU, the same for every device.
+  const LayerSettings settings{&recipe, at::detail::createCPUGenerator(recipe.seed), device, &parameters, &buffers};
   std::vector<size_t> last_use(graph_.values.size(), 0);
   for (const network::FusedStep& step : fused) {
     for (const int input : step.inputs) last_use[static_cast<size_t>(input)] = steps_.size();
@@ -136,7 +149,7 @@ Tensor Network::Run(const Step& step, const Pass& pass, const std::vector<Tensor
 
 Tensor Network::Forward(Pass& pass, const Tensor& input) {
   std::vector<Tensor> values(graph_.values.size());
-  values[0] = graph_.values[0].shape.flat ? input.flatten(1) : input;
+  values[0] = (graph_.values[0].shape.flat ? input.flatten(1) : input).to(device);
   if (channels_last_) values[0] = values[0].contiguous(torch::MemoryFormat::ChannelsLast);
   for (const Step& step : steps_) {
     Tensor result = Run(step, pass, values);

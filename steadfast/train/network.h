@@ -29,6 +29,7 @@ class Network {
   // The graph with the values that its parameters have now.
   network::FloatGraph ToGraph() const;
 
+  torch::Device device;  // of all of them
   std::vector<Parameter> parameters;
   std::vector<Buffer> buffers;
   // Of a network that came from a file: how far its padding is from what it was trained on, in bytes (FoldInput).

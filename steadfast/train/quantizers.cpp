@@ -31,6 +31,27 @@ Tensor InOrderOf(const Tensor& x, const Tensor& other) {
   return other.strides() == x.strides() ? other : torch::empty_like(x).copy_(other);
 }
 
+// The fused loops are for floats in this machine's memory; everything else takes LibTorch's operations.
+bool IsFused(const Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == torch::kFloat;
+}
+
+Tensor RoundStraightThrough(const Tensor& x);
+
+// The number itself, with a gradient that is scaled.
+Tensor WithScaledGradient(const Tensor& x, double scale) {
+  return x.detach() * (1 - scale) + x * scale;
+}
+
+// step * round(clip(x / step)), straight through, by operations of LibTorch: the same to rounding. A step below the
+// smallest has the smallest's value, and its gradient.
+Tensor QuantizedByOperations(const Tensor& x, const Tensor& step, double lowest, double highest,
+                             double gradient_scale) {
+  const Tensor scaled = WithScaledGradient(step, gradient_scale);
+  const Tensor positive = scaled + (torch::clamp_min(scaled, kSmallestStep) - scaled).detach();
+  return positive * RoundStraightThrough(torch::clamp(x / positive, lowest, highest));
+}
+
 class LsqFunction : public Function<LsqFunction> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x_in, const Tensor& step, double lowest, double highest,
@@ -126,12 +147,18 @@ Tensor DoReFaPosition(const Tensor& weight) {  // in [0, 1]
 }  // namespace
 
 Tensor LsqQuantize(const Tensor& x, const Tensor& step, int lowest, int highest, double gradient_scale) {
+  if (!IsFused(x)) return QuantizedByOperations(x, step, lowest, highest, gradient_scale);
   return LsqFunction::apply(x, step, static_cast<double>(lowest), static_cast<double>(highest), gradient_scale);
 }
 
 QuantizedActivations LsqQuantizeActivations(const Tensor& x, const Tensor& step, int highest, double gradient_scale,
                                             bool with_sums, bool after_quantizer) {
   if (!with_sums) return {LsqQuantize(x, step, 0, highest, gradient_scale), {}, {}};
+  if (!IsFused(x)) {
+    const Tensor quantized = QuantizedByOperations(x, step, 0, highest, gradient_scale);
+    const Tensor of = torch::relu(after_quantizer ? quantized : x);
+    return {quantized, of.sum(), of.square().sum()};
+  }
   auto outputs = LsqActivationFunction::apply(x, step, static_cast<double>(highest), gradient_scale, after_quantizer);
   return {outputs[0], outputs[1], outputs[2]};
 }
@@ -207,7 +234,7 @@ WeightQuantizer::Stored WeightQuantizer::store(const Tensor& weight, const Tenso
       break;
     }
   }
-  const Tensor flat = codes.to(torch::kShort).contiguous();
+  const Tensor flat = codes.to(torch::kShort).to(torch::kCPU).contiguous();
   const int16_t* data = flat.data_ptr<int16_t>();
   return {{data, data + flat.numel()}, static_cast<float>(scale)};
 }

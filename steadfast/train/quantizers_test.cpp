@@ -65,6 +65,27 @@ TEST(LsqQuantizeActivations, PenaltiesHaveTheGradientsOfAutograd) {
   }
 }
 
+// What other devices take: here, of doubles on this one.
+TEST(LsqQuantizeActivations, OperationsAgreeWithTheFusedLoops) {
+  torch::manual_seed(5);
+  const Tensor x = torch::randn({9, 20}), upstream = torch::randn({9, 20});
+  for (const double step : {0.21, -1.0}) {  // below zero: the smallest there is
+    for (const bool after : {false, true}) {
+      const auto gradients = [&](torch::Dtype dtype) {
+        Tensor own = x.to(dtype, false, true).set_requires_grad(true),
+               own_step = torch::full({1}, step, dtype).set_requires_grad(true);
+        const auto made = LsqQuantizeActivations(own, own_step, 15, 0.1, true, after);
+        const Tensor weight = LsqQuantize(own, own_step, -8, 7, 0.3);
+        ((made.values + 0.5 * weight) * upstream.to(dtype)).sum().add(0.2 * made.sum + 0.1 * made.squares).backward();
+        return std::vector<Tensor>{made.values, made.sum, weight, own.grad(), own_step.grad()};
+      };
+      const auto fused = gradients(torch::kFloat), plain = gradients(torch::kDouble);
+      for (size_t i = 0; i < fused.size(); ++i)
+        EXPECT_TRUE(torch::allclose(fused[i].to(torch::kDouble), plain[i].detach(), 1e-3, 1e-4)) << i << " " << step;
+    }
+  }
+}
+
 TEST(WeightQuantizer, StoresWhatItComputes) {
   torch::manual_seed(3);
   const Tensor weight = torch::randn({6, 5, 3, 3}) * 0.2;

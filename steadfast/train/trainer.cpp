@@ -33,8 +33,8 @@ Tensor LossOf(const Recipe& recipe, Network& network, const Batch& batch, bool f
             .updates_statistics = first_pass || recipe.normalization_statistics_in_both_passes,
             .penalties = {}};
   const Tensor logits = network.Forward(pass, batch.images);
-  Tensor loss =
-      torch::cross_entropy_loss(logits, batch.labels, {}, torch::Reduction::Mean, -100, recipe.label_smoothing);
+  Tensor loss = torch::cross_entropy_loss(logits, batch.labels.to(logits.device()), {}, torch::Reduction::Mean, -100,
+                                          recipe.label_smoothing);
   const auto images = static_cast<double>(batch.labels.size(0));
   for (const ActivationPenaltySums& sums : pass.penalties) {
     if (recipe.sparsity == recipe::Sparsity::kL1) {
@@ -379,8 +379,9 @@ EvaluationResult Evaluate(Network& network, const data::ImageSet& set, std::span
     const Batch batch = MakeBatch(set, piece, scale);
     Pass pass;
     const Tensor logits = network.Forward(pass, batch.images);
-    result.loss += torch::cross_entropy_loss(logits, batch.labels).item<double>() * static_cast<double>(piece.size());
-    const Tensor predictions = logits.argmax(1).contiguous();
+    result.loss += torch::cross_entropy_loss(logits, batch.labels.to(logits.device())).item<double>() *
+                   static_cast<double>(piece.size());
+    const Tensor predictions = logits.argmax(1).to(torch::kCPU).contiguous();
     for (size_t i = 0; i < piece.size(); ++i) {
       result.predictions.push_back(predictions.data_ptr<int64_t>()[i]);
       correct += result.predictions.back() == set.labels[static_cast<size_t>(piece[i])];
