@@ -810,12 +810,11 @@ void OnnxReader::Move(const OnnxNode& node, const std::function<View(const View&
 int OnnxReader::Rearranged(const OnnxNode& node, const Viewed& viewed, const std::string& node_name,
                            const std::string& value_name) {
   const std::vector<int64_t>& dims = viewed.view.dims;
-  if (dims.size() < 2 || dims.size() > 4 || dims[0] != 1)
-    node.Fail(fmt::format("takes a value of shape [{}] (one image), expected [1, C], [1, C, L] or [1, C, H, W]",
-                          fmt::join(dims, ", ")));
+  if ((dims.size() != 2 && dims.size() != 4) || dims[0] != 1)
+    node.Fail(
+        fmt::format("takes a value of shape [{}] (one image), expected [1, C] or [1, C, H, W]", fmt::join(dims, ", ")));
   ValueShape shape{dims[1], 1, 1, dims.size() == 2};
-  if (dims.size() > 2) shape.width = dims.back();
-  if (dims.size() > 3) shape.height = dims[2];
+  if (dims.size() == 4) shape = {dims[1], dims[2], dims[3]};
   Pending pending;
   pending.name = node_name;
   pending.shape = shape;
@@ -831,7 +830,9 @@ int OnnxReader::Rearranged(const OnnxNode& node, const Viewed& viewed, const std
 
 void OnnxReader::ReadGather(const OnnxNode& node) {
   const std::vector<int64_t> indices = IntegersAt(node, 1);
-  const bool is_one = Expect<Constant>(node, 1, "a constant").tensor->dims_size() == 0;
+  const int dimensions = Expect<Constant>(node, 1, "a constant").tensor->dims_size();
+  if (dimensions > 1) node.Fail("its indices have more than one dimension");
+  const bool is_one = dimensions == 0;
   const int64_t axis = node.Int("axis", 0);
   Move(node, [&](const View& view) {
     const View gathered = Gathered(view, axis, indices);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "steadfast/base/error.h"
+#include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
@@ -119,6 +120,16 @@ void ValidateWeighted(const QuantizedModel& model, const Node& node, const Weigh
   const Parameter& weight = model.parameter(weighted.weight);
   if (weight.format.kind != StorageFormat::Kind::kCodes) Fail(node.name, "its weights must be codes");
   ValidateWeight(model, weight);
+  if (weight.is_fixed) {
+    const auto* convolution = node.operation.As<Convolution>();
+    const Parameter& scale = model.parameter(weight.scale);
+    bool is_alone = convolution != nullptr && convolution->window == Window{} &&
+                    convolution->groups == model.value(node.input()).shape.channels &&
+                    weight.outputs() == convolution->groups && scale.elements() == 1 && scale.real(0) == 1;
+    for (int64_t i = 0; i < weight.elements(); ++i) is_alone = is_alone && weight.level(i) == 1;
+    is_alone = is_alone && weight.format.codes.levels.multiplier == 1;
+    if (!is_alone) Fail(node.name, "has fixed weights, and is not a normalization that stands alone");
+  }
   for (const AffineStep& step : weighted.steps) {
     for (int index : {step.parameter, step.beta, step.mean, step.variance}) {
       if (index < 0) continue;

@@ -10,15 +10,24 @@
 namespace steadfast::model {
 namespace {
 
-int64_t Product(std::span<const int64_t> sizes) {
-  return std::accumulate(sizes.begin(), sizes.end(), int64_t{1}, std::multiplies<>());
+constexpr int64_t kMostElements = int64_t{1} << 26;  // of what is moved, each of which is listed
+
+// Throws InputError where a size is not positive, or there are too many elements.
+int64_t CheckedElements(std::span<const int64_t> sizes) {
+  int64_t count = 1;
+  for (const int64_t size : sizes) {
+    if (size < 1 || size > kMostElements / count)
+      throw InputError(fmt::format("a tensor of shape [{}] is not possible here", fmt::join(sizes, ", ")));
+    count *= size;
+  }
+  return count;
 }
 
 // A tensor of `dims`, of whose coordinates `source` gives the element of `view`.
 template <typename Source>
 View Moved(const View& view, std::vector<int64_t> dims, const Source& source) {
   View moved{std::move(dims), {}};
-  const int64_t count = moved.elements();
+  const int64_t count = CheckedElements(moved.dims);
   moved.from.reserve(static_cast<size_t>(count));
   std::vector<int64_t> at(moved.dims.size(), 0);
   for (int64_t i = 0; i < count; ++i) {
@@ -56,7 +65,7 @@ std::vector<bool> Named(std::vector<int64_t>& axes, int64_t rank) {
 }  // namespace
 
 int64_t View::elements() const {
-  return Product(dims);
+  return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
 }
 
 View ViewOf(const ValueShape& shape, int rank) {
@@ -124,6 +133,7 @@ View Sliced(const View& view, int64_t axis, int64_t start, int64_t end, int64_t 
   axis = AxisOf(view, axis);
   const int64_t size = view.dims[static_cast<size_t>(axis)];
   if (step == 0) throw InputError("a slice of step 0");
+  step = std::clamp(step, -size - 1, size + 1);  // longer ones take one element too
   const auto within = [&](int64_t at, int64_t low, int64_t high) {
     return std::clamp(at < 0 ? std::max(at, -size - 1) + size : at, low, high);
   };
@@ -194,7 +204,7 @@ View Broadcast(const View& view, const std::vector<int64_t>& dims) {
   if (BroadcastDims(view.dims, dims) != dims)
     throw InputError(
         fmt::format("[{}] cannot be broadcast to [{}]", fmt::join(view.dims, ", "), fmt::join(dims, ", ")));
-  if (Product(dims) == view.elements()) return {dims, view.from};
+  if (CheckedElements(dims) == view.elements()) return {dims, view.from};
   std::vector<int64_t> strides = StridesOf(view.dims);
   for (size_t d = 0; d < strides.size(); ++d) {
     if (view.dims[d] == 1) strides[d] = 0;

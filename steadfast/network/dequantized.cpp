@@ -135,7 +135,7 @@ class Dequantizing {
   int AddWeighted(const model::Node& node, const model::Weighted& weighted, FloatOperation operation,
                   const std::vector<int>& inputs) {
     const model::Parameter& weight = model_.parameter(weighted.weight);
-    if (weight.is_fixed) return AddSteps(node, weighted.steps, weight.outputs(), inputs[0]);
+    if (weight.is_fixed) return AddSteps(node, weighted.steps, weight.outputs(), inputs[0], true);
     const int64_t outputs = weight.outputs(), products = weight.elements() / outputs;
     std::vector<float> values(static_cast<size_t>(weight.elements()));
     for (int64_t i = 0; i < weight.elements(); ++i)  // [output][product], whatever the file's order
@@ -168,8 +168,9 @@ class Dequantizing {
   }
 
   // All steps as one normalization: a single one as it is, several as factor and term.
-  int AddSteps(const model::Node& node, const std::vector<AffineStep>& steps, int64_t outputs, int sum) {
-    if (steps.empty()) return sum;
+  int AddSteps(const model::Node& node, const std::vector<AffineStep>& steps, int64_t outputs, int sum,
+               bool is_alone = false) {
+    if (steps.empty() && !is_alone) return sum;
     BatchNormalization op{.epsilon = 0, .is_affine = true};
     const auto add = [&](const char* ending, std::vector<float> values) {
       return builder_.AddParameter(node.name + ending, {outputs}, std::move(values));

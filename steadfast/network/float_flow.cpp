@@ -64,8 +64,8 @@ std::string FlowBuilder::Unique(const std::string& wanted) {
   return name;
 }
 
-Flow FlowBuilder::Add(const std::string& name, FloatOperation operation, std::vector<int> inputs) {
-  return Of(builder_.AddNode(name, std::move(operation), std::move(inputs)));
+Flow FlowBuilder::Add(const std::string& name, FloatOperation operation, std::vector<int> inputs, int64_t rank) {
+  return Of(builder_.AddNode(name, std::move(operation), std::move(inputs)), rank);
 }
 
 Flow FlowBuilder::OfEach(const std::string& name, FloatOperation operation, const Flow& flow) {
@@ -109,7 +109,9 @@ Flow FlowBuilder::Whole(const Flow& flow) {
   const std::vector<int64_t>& dims = whole.view.dims;
   ValueShape repeated{1, 1, whole.view.elements()};
   if (dims.size() == 4 && dims[0] == 1) repeated = {dims[1], dims[2], dims[3]};
-  return {Rearranged(whole, repeated, whole.view.from), {dims, {}}};
+  whole.value = Rearranged(whole, repeated, whole.view.from);
+  whole.view.from.clear();
+  return whole;
 }
 
 int FlowBuilder::Image(const Flow& flow) {
@@ -146,8 +148,8 @@ View FlowBuilder::ChannelsLastView(std::vector<int64_t> dims, int64_t channels) 
 }
 
 Flow FlowBuilder::ChannelsLast(const Flow& flow) {
-  if (HasChannelsLast(flow)) return flow;
   if (flow.view.dims.empty()) throw InputError("takes a tensor without dimensions");
+  if (HasChannelsLast(flow)) return flow;
   const Flow whole = Whole(flow);
   if (HasChannelsLast(whole)) return whole;
   const int64_t channels = whole.view.dims.back(), positions = whole.view.elements() / channels;
@@ -314,7 +316,7 @@ Flow FlowBuilder::Mean(const std::string& name, const Flow& flow, std::vector<in
   const bool flattens = dims.size() == 2 && dims[0] == 1;
   const int mean = builder_.AveragePoolAll(whole.value, name);
   if (!flattens) return {mean, {dims, {}}};
-  return Add(Unique(name + ".flat"), Flatten{}, {mean});
+  return Add(Unique(name + ".flat"), Flatten{}, {mean}, 2);
 }
 
 Flow FlowBuilder::Joined(const std::string& name, const std::vector<Flow>& parts, int64_t axis) {
@@ -331,11 +333,13 @@ Flow FlowBuilder::Joined(const std::string& name, const std::vector<Flow>& parts
     dims[at] += size;
   }
   std::vector<int> values;
-  const bool of_images =
-      axis == 1 && dims[0] == 1 && static_cast<int>(dims.size()) == (shape(parts[0].value).flat ? 2 : rank_);
+  // Channels, where they lie as such: of [N, T, C] the second dimension is none.
+  const auto lies = [&](const Flow& part) { return part.view == Of(part.value, part.view.rank()).view; };
+  const bool of_images = axis == 1 && dims[0] == 1 &&
+                         (dims.size() == 2 || dims.size() == 4 || std::all_of(parts.begin(), parts.end(), lies));
   if (of_images) {
     for (const Flow& part : parts) values.push_back(Image(part));
-    return Add(name, Concatenate{}, values);
+    return Add(name, Concatenate{}, values, static_cast<int64_t>(dims.size()));
   }
   const bool is_last = at + 1 == dims.size();
   if (is_last) {

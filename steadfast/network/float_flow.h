@@ -30,20 +30,19 @@ struct Flow {
 
 class FlowBuilder {
  public:
-  FlowBuilder(std::string name, int rank) : rank_(rank), builder_(std::move(name), {}) {}
+  explicit FlowBuilder(std::string name) : builder_(std::move(name), {}) {}
 
   FloatGraph& graph() { return builder_.graph_; }
   const FloatGraph& graph() const { return builder_.graph_; }
   GraphBuilder& builder() { return builder_; }
   const ValueShape& shape(int value) const { return builder_.shape(value); }
-  void SetRank(int rank) { rank_ = rank; }  // of the input
-  int rank() const { return rank_; }
 
   // A name that no node has yet, and from now on one has.
   std::string Unique(const std::string& wanted);
 
-  Flow Of(int value) const { return {value, model::ViewOf(shape(value), rank_)}; }
-  Flow Add(const std::string& name, FloatOperation operation, std::vector<int> inputs);
+  // A value as a tensor of so many dimensions (3 or 4; flat values have 2).
+  Flow Of(int value, int64_t rank) const { return {value, model::ViewOf(shape(value), static_cast<int>(rank))}; }
+  Flow Add(const std::string& name, FloatOperation operation, std::vector<int> inputs, int64_t rank);
   // A function of each element by itself.
   Flow OfEach(const std::string& name, FloatOperation operation, const Flow& flow);
 
@@ -75,7 +74,6 @@ class FlowBuilder {
   bool HasChannelsLast(const Flow& flow) const;
   View ChannelsLastView(std::vector<int64_t> dims, int64_t channels) const;
 
-  int rank_;
   GraphBuilder builder_;
   std::set<std::string> names_, moved_;
   std::map<std::pair<int, std::vector<int32_t>>, int> rearranged_;

@@ -32,7 +32,7 @@ using Meaning = std::variant<Constant, Flow>;
 class Reader {
  public:
   Reader(onnx::ModelProto& proto, const std::string& file, const std::filesystem::path& folder)
-      : proto_(proto), source_{file, 0}, constants_(source_, folder), flows_(file, 4), builder_(flows_.builder()) {}
+      : proto_(proto), source_{file, 0}, constants_(source_, folder), flows_(file), builder_(flows_.builder()) {}
 
   FloatGraph Read() {
     source_.opset = model::OpsetOf(proto_, source_.file, kOldestOpset);
@@ -105,7 +105,7 @@ class Reader {
         {"Transpose", {{{"perm"}}, &Reader::ReadTranspose}},
         {"Pad", {{{"mode"}, {"pads", 1, 10}, {"value", 1, 10}}, &Reader::ReadPad}},
         {"Identity", {{}, &Reader::ReadIdentity}},
-        {"Dropout", {{{"ratio", 1, 11}, {"seed", 12}}, &Reader::ReadIdentity}},
+        {"Dropout", {{{"ratio", 1, 11}, {"seed", 12}}, &Reader::ReadDropout}},
         {"Cast", {{{"to"}, {"saturate", 19}}, &Reader::ReadCast}},
         {"Softmax", {{{"axis"}}, &Reader::ReadSoftmax}},
         {"LogSoftmax", {{{"axis"}}, &Reader::ReadSoftmax}},
@@ -184,11 +184,37 @@ class Reader {
     if (flow->is_softmax) node.Fail("takes the result of a Softmax: only one at the end of the network is understood");
     return *flow;
   }
-  // A value without padding around it.
+  // A value without padding around it, and without its factor, which becomes a part of it.
   Flow FlowOf(const OnnxNode& node, int input) {
+    Flow flow = MovableFlowOf(node, input);
+    if (flow.factor == 1) return flow;
+    const Flow whole = flows_.Whole(flow);
+    const int64_t channels = ShapeOf(whole.value).channels;
+    const auto all = [&](float number) { return std::vector<float>(static_cast<size_t>(channels), number); };
+    const std::string name = flows_.Unique(NameOfTensor(node.input(input)) + ".scaled");
+    return flows_.OfEach(name, AffineOf(name, all(flow.factor), all(0), all(0)), whole);
+  }
+  // The same, the factor still to come: for what moves values, and for products.
+  Flow MovableFlowOf(const OnnxNode& node, int input) {
     const Flow& flow = AnyFlowOf(node, input);
     if (!flow.pads.empty()) node.Fail("takes padded values: a Pad is only understood in front of a convolution");
     return flow;
+  }
+  static std::string NameOfTensor(std::string name) {
+    while (!name.empty() && name.front() == '/') name.erase(0, 1);
+    std::replace(name.begin(), name.end(), '/', '.');
+    return name;
+  }
+  // (x - mean) * gamma + beta, of constants.
+  BatchNormalization AffineOf(const std::string& name, const std::vector<float>& gamma, const std::vector<float>& beta,
+                              const std::vector<float>& mean) {
+    const auto channels = static_cast<int64_t>(gamma.size());
+    BatchNormalization op{.epsilon = 0, .is_affine = true};
+    op.gamma = builder_.AddParameter(name + ".factor", {channels}, gamma);
+    op.beta = builder_.AddParameter(name + ".term", {channels}, beta);
+    op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
+    op.variance = builder_.AddParameter(name + ".one", {channels}, std::vector<float>(gamma.size(), 1.0f));
+    return op;
   }
   // [N, C, H, W], [N, C, L] or [N, C].
   int ValueOf(const OnnxNode& node, int input) {
@@ -234,10 +260,9 @@ class Reader {
         source_.Fail(fmt::format("tensor '{}'", constant.name.empty() ? name : constant.name),
                      fmt::format("holds {}, which no trained network does", value));
     }
-    if (constant.name.empty() || constant.name.starts_with("onnx::"))
-      return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
-    const auto [first, is_first] = parameter_of_.emplace(constant.name, -1);
-    if (is_first) name = constant.name;
+    if (constant.origin.empty()) return builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
+    const auto [first, is_first] = parameter_of_.emplace(constant.origin, -1);
+    if (is_first && !constant.name.empty() && !constant.name.starts_with("onnx::")) name = constant.name;
     const int index = builder_.AddParameter(std::move(name), std::move(shape), std::move(values));
     if (is_first) {
       first->second = index;
@@ -251,7 +276,8 @@ class Reader {
     AddNamed(node, NameOf(node), std::move(operation), std::move(inputs));
   }
   void AddNamed(const OnnxNode& node, const std::string& name, FloatOperation operation, std::vector<int> inputs) {
-    Guarded(node, [&] { Define(node, flows_.Add(name, std::move(operation), std::move(inputs))); });
+    const int64_t rank = AnyFlowOf(node, 0).view.rank();
+    Guarded(node, [&] { Define(node, flows_.Add(name, std::move(operation), std::move(inputs), rank)); });
   }
   void AddOfEach(const OnnxNode& node, FloatOperation operation) {
     Guarded(node, [&] { Define(node, flows_.OfEach(NameOf(node), std::move(operation), FlowOf(node, 0))); });
@@ -270,6 +296,10 @@ class Reader {
     const auto& type = input->type().tensor_type();
     const std::string where = fmt::format("input '{}'", input->name());
     if (type.elem_type() != onnx::TensorProto::FLOAT) source_.Fail(where, "must be float32");
+    if (type.shape().dim_size() > 0 && type.shape().dim(0).has_dim_value() && type.shape().dim(0).dim_value() != 1)
+      source_.Fail(where, fmt::format("is a batch of {} images; export the network for one image, or for any number "
+                                      "(dynamic_axes)",
+                                      type.shape().dim(0).dim_value()));
     std::vector<int64_t> dims;
     for (int d = 1; d < type.shape().dim_size(); ++d) {
       const auto& dim = type.shape().dim(d);
@@ -291,8 +321,7 @@ class Reader {
                                       dims.size() + 1));
     }
     builder_.graph_.values[0] = {input->name(), shape};
-    flows_.SetRank(static_cast<int>(dims.size()) + 1);
-    meanings_[input->name()] = flows_.Of(0);
+    meanings_[input->name()] = flows_.Of(0, static_cast<int64_t>(dims.size()) + 1);
   }
 
   void ReadOutput() {
@@ -308,6 +337,11 @@ class Reader {
       source_.Fail("graph", fmt::format("its output '{}' has rows and columns; expected one number a class", name));
     if (flow->view.elements() != ShapeOf(flow->value).elements() || !flow->view.from.empty())
       source_.Fail("graph", fmt::format("its output '{}' is moved about or cut; expected one number a class", name));
+    const auto& output_dims = flow->view.dims;
+    if (!flow->pads.empty() || flow->factor != 1 || output_dims.empty() ||
+        *std::max_element(output_dims.begin(), output_dims.end()) != ShapeOf(flow->value).elements())
+      source_.Fail("graph", fmt::format("its output '{}' has the shape [{}] (one image); expected one number a class",
+                                        name, fmt::join(output_dims, ", ")));
     builder_.graph_.output = flow->value;
     // One number a class is flat already.
     for (const FloatNode* last = MakerOf(builder_.graph_.output);
@@ -348,6 +382,9 @@ class Reader {
     const Constant weight = ConstantAt(node, 1, true);
     std::vector<int64_t> shape = weight.shape;
     Convolution op;
+    const int64_t rank = AnyFlowOf(node, 0).view.rank();
+    if (rank != static_cast<int64_t>(shape.size()))
+      node.Fail(fmt::format("its weights have {} dimensions, and its input {}", shape.size(), rank));
     if (shape.size() == 3) {  // along one dimension
       shape.insert(shape.begin() + 2, 1);
       op.window = WindowOfLine(node, shape[3]);
@@ -402,6 +439,8 @@ class Reader {
     if (weight.shape.size() != 2)
       node.Fail(fmt::format("its weights have {} dimensions, expected 2", weight.shape.size()));
     const int64_t outputs = weight.shape[outputs_first ? 0 : 1], inputs = weight.shape[outputs_first ? 1 : 0];
+    if (outputs < 1 || inputs < 1 || weight.elements() != outputs * inputs)
+      node.Fail(fmt::format("its weights have the shape [{}]", fmt::join(weight.shape, ", ")));
     std::vector<float> values = weight.floats;
     if (!outputs_first) {
       for (int64_t o = 0; o < outputs; ++o) {
@@ -414,6 +453,10 @@ class Reader {
     int terms = -1;
     if (bias != nullptr) {
       std::vector<float> all = bias->floats;
+      const bool is_row = bias->elements() == outputs && (outputs == 1 || bias->shape.back() == outputs);
+      if (!is_row && bias->elements() != 1)
+        node.Fail(
+            fmt::format("its bias has the shape [{}], expected one number an output", fmt::join(bias->shape, ", ")));
       if (all.size() == 1) all.assign(static_cast<size_t>(outputs), all[0]);
       terms = AddParameter(name + ".bias", *bias, {static_cast<int64_t>(all.size())}, all);
     }
@@ -455,8 +498,7 @@ class Reader {
 
   void ReadProduct(const OnnxNode& node) {
     Guarded(node, [&] {
-      const Flow a = AnyFlowOf(node, 0), b = AnyFlowOf(node, 1);
-      if (!a.pads.empty() || !b.pads.empty()) node.Fail("takes padded values");
+      const Flow a = MovableFlowOf(node, 0), b = MovableFlowOf(node, 1);
       Define(node, flows_.Multiplied(NameOf(node), a, b, IsBehindOf(node.output(), "Softmax")));
     });
   }
@@ -477,25 +519,38 @@ class Reader {
     }
     return false;
   }
-  // Whether products of values are all that takes a tensor, whatever moves it before.
+  // Whether products of values are all that takes a tensor, whatever moves it before. (A factor that something else
+  // takes after all is not lost: FlowOf.)
   bool IsOnlyMultiplied(const std::string& tensor) const {
+    std::set<std::string> seen = {tensor};
+    std::vector<std::string> open = {tensor};
     bool is_taken = false;
-    for (const auto& node : proto_.graph().node()) {
-      if (std::find(node.input().begin(), node.input().end(), tensor) == node.input().end()) continue;
-      is_taken = true;
-      const std::string& type = node.op_type();
-      if (type == "MatMul") {
-        for (const std::string& input : node.input()) {
-          const auto found = meanings_.find(input);
-          if (found != meanings_.end() && std::holds_alternative<Constant>(found->second)) return false;
-        }
-        continue;
+    while (!open.empty()) {
+      const std::string name = open.back();
+      open.pop_back();
+      for (const auto& output : proto_.graph().output()) {
+        if (output.name() == name) return false;
       }
-      const bool moves = type == "Transpose" || type == "Reshape" || type == "Squeeze" || type == "Unsqueeze";
-      if (!moves || node.output_size() != 1 || !IsOnlyMultiplied(node.output(0))) return false;
+      for (const auto& node : proto_.graph().node()) {
+        if (std::find(node.input().begin(), node.input().end(), name) == node.input().end()) continue;
+        const std::string& type = node.op_type();
+        const bool moves = type == "Transpose" || type == "Reshape" || type == "Squeeze" || type == "Unsqueeze";
+        if (type == "MatMul" && IsOfValues(node)) {
+          is_taken = true;
+        } else if (moves && node.output_size() == 1) {
+          if (seen.insert(node.output(0)).second) open.push_back(node.output(0));
+        } else {
+          return false;
+        }
+      }
     }
-    for (const auto& output : proto_.graph().output()) is_taken = is_taken && output.name() != tensor;
     return is_taken;
+  }
+  bool IsOfValues(const onnx::NodeProto& node) const {
+    return std::none_of(node.input().begin(), node.input().end(), [&](const std::string& input) {
+      const auto found = meanings_.find(input);
+      return found != meanings_.end() && std::holds_alternative<Constant>(found->second);
+    });
   }
   // A factor behind a product of values, or in front of one.
   bool TakeFactor(const OnnxNode& node, const Flow& flow, const Constant& constant) {
@@ -532,8 +587,10 @@ class Reader {
       Flow result = Normalized(name, flow, static_cast<float>(node.Float("epsilon", 1e-5)));
       const int64_t channels = ShapeOf(result.value).channels;
       const Constant scale = ConstantAt(node, 1, true);
+      CheckFinite(node, scale.floats);
       std::vector<float> shift(scale.floats.size(), 0.0f);
       if (node.HasInput(2)) shift = ConstantAt(node, 2, true).floats;
+      CheckFinite(node, shift);
       const auto is_all = [](const std::vector<float>& values, float one) {
         return std::all_of(values.begin(), values.end(), [&](float v) { return v == one; });
       };
@@ -581,10 +638,13 @@ class Reader {
     if (root == nullptr || taker(root->output(0), "Div", 1) != quotient || quotient->input(1) != root->output(0))
       return false;
     const auto epsilon = NumberOf(*sum, variance->output(0));
-    if (!epsilon || !(*epsilon >= 0) || MeanAxes(node) != MeanAxes(OnnxNode(*variance, source_))) return false;
+    const OnnxNode second(*variance, source_);
+    if (!epsilon || !(*epsilon >= 0) || MeanAxes(node) != MeanAxes(second)) return false;
+    if (node.Int("keepdims", 1) != 1 || second.Int("keepdims", 1) != 1) return false;
     const Flow flow = FlowOf(node, 0);
     std::vector<int64_t> axes = MeanAxes(node);
-    if (axes.size() != 1 || model::AxisOf(flow.view, axes[0]) != flow.view.rank() - 1) return false;
+    if (axes.size() != 1 || flow.view.dims.empty() || model::AxisOf(flow.view, axes[0]) != flow.view.rank() - 1)
+      return false;
     for (const auto* part : {difference, square, variance, sum, root, quotient}) taken_up_.insert(part->output(0));
     const OnnxNode last(*quotient, source_);
     Define(last, Normalized(NameOf(last), flow, *epsilon));
@@ -626,21 +686,20 @@ class Reader {
   std::optional<float> NumberOf(const onnx::NodeProto& node, const std::string& name) const {
     if (node.input_size() != 2) return {};
     const std::string& other = node.input(node.input(0) == name ? 1 : 0);
-    const auto found = meanings_.find(other);
+    const std::optional<Constant> constant = Peek(other);
+    if (!constant || !constant->is_float || constant->elements() != 1) return {};
+    return constant->floats[0];
+  }
+  // A constant of this name, also of a Constant node that is not read yet.
+  std::optional<Constant> Peek(const std::string& name) const {
+    const auto found = meanings_.find(name);
     if (found != meanings_.end()) {
       const auto* constant = std::get_if<Constant>(&found->second);
-      if (constant == nullptr || !constant->is_float || constant->elements() != 1) return {};
-      return constant->floats[0];
+      return constant == nullptr ? std::nullopt : std::optional(*constant);
     }
-    // A Constant node that is not read yet.
     for (const auto& maker : proto_.graph().node()) {
-      if (maker.op_type() != "Constant" || maker.output_size() != 1 || maker.output(0) != other) continue;
-      for (const auto& attribute : maker.attribute()) {
-        const auto values = attribute.has_t() && attribute.t().data_type() == onnx::TensorProto::FLOAT
-                                ? model::FloatsOf(attribute.t(), source_)
-                                : std::vector<float>{attribute.f()};
-        if (values.size() == 1) return values[0];
-      }
+      if (maker.op_type() == "Constant" && maker.output_size() == 1 && maker.output(0) == name)
+        return ConstantReader(constants_).Read(OnnxNode(maker, source_));
     }
     return {};
   }
@@ -672,6 +731,11 @@ class Reader {
       if (!Fold(node) && !TakeGelu(node)) ReadArithmeticOfValues(node);
     });
   }
+  static void CheckFinite(const OnnxNode& node, const std::vector<float>& values) {
+    for (const float value : values) {
+      if (!std::isfinite(value)) node.Fail(fmt::format("has a constant of {}", value));
+    }
+  }
   void ReadArithmeticOfValues(const OnnxNode& node) {
     const bool first = IsConstant(node, 0), second = IsConstant(node, 1);
     if (!first && !second) {
@@ -683,7 +747,8 @@ class Reader {
     if (first && (node.type() == "Sub" || node.type() == "Div"))
       node.Fail("a constant less or divided by a computed value is not taken");
     const Constant& given = ConstantAt(node, first ? 0 : 1, true);
-    if (TakeFactor(node, FlowOf(node, first ? 1 : 0), given)) return;
+    CheckFinite(node, given.floats);
+    if (TakeFactor(node, MovableFlowOf(node, first ? 1 : 0), given)) return;
     Flow flow = flows_.Whole(FlowOf(node, first ? 1 : 0));
     const auto dims = model::BroadcastDims(flow.view.dims, given.shape);
     if (View{dims, {}}.elements() != flow.view.elements())
@@ -720,17 +785,16 @@ class Reader {
       if (!std::isfinite(factor)) node.Fail("divides by 0");
     }
     const std::string name = NameOf(node);
-    BatchNormalization op{.epsilon = 0, .is_affine = true};
-    op.gamma = builder_.AddParameter(name + ".factor", {channels}, gamma);
-    op.beta = builder_.AddParameter(name + ".term", {channels}, beta);
-    op.mean = builder_.AddParameter(name + ".subtracted", {channels}, mean);
-    op.variance = builder_.AddParameter(name + ".one", {channels}, all(1));
-    Define(node, flows_.OfEach(name, op, flow));
+    Define(node, flows_.OfEach(name, AffineOf(name, gamma, beta, mean), flow));
   }
 
   // One number for each element: an embedding of positions, added.
   void AddEmbedding(const OnnxNode& node, const Flow& flow, const Constant& constant, std::vector<float> elements) {
     const ValueShape shape = ShapeOf(flow.value);
+    constexpr int64_t kMostPositions = 16384;
+    if (shape.height * shape.width > kMostPositions)
+      node.Fail(fmt::format("adds another number at each of {} positions, and at most {} are taken",
+                            shape.height * shape.width, kMostPositions));
     const int embedding = Embedded(NameOfEmbedding(node, constant), constant, shape, std::move(elements));
     Define(node, Flow{builder_.AddNode(NameOf(node), network::Add{}, {flow.value, embedding}), flow.view});
   }
@@ -784,15 +848,20 @@ class Reader {
   // How many nodes, and the graph's output, take a value under any of the names that it has so far, but for those that
   // only gave it another.
   int UsesOf(int value) const {
-    int uses = 1;
+    std::set<std::string> names;
     for (const auto& [name, meaning] : meanings_) {
       const auto* flow = std::get_if<Flow>(&meaning);
-      if (flow == nullptr || flow->value != value) continue;
-      --uses;  // the node that gave it this name, or for the first one, nothing
-      for (const auto& node : proto_.graph().node())
-        uses += static_cast<int>(std::count(node.input().begin(), node.input().end(), name));
-      for (const auto& output : proto_.graph().output()) uses += output.name() == name;
+      if (flow != nullptr && flow->value == value) names.insert(name);
     }
+    const auto is_one = [&](const std::string& name) { return names.contains(name); };
+    int uses = 0;
+    for (const auto& node : proto_.graph().node()) {
+      uses += static_cast<int>(std::count_if(node.input().begin(), node.input().end(), is_one));
+      // That only gave it another name.
+      const bool gives = std::any_of(node.output().begin(), node.output().end(), is_one);
+      uses -= gives && std::any_of(node.input().begin(), node.input().end(), is_one);
+    }
+    for (const auto& output : proto_.graph().output()) uses += is_one(output.name());
     return uses;
   }
 
@@ -827,22 +896,25 @@ class Reader {
     AddOfEach(node, op);
   }
 
-  bool IsTaken(const std::string& tensor) const {
-    return std::any_of(proto_.graph().node().begin(), proto_.graph().node().end(), [&](const onnx::NodeProto& node) {
-      return std::find(node.input().begin(), node.input().end(), tensor) != node.input().end();
-    });
-  }
   void ReadSoftmax(const OnnxNode& node) {
     Flow flow = FlowOf(node, 0);
-    if (!IsTaken(node.output()) || ShapeOf(flow.value).elements() == flow.view.dims.back()) {
-      flow.is_softmax = true;  // of the classes: a later use is refused
+    if (flow.view.dims.empty()) node.Fail("takes a tensor without dimensions");
+    int64_t axis = node.Int("axis", node.opset() < 13 ? 1 : -1), size = 1;
+    Guarded(node, [&] { axis = model::AxisOf(flow.view, axis); });
+    for (int64_t d = axis; d < (node.opset() < 13 ? flow.view.rank() : axis + 1); ++d)
+      size *= flow.view.dims[static_cast<size_t>(d)];
+    const bool is_taken =
+        std::any_of(proto_.graph().node().begin(), proto_.graph().node().end(), [&](const onnx::NodeProto& other) {
+          return std::find(other.input().begin(), other.input().end(), node.output()) != other.input().end();
+        });
+    if (size == flow.view.elements() && !is_taken) {
+      flow.is_softmax = true;  // of the classes
       return Define(node, flow);
     }
     if (node.type() != "Softmax") node.Fail("only one at the end of the network is understood");
     Guarded(node, [&] {
-      int64_t axis = node.Int("axis", node.opset() < 13 ? 1 : -1);
       if (node.opset() < 13) {  // over all axes from this one on
-        for (int64_t d = model::AxisOf(flow.view, axis) + 1; d < flow.view.rank(); ++d) {
+        for (int64_t d = axis + 1; d < flow.view.rank(); ++d) {
           if (flow.view.dims[static_cast<size_t>(d)] != 1)
             node.Fail("over several axes at once, as before opset 13, is not taken");
         }
@@ -853,17 +925,25 @@ class Reader {
 
   // ---- pools ----
 
-  Window PoolWindow(const OnnxNode& node, int value) const {
-    if (node.Ints("kernel_shape").size() != 1) return node.WindowOf(1, 1, ShapeOf(value));
+  Window PoolWindow(const OnnxNode& node, const ValueShape& shape) const {
+    const auto kernel = node.Ints("kernel_shape").size();
+    if (static_cast<int64_t>(kernel) + 2 != AnyFlowOf(node, 0).view.rank())
+      node.Fail(fmt::format("its kernel has {} dimensions, and its input {}", kernel, AnyFlowOf(node, 0).view.rank()));
+    if (kernel != 1) return node.WindowOf(1, 1, shape);
     Window window = WindowOfLine(node, 1);
-    node.RoundUp(ShapeOf(value), window);
+    node.RoundUp(shape, window);
     return window;
   }
-  void ReadMaxPool(const OnnxNode& node) { Add(node, MaxPool{PoolWindow(node, ValueOf(node, 0))}, {ValueOf(node, 0)}); }
+  void ReadMaxPool(const OnnxNode& node) {
+    const int value = ValueOf(node, 0);
+    Add(node, MaxPool{PoolWindow(node, ShapeOf(value))}, {value});
+  }
   void ReadAveragePool(const OnnxNode& node) {
     const int value = PaddedAt(node, 0);
     const std::vector<int> pads = AnyFlowOf(node, 0).pads;
-    Window window = PoolWindow(node, value);
+    ValueShape shape = ShapeOf(value);
+    if (!pads.empty()) shape = {shape.channels, shape.height + pads[0] + pads[2], shape.width + pads[1] + pads[3]};
+    Window window = PoolWindow(node, shape);
     if (window.has_padding() && node.Int("count_include_pad", 0) == 0)
       node.Fail("leaves padding out of its means (count_include_pad 0), which is not supported; pad less, or count it");
     if (!pads.empty()) {  // zeros, which count
@@ -885,7 +965,10 @@ class Reader {
     Add(node, AveragePool{window}, {value});
   }
   std::vector<int64_t> MeanAxes(const OnnxNode& node) const {
-    return node.opset() >= 18 && node.HasInput(1) ? ConstantAt(node, 1, false).integers : node.Ints("axes");
+    if (node.opset() < 18 || !node.HasInput(1)) return node.Ints("axes");
+    const std::optional<Constant> axes = Peek(node.input(1));
+    if (!axes || axes->is_float) node.Fail(fmt::format("its axes '{}' are not integers", node.input(1)));
+    return axes->integers;
   }
   void ReadReduceMean(const OnnxNode& node) {
     Guarded(node, [&] {
@@ -924,12 +1007,19 @@ class Reader {
     Guarded(node, [&] {
       if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0)))
         return Define(node, Moved(*constant, move(View{constant->shape, {}})));
-      Flow flow = FlowOf(node, 0);
+      Flow flow = MovableFlowOf(node, 0);
+      const int64_t rank_before = flow.view.rank();
       flow.view = move(flow.view);
       flow.name = NameOf(node);
-      const bool ends =
-          std::exchange(flow.is_picked, node.type() == "Gather" && flow.view.rank() == 2) && node.type() == "Reshape";
-      Define(node, ends ? flows_.Of(flows_.Image(flow)) : std::move(flow));
+      const bool is_whole = flow.view.rank() == 4 || flow.view.rank() == 2;
+      const bool ends = flow.is_picked && node.type() == "Reshape" && is_whole;
+      flow.is_picked = node.type() == "Gather" && rank_before == 2 && flow.view.rank() == 2;
+      if (ends) {
+        Flow whole = flows_.Of(flows_.Image(flow), flow.view.rank());
+        whole.factor = flow.factor;
+        return Define(node, std::move(whole));
+      }
+      Define(node, std::move(flow));
     });
   }
   std::vector<int64_t> IntegersAt(const OnnxNode& node, int input) const {
@@ -992,7 +1082,7 @@ class Reader {
   // Several outputs, each a part.
   void ReadSplit(const OnnxNode& node) {
     Guarded(node, [&] {
-      const Flow flow = FlowOf(node, 0);
+      const Flow flow = MovableFlowOf(node, 0);
       const int64_t axis = model::AxisOf(flow.view, node.Int("axis", 0)), outputs = node.proto().output_size();
       const int64_t size = flow.view.dims[static_cast<size_t>(axis)];
       std::vector<int64_t> sizes = node.HasInput(1) ? IntegersAt(node, 1) : node.Ints("split");
@@ -1002,6 +1092,8 @@ class Reader {
           sizes.push_back(std::min(each, left));
       }
       if (static_cast<int64_t>(sizes.size()) != outputs) node.Fail("its outputs are not as many as its parts");
+      if (std::any_of(sizes.begin(), sizes.end(), [](int64_t part) { return part < 1; }))
+        node.Fail(fmt::format("its parts have the sizes [{}]", fmt::join(sizes, ", ")));
       int64_t first = 0;
       for (int64_t i = 0; i < outputs; ++i) {
         Flow part = flow;
@@ -1023,8 +1115,8 @@ class Reader {
     if (value != 0) node.Fail("only padding with zeros is taken");
     if (node.HasInput(3)) node.Fail("its axes are not taken; pad all dimensions");
     const auto pads = node.opset() <= 10 ? node.Ints("pads") : ConstantAt(node, 1, false).integers;
-    const int rank = flows_.rank();
-    Flow flow = flows_.Of(PaddedAt(node, 0));
+    const int64_t rank = AnyFlowOf(node, 0).view.rank();
+    Flow flow = flows_.Of(PaddedAt(node, 0), rank);
     flow.pads = AnyFlowOf(node, 0).pads;
     std::vector<int64_t> around;  // top, left, bottom, right
     if (pads.size() == 8 && pads[0] == 0 && pads[1] == 0 && pads[4] == 0 && pads[5] == 0) {
@@ -1042,6 +1134,14 @@ class Reader {
     Define(node, flow);
   }
 
+  void ReadDropout(const OnnxNode& node) {
+    if (node.HasInput(2)) {
+      const Constant& training = ConstantAt(node, 2, false);
+      if (training.elements() != 1 || training.integers[0] != 0)
+        node.Fail("is in training mode; export the network after model.eval()");
+    }
+    ReadIdentity(node);
+  }
   void ReadIdentity(const OnnxNode& node) { Define(node, Meaning(Lookup(node, 0))); }
 
   void ReadCast(const OnnxNode& node) {
@@ -1052,6 +1152,7 @@ class Reader {
 
   // Sizes of values, which exporters put together to a target of Reshape. There is one image.
   void ReadShape(const OnnxNode& node) {
+    if (!IsConstant(node, 0)) MovableFlowOf(node, 0);  // not padded
     std::vector<int64_t> sizes =
         IsConstant(node, 0) ? std::get<Constant>(Lookup(node, 0)).shape : AnyFlowOf(node, 0).view.dims;
     const auto count = static_cast<int64_t>(sizes.size());

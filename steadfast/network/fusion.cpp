@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "steadfast/base/error.h"
 
@@ -103,6 +104,11 @@ class Fusion {
 
   // Whether sums, functions and normalizations are all that takes a value, wherever it is moved before.
   bool IsSummed(int value) const {
+    const auto known = is_summed_.find(value);
+    if (known != is_summed_.end()) return known->second;
+    return is_summed_[value] = FindSummed(value);
+  }
+  bool FindSummed(int value) const {
     const auto& users = users_[static_cast<size_t>(value)];
     return !users.empty() && std::all_of(users.begin(), users.end(), [&](int user) {
       const FloatOperation& operation = node(user).operation;
@@ -121,6 +127,7 @@ class Fusion {
   const FloatGraph& graph_;
   const std::vector<std::vector<int>> users_;
   std::vector<bool> is_done_, positive_;
+  mutable std::map<int, bool> is_summed_;
   std::vector<FusedStep> steps_;
 };
 

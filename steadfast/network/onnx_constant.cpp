@@ -81,6 +81,9 @@ Constant Cast(const OnnxNode& node, const Constant& from) {
   const int64_t to = node.Int("to", 0);
   Constant result{.name = from.name, .shape = from.shape};
   result.is_float = to == onnx::TensorProto::FLOAT || to == onnx::TensorProto::DOUBLE;
+  const bool is_integer =
+      to == onnx::TensorProto::INT64 || to == onnx::TensorProto::INT32 || to == onnx::TensorProto::BOOL;
+  if (!result.is_float && !is_integer) node.Fail("of constants is only taken to float32, int32, int64 and bool");
   if (result.is_float == from.is_float && to != onnx::TensorProto::BOOL) return from;
   for (int64_t i = 0; i < from.elements(); ++i) {
     const double value = At(from, i);
@@ -93,7 +96,7 @@ Constant Cast(const OnnxNode& node, const Constant& from) {
       result.integers.push_back(static_cast<int64_t>(value));
     }
   }
-  if (result.is_float) result.name.clear();
+  result.name.clear();
   return result;
 }
 
@@ -130,6 +133,7 @@ Constant Filled(const OnnxNode& node, const Constant& shape) {
   if (shape.is_float) node.Fail("its shape must hold integers");
   Constant value{.shape = {1}, .floats = {0.0f}};
   if (const auto* tensor = node.Tensor("value")) {
+    if (tensor->data_location() == onnx::TensorProto::EXTERNAL) node.Fail("its value lies in another file");
     onnx::TensorProto copy = *tensor;
     const model::OnnxSource source{node.name(), node.opset()};
     value = ConstantReader(source, {}).Read(copy);
@@ -152,6 +156,7 @@ Constant Chosen(const OnnxNode& node, const Constant& which, const Constant& yes
   const Constant choice = spread(which), other = spread(no);
   Constant result = spread(yes);
   result.name.clear();
+  result.origin.clear();
   for (size_t i = 0; i < choice.integers.size(); ++i) {
     if (choice.integers[i] != 0) continue;
     if (result.is_float)
@@ -165,7 +170,10 @@ Constant Chosen(const OnnxNode& node, const Constant& which, const Constant& yes
 }  // namespace
 
 Constant Moved(const Constant& constant, const View& view) {
-  Constant moved{.name = view.from.empty() ? constant.name : "", .shape = view.dims, .is_float = constant.is_float};
+  Constant moved{.name = view.from.empty() ? constant.name : "",
+                 .origin = constant.origin,
+                 .shape = view.dims,
+                 .is_float = constant.is_float};
   if (view.from.empty()) {
     moved.floats = constant.floats;
     moved.integers = constant.integers;
@@ -203,6 +211,7 @@ std::optional<Constant> Folded(const OnnxNode& node, std::span<const Constant* c
   if (first.is_float && (type == "Sqrt" || type == "Neg" || type == "Floor" || type == "Reciprocal")) {
     Constant result = first;
     result.name.clear();
+    result.origin.clear();
     for (float& value : result.floats) {
       value = type == "Sqrt"    ? std::sqrt(value)
               : type == "Neg"   ? -value
@@ -243,7 +252,8 @@ void ConstantReader::FetchExternal(onnx::TensorProto& tensor) {
 Constant ConstantReader::Read(onnx::TensorProto& tensor) {
   FetchExternal(tensor);
   const std::string where = fmt::format("tensor '{}'", tensor.name());
-  Constant constant{.name = tensor.name(), .shape = {tensor.dims().begin(), tensor.dims().end()}};
+  Constant constant{
+      .name = tensor.name(), .origin = tensor.name(), .shape = {tensor.dims().begin(), tensor.dims().end()}};
   if (tensor.data_type() == onnx::TensorProto::FLOAT) {
     constant.floats = model::FloatsOf(tensor, source_);
     return constant;
@@ -280,6 +290,7 @@ Constant ConstantReader::Read(const OnnxNode& node) {
     if (node.Has("value_floats")) constant.shape = {constant.elements()};
     return constant;
   }
+  if (!node.Has("value_int") && !node.Has("value_ints")) node.Fail("has no value that is taken");
   constant.is_float = false;
   constant.integers = node.Has("value_int") ? std::vector<int64_t>{node.Int("value_int", 0)} : node.Ints("value_ints");
   if (node.Has("value_ints")) constant.shape = {constant.elements()};

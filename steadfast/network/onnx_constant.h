@@ -16,7 +16,8 @@ namespace steadfast::network {
 
 // One of the two has its elements.
 struct Constant {
-  std::string name = {};  // of the tensor that it is, if nothing was done to it
+  std::string name = {};    // of the tensor that it is, if nothing was done to it
+  std::string origin = {};  // of the tensor that its elements are those of, moved or not
   std::vector<int64_t> shape = {};
   std::vector<float> floats = {};
   std::vector<int64_t> integers = {};  // truth values too
