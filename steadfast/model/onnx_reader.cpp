@@ -224,6 +224,9 @@ const std::unordered_map<std::string, OnnxReader::Handler>& OnnxReader::Handlers
       {"Reshape", {{{"allowzero", 14}}, &OnnxReader::ReadReshape}},
       {"Transpose", {{{"perm"}}, &OnnxReader::ReadTranspose}},
       {"Gather", {{{"axis"}}, &OnnxReader::ReadGather}},
+      {"Shape", {{}, &OnnxReader::ReadShape}},
+      {"Concat", {{{"axis"}}, &OnnxReader::ReadConcat}},
+      {"Expand", {{}, &OnnxReader::ReadExpand}},
       {"Slice", {{{"axes", 1, 9}, {"ends", 1, 9}, {"starts", 1, 9}}, &OnnxReader::ReadSlice}},
       {"Add", {{}, &OnnxReader::ReadAdd}},
       {"BatchNormalization", {{{"epsilon"}, {"momentum"}, {"training_mode", 14}}, &OnnxReader::ReadBatchNormalization}},
@@ -407,7 +410,7 @@ void OnnxReader::QuantizeConstant(const OnnxNode& node, const onnx::TensorProto&
     node.Fail(fmt::format("quantizes a constant of shape [{}], expected [1, C, H, W] (weights must be stored as codes)",
                           fmt::join(dims, ", ")));
   Pending pending;
-  pending.name = WithoutSuffix(tensor.name(), ".constant");
+  pending.name = WithoutSuffix(tensor.name(), ".constant");  // expanded or not
   model::Constant made{{dims[1], dims[2], dims[3]}, {}};
   for (const float real : FloatsOf(tensor, source_)) made.codes.push_back(CodeOf(real, QuantizationOf(coding, {})));
   pending.shape = made.shape;
@@ -840,9 +843,43 @@ void OnnxReader::ReadGather(const OnnxNode& node) {
   });
 }
 
+// Sizes of the input, with which constants are repeated for each image.
+void OnnxReader::ReadShape(const OnnxNode& node) {
+  const Meaning& meaning = Lookup(node, 0);
+  const auto* codes = std::get_if<Codes>(&meaning);
+  if (!std::holds_alternative<RealInput>(meaning) && (codes == nullptr || codes->value != 0))
+    node.Fail("only the shape of the network's input is taken");
+  Define(node, BatchShape{ViewOf(value(0).shape).dims});
+}
+
+void OnnxReader::ReadConcat(const OnnxNode& node) {
+  if (node.inputs() == 0 || !std::holds_alternative<BatchShape>(Lookup(node, 0)))
+    return FormOf("Concat")->read(*this, node);
+  BatchShape shape;
+  for (int i = 0; i < node.inputs(); ++i) {
+    const auto* part = std::get_if<BatchShape>(&Lookup(node, i));
+    const std::vector<int64_t> dims = part != nullptr ? part->dims : IntegersAt(node, i);
+    shape.dims.insert(shape.dims.end(), dims.begin(), dims.end());
+  }
+  Define(node, std::move(shape));
+}
+
+void OnnxReader::ReadExpand(const OnnxNode& node) {
+  const onnx::TensorProto& tensor = *Expect<Constant>(node, 0, "a constant").tensor;
+  const BatchShape& shape = Expect<BatchShape>(node, 1, "computed from the shape of the network's input");
+  if (!std::equal(shape.dims.begin(), shape.dims.end(), tensor.dims().begin(), tensor.dims().end()))
+    node.Fail("only the batch is expanded");
+  Define(node, Constant{&tensor});
+}
+
 void OnnxReader::ReadSlice(const OnnxNode& node) {
   if (node.opset() < 10) node.Fail("before opset 10 is not taken");
   const std::vector<int64_t> starts = IntegersAt(node, 1), ends = IntegersAt(node, 2);
+  if (const auto* shape = std::get_if<BatchShape>(&Lookup(node, 0))) {
+    if (starts != std::vector<int64_t>{0} || ends != std::vector<int64_t>{1} || node.HasInput(3) || node.HasInput(4))
+      node.Fail("of a shape only the batch is taken");
+    return Define(node, BatchShape{{shape->dims[0]}});
+  }
   std::vector<int64_t> axes, steps(starts.size(), 1);
   for (size_t i = 0; i < starts.size(); ++i) axes.push_back(static_cast<int64_t>(i));
   if (node.HasInput(3)) axes = IntegersAt(node, 3);

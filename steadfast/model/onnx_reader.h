@@ -70,6 +70,9 @@ class OnnxReader {
     const onnx::TensorProto* tensor;
   };
   struct RealInput {};  // the graph's input, before it is quantized
+  struct BatchShape {   // sizes that were computed from the graph's input; the batch is 1
+    std::vector<int64_t> dims;
+  };
   struct Codes {
     int value;
   };
@@ -102,8 +105,8 @@ class OnnxReader {
     std::optional<double> low, high;  // of Clip
     Axes axes = {};
   };
-  using Meaning =
-      std::variant<Constant, RealInput, Codes, Real, WeightLevels, RealConstant, Pending, Moved, Viewed, Consumed>;
+  using Meaning = std::variant<Constant, RealInput, BatchShape, Codes, Real, WeightLevels, RealConstant, Pending, Moved,
+                               Viewed, Consumed>;
   struct Handler {
     std::vector<OnnxAttribute> attributes;
     void (OnnxReader::*read)(const OnnxNode&);
@@ -139,6 +142,9 @@ class OnnxReader {
   void ReadReshape(const OnnxNode& node);
   void ReadTranspose(const OnnxNode& node);
   void ReadGather(const OnnxNode& node);
+  void ReadShape(const OnnxNode& node);
+  void ReadConcat(const OnnxNode& node);
+  void ReadExpand(const OnnxNode& node);
   void ReadSlice(const OnnxNode& node);
   // A node that only moves a value about; `move` gives the view of its result.
   void Move(const OnnxNode& node, const std::function<View(const View&)>& move);

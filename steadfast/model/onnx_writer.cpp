@@ -162,6 +162,16 @@ std::string OnnxWriter::AddReshape(const std::string& input, const std::vector<i
   AddNode("Reshape", {input, output + ".shape"}, output);
   return output;
 }
+std::string OnnxWriter::AddForEachImage(const std::string& constant, const std::vector<int64_t>& dims) {
+  AddNode("Shape", {model_.value(0).name}, constant + ".input_shape");
+  AddIntegers(constant + ".first", {0});
+  AddIntegers(constant + ".second", {1});
+  AddNode("Slice", {constant + ".input_shape", constant + ".first", constant + ".second"}, constant + ".images");
+  AddIntegers(constant + ".dims", {dims.begin() + 1, dims.end()});
+  SetInt(AddNode("Concat", {constant + ".images", constant + ".dims"}, constant + ".shape"), "axis", 0);
+  AddNode("Expand", {constant, constant + ".shape"}, constant + ".expanded");
+  return constant + ".expanded";
+}
 void OnnxWriter::SetInt(onnx::NodeProto* node, std::string_view name, int64_t value) {
   AddAttribute(node, name, onnx::AttributeProto::INT)->set_i(value);
 }

@@ -39,6 +39,8 @@ class OnnxWriter {
   std::string AddReshape(const std::string& input, const std::vector<int64_t>& shape, const std::string& output);
   void AddFloats(const std::string& name, const std::vector<int64_t>& shape, const std::vector<float>& values);
   void AddIntegers(const std::string& name, const std::vector<int64_t>& values);
+  // `constant`, of one image, once for each image of the batch; gives the name of the result.
+  std::string AddForEachImage(const std::string& constant, const std::vector<int64_t>& dims);
   // The weights of a node, dequantized; gives the name of the result.
   std::string WriteWeights(int weight);
   // Everything after the weighted sum `current`. channel_dims: how many 1s follow the channel in constants.

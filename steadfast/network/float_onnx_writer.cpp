@@ -63,6 +63,7 @@ class Writer {
       node_->set_op_type("Reshape");
       node_->set_input(0, graph_.parameter(op.weight).name);
       node_->add_input(AddIntegers(source_->name + ".shape", {1, shape.channels, shape.height, shape.width}));
+      if (IsJoined(source_->output)) ExpandBehind({shape.channels, shape.height, shape.width});
       return;
     }
     node_->set_op_type("Conv");
@@ -171,6 +172,36 @@ class Writer {
     return std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [&](const FloatNode& other) {
       return other.output == node.inputs[0] && std::holds_alternative<Positions>(other.operation);
     });
+  }
+  // Whether a join takes the value, or what is made of it alone: ONNX joins no single image with a batch.
+  bool IsJoined(int value) const {
+    return std::any_of(graph_.nodes.begin(), graph_.nodes.end(), [&](const FloatNode& node) {
+      if (std::find(node.inputs.begin(), node.inputs.end(), value) == node.inputs.end()) return false;
+      return std::holds_alternative<Concatenate>(node.operation) || (node.inputs.size() == 1 && IsJoined(node.output));
+    });
+  }
+  // The last node's value, of one image, once for each image of the batch.
+  void ExpandBehind(const std::vector<int64_t>& dims) {
+    const std::string name = source_->name;
+    onnx::GraphProto& graph = *proto_.mutable_graph();
+    const std::string output = node_->output(0);
+    node_->set_output(0, name + ".one");
+    const auto add = [&](const char* type, std::initializer_list<std::string> inputs, const std::string& result) {
+      onnx::NodeProto* node = graph.add_node();
+      node->set_name(name + "." + type);
+      node->set_op_type(type);
+      for (const auto& input : inputs) node->add_input(input);
+      node->add_output(result);
+      return node;
+    };
+    add("Shape", {NameOf(0)}, name + ".input_shape");
+    add("Slice", {name + ".input_shape", AddIntegers(name + ".first", {0}), AddIntegers(name + ".second", {1})},
+        name + ".images");
+    auto* axis = add("Concat", {name + ".images", AddIntegers(name + ".dims", dims)}, name + ".batch")->add_attribute();
+    axis->set_name("axis");
+    axis->set_type(onnx::AttributeProto::INT);
+    axis->set_i(0);
+    add("Expand", {name + ".one", name + ".batch"}, output);
   }
   // ---- moving axes: in front of the node, and behind it ----
 

@@ -46,6 +46,9 @@ onnx::NodeProto* OnnxWriter::AddNode(const std::string&, const std::vector<std::
 void OnnxWriter::AddIntegers(const std::string&, const std::vector<int64_t>&) {
   std::abort();
 }
+std::string OnnxWriter::AddForEachImage(const std::string&, const std::vector<int64_t>&) {
+  std::abort();
+}
 void OnnxWriter::WriteQuantizeAgain(const Node&, const std::string&) {
   std::abort();
 }

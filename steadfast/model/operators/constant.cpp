@@ -7,6 +7,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_writer.h"
 #include "steadfast/model/operators/add.h"
+#include "steadfast/model/operators/concatenate.h"
 #include "steadfast/model/random_graph.h"
 #include "steadfast/model/requantization.h"
 
@@ -36,14 +37,23 @@ ScalarRule Rule(const QuantizedModel&, const Node& node) {
 }
 
 // As real numbers, to be quantized in the graph: which tells them from weights, which are stored as codes.
+// Whether a join takes the value, or what is made of it alone: ONNX joins no single image with a batch.
+bool IsJoined(const QuantizedModel& model, int value) {
+  return std::any_of(model.nodes.begin(), model.nodes.end(), [&](const Node& node) {
+    if (std::find(node.inputs.begin(), node.inputs.end(), value) == node.inputs.end()) return false;
+    return node.operation.Is<Concatenate>() || (node.inputs.size() == 1 && IsJoined(model, node.output));
+  });
+}
+
 void Write(OnnxWriter& writer, const Node& node) {
   const Constant& op = Of(node);
   const ActivationCoding& coding = *writer.model().value(node.output).coding;
   std::vector<float> reals;
   for (const uint8_t code : op.codes) reals.push_back(RealOf(code, coding));
   const std::string name = node.name + ".constant";
-  writer.AddFloats(name, {1, op.shape.channels, op.shape.height, op.shape.width}, reals);
-  writer.WriteQuantize(node, name);
+  const std::vector<int64_t> dims = {1, op.shape.channels, op.shape.height, op.shape.width};
+  writer.AddFloats(name, dims, reals);
+  writer.WriteQuantize(node, IsJoined(writer.model(), node.output) ? writer.AddForEachImage(name, dims) : name);
 }
 
 // Behind it, a convolution of 1 x 1: an embedding, added to the input.
@@ -54,6 +64,9 @@ int Sample(RandomGraph& graph, int input) {
   const int positions =
       graph.AddNode(name + ".positions", {"", OneHotPositions(shape.height, shape.width), {0}, 0}, ActivationCoding{});
   const int embedding = graph.AddConvolution(positions, name + ".embedding", Window{}, shape.channels);
+  if (graph.Chance(30))
+    return graph.AddNode(name, {"", Concatenate{}, {input, embedding}, 0},
+                         graph.CodingOfAbout(*graph.value(input).coding, 1.5f, true));
   return graph.AddNode(name, {"", Add{}, {input, embedding}, 0},
                        graph.CodingOfAbout(*graph.value(input).coding, 1.5f, true));
 }
