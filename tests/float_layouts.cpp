@@ -166,8 +166,8 @@ class Layouts {
         if (dim(axis) < 2) return;
         const int64_t size = dim(axis), step = Chance(30) ? 2 : 1;
         if (Chance(25)) {  // backwards
-          current_ = Node("Slice", {current_, Integers({-1}), Integers({-size - 1}), Integers({Written(axis)}),
-                                    Integers({-step})});
+          current_ = Node(
+              "Slice", {current_, Integers({-1}), Integers({-size - 1}), Integers({Written(axis)}), Integers({-step})});
           dim(axis) = (size + step - 1) / step;
           return;
         }
@@ -256,7 +256,13 @@ class Layouts {
         return;
       case 11: {
         if (dims_.back() < 2) return;
-        current_ = Node("LayerNormalization", {current_, Floats({dims_.back()}, 0.5f, 1), Floats({dims_.back()}, 0.5f)});
+        current_ =
+            Node("LayerNormalization", {current_, Floats({dims_.back()}, 0.5f, 1), Floats({dims_.back()}, 0.5f)});
+        auto* epsilon =
+            last_->add_attribute();  // large, or it makes much of rounding where all numbers are nearly equal
+        epsilon->set_name("epsilon");
+        epsilon->set_type(onnx::AttributeProto::FLOAT);
+        epsilon->set_f(0.05f);
         return Set("axis", Chance(50) ? -1 : rank() - 1);
       }
       case 12: {

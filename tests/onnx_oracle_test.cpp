@@ -24,6 +24,7 @@
 #include "steadfast/network/built_in.h"
 #include "steadfast/network/float_onnx.h"
 #include "steadfast/network/float_run.h"
+#include "steadfast/network/post_training.h"
 #include "steadfast/network/test_graphs.h"
 #include "tests/float_layouts.h"
 #include "tests/onnx_styles.h"
@@ -437,8 +438,7 @@ TEST(OnnxRuntime, AgreesOnMovedAxes) {
       ++refused[what.substr(what.find(": ", what.find("node")) + 2, 40)];
     }
   }
-  // A normalization of numbers that are nearly equal makes much of rounding; another order of elements, far more.
-  const double worst = LargestDifference(cases, 3e-3);
+  const double worst = LargestDifference(cases, 1e-4);
   std::printf("moved axes: %zu files, logits differ from ONNX Runtime's by at most %.1e of the largest\n", cases.size(),
               worst);
   for (const auto& [what, times] : refused) std::printf("  refused: %d of %s\n", times, what.c_str());
@@ -491,6 +491,26 @@ TEST(OnnxRuntime, AgreesOnOurFiles) {
   };
   add(model::RandomLeNet5(4, 4, 1), 100);
   for (uint64_t seed = 0; seed < 60; ++seed) add(model::RandomModel(seed), 20);
+  // What becomes of files that move axes about, where it has a form on codes.
+  int moved = 0;
+  for (uint64_t seed = 0; seed < 120; ++seed) {
+    const network::FloatGraph graph = network::FloatGraphOf(BytesOf(MakeFloatLayout(seed).bytes), "layout", ".");
+    const auto bytes = network::RandomBytes(static_cast<size_t>(4 * graph.values[0].shape.elements()), seed);
+    try {
+      QuantizedModel made = network::Quantize(graph, bytes, {0.01f, 128}, {.threads = 1});
+      // Normalizing numbers that are all equal gives nothing but rounding.
+      const bool is_noise = std::any_of(made.values.begin(), made.values.end(), [](const model::Value& value) {
+        return value.coding && value.coding->scale < 1e-6f;
+      });
+      if (is_noise) continue;
+      add(std::move(made), 5);
+      ++moved;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("normalization of values without rows"), std::string::npos)
+          << seed << ": " << error.what();
+    }
+  }
+  EXPECT_GT(moved, 60);
   Oracle oracle(Modules());
   ASSERT_NO_FATAL_FAILURE(oracle.Run(cases));
   Comparison all;
