@@ -6,6 +6,7 @@
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/engine/evaluator.h"
+#include "steadfast/store/store.h"
 #include "tests/program_fixture.h"
 
 namespace steadfast {
@@ -41,6 +42,36 @@ TEST(Zoo, NetworksAreAsTheirCardsSay) {
   }
   EXPECT_GE(networks, 4);
   EXPECT_LT(bytes, uintmax_t{6} << 20);
+}
+
+// Up to which rate: what the store's trials say, the same when asked again.
+TEST_F(ProgramWithData, ToleranceFollowsFromItsTrials) {
+  const std::string model = (fs::path(STEADFAST_SOURCE_DIR) / "models" / "lenet5-w4a4-standard.onnx").string();
+  const Arguments ask = {"tolerance",    model, "--floor", "80",   "--yield", "0.9",
+                         "--images",     "200", "--from",  "1e-3", "--to",    "1e-1",
+                         "--per-decade", "3",   "--json",  "-",    "--store", Path("tolerance.sqlite")};
+  const Outcome first = RunSteadfast(ask);
+  ASSERT_EQ(first.exit_code, 0) << first.errors;
+  const auto json = nlohmann::json::parse(first.output)["models"][0];
+  ASSERT_FALSE(json["yield"]["rate"].is_null());
+  EXPECT_GE(json["mean"]["rate"].get<double>(), json["yield"]["rate"].get<double>());
+  EXPECT_NEAR(json["yield"]["confidence_each"].get<double>(), 1 - 0.05 / 3, 1e-12);  // of 7 rates, 3 at most are tried
+  const auto trials = store::Store::OpenForReading(Path("tolerance.sqlite")).Trials();
+  for (const auto& step : json["yield"]["tried"]) {
+    int64_t chips = 0, below = 0;
+    for (const store::TrialRow& trial : trials) {
+      if (trial.rate != step["rate"].get<double>() || trial.trial >= step["chips"].get<int64_t>()) continue;
+      ++chips;
+      below += trial.accuracy() < 0.8;
+    }
+    EXPECT_EQ(chips, step["chips"].get<int64_t>());
+    EXPECT_EQ(below, step["below_floor"].get<int64_t>());
+  }
+  EXPECT_EQ(RunSteadfast(ask).output, first.output);
+  const Outcome few = RunSteadfast({"tolerance", model, "--floor", "80", "--chips", "100", "--images", "200"});
+  EXPECT_EQ(few.exit_code, 2);
+  EXPECT_NE(few.errors.find("299 at one strength alone"), std::string::npos) << few.errors;
+  EXPECT_EQ(RunSteadfast({"tolerance", model, "--floor", "180"}).exit_code, 2);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <stdlib.h>  // mkdtemp
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,6 +102,16 @@ void WriteFileWhole(const std::filesystem::path& path, std::string_view bytes) {
 void MoveFile(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) ThrowIo("rename to", to);
   SyncFolder(to);
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string folder = (std::filesystem::temp_directory_path() / "steadfast-XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr) throw IoError(folder + ": cannot make a temporary folder");
+  path_ = folder;
+}
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
 }
 
 }  // namespace steadfast

@@ -21,4 +21,17 @@ void WriteFileWhole(const std::filesystem::path& path, std::string_view bytes);
 // Renames with sync, for files that others wrote. Throws IoError.
 void MoveFile(const std::filesystem::path& from, const std::filesystem::path& to);
 
+// A folder of its own that is gone, with all in it, when this is. Throws IoError.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 }  // namespace steadfast

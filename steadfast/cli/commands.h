@@ -21,6 +21,7 @@ void AddQuantizeCommand(CLI::App& app, Chosen& chosen);
 void AddInspectCommand(CLI::App& app, Chosen& chosen);
 void AddEvaluateCommand(CLI::App& app, Chosen& chosen);
 void AddInjectCommand(CLI::App& app, Chosen& chosen);
+void AddToleranceCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);
 void AddLatencyCommand(CLI::App& app, Chosen& chosen);
 void AddReplayCommand(CLI::App& app, Chosen& chosen);

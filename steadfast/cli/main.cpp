@@ -64,6 +64,7 @@ int Run(int argc, char** argv) {
   cli::AddInspectCommand(app, chosen);
   cli::AddEvaluateCommand(app, chosen);
   cli::AddInjectCommand(app, chosen);
+  cli::AddToleranceCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);
   cli::AddLatencyCommand(app, chosen);
   cli::AddReplayCommand(app, chosen);

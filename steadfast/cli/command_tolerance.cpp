@@ -1,0 +1,217 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/progress.h"
+#include "steadfast/base/text.h"
+#include "steadfast/campaign/campaign.h"
+#include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
+#include "steadfast/memory/fault_law.h"
+#include "steadfast/report/text_table.h"
+#include "steadfast/statistics/tolerance.h"
+
+namespace steadfast::cli {
+namespace tolerance_command {
+
+using nlohmann::json;
+
+struct Options {
+  std::vector<std::filesystem::path> models;
+  std::filesystem::path store, json;
+  campaign::CampaignSettings settings;
+  std::string fault = "flip", encoding = "twos", where = "weights";
+  double floor = 0, yield = 0.99, confidence = 0.95, from = 1e-6, to = 0.1;
+  int64_t chips = 0, per_decade = 10;
+};
+
+// From `from` to `to`, so many in each factor of ten.
+std::vector<double> RatesOf(const Options& options) {
+  if (!(options.from > 0 && options.from <= options.to && options.to <= 1))
+    throw UsageError("--from and --to: rates above 0 to 1, in ascending order");
+  const double decades = std::log10(options.to / options.from);
+  const auto count = static_cast<int64_t>(std::floor(decades * static_cast<double>(options.per_decade) + 1e-9));
+  std::vector<double> rates;
+  for (int64_t i = 0; i <= count; ++i) {
+    const double rate = options.from * std::pow(10.0, static_cast<double>(i) / static_cast<double>(options.per_decade));
+    rates.push_back(ParseDouble(fmt::format("{:.3g}", rate), "rate", 0, 1));  // numbers that can be typed
+  }
+  return rates;
+}
+
+// The fault-free accuracy, and how far each question's answer reaches.
+struct Answer {
+  std::filesystem::path model;
+  double clean = 0;
+  statistics::Tolerance mean, yield;
+};
+
+class Asking {
+ public:
+  Asking(const Options& options, std::filesystem::path store, const Cancellation& cancellation)
+      : options_(options), store_(std::move(store)), cancellation_(cancellation) {
+    mean_ = {.floor = options.floor / 100, .yield = {}, .confidence = options.confidence, .strengths = RatesOf(options)};
+    yield_ = mean_;
+    yield_.yield = options.yield;
+    const double each = 1 - (1 - options.confidence) / static_cast<double>(statistics::MostSteps(mean_.strengths.size()));
+    if (!(options.yield > 0 && options.yield < 1)) throw UsageError("--yield must be above 0 and below 1");
+    if (!(options.confidence > 0 && options.confidence < 1))
+      throw UsageError("--confidence must be above 0 and below 1");
+    // By default, so many that two may fail.
+    mean_.chips = yield_.chips =
+        options.chips > 0 ? options.chips : statistics::TrialsNeeded(options.yield, each, 2);
+  }
+
+  Answer AskFor(const std::filesystem::path& model) {
+    Answer answer{.model = model};
+    const auto accuracies = [&](double rate, int64_t chips) { return AccuraciesOf(answer, rate, chips); };
+    answer.mean = statistics::FindTolerance(mean_, accuracies);
+    answer.yield = statistics::FindTolerance(yield_, accuracies);
+    line_.Finish();
+    return answer;
+  }
+
+ private:
+  std::vector<double> AccuraciesOf(Answer& answer, double rate, int64_t chips) {
+    campaign::CampaignSettings settings = options_.settings;
+    settings.models = {answer.model};
+    settings.rates = {rate};
+    settings.trials = chips;
+    settings.extend = true;
+    const campaign::CampaignResult result = campaign::RunCampaign(
+        settings, store_,
+        [&](const campaign::CampaignProgress& p) {
+          line_.Update(fmt::format("{} | rate {:g}: {}/{} chips", p.model, rate, p.done, p.total));
+        },
+        &cancellation_);
+    answer.clean = result.models[0].accuracy();
+    std::vector<double> accuracies;
+    for (const store::TrialRow& trial : result.trials) accuracies.push_back(trial.accuracy());
+    return accuracies;
+  }
+
+  const Options& options_;
+  const std::filesystem::path store_;
+  const Cancellation& cancellation_;
+  statistics::ToleranceSettings mean_, yield_;
+  ProgressLine line_;
+};
+
+json ToJson(const statistics::Tolerance& tolerance) {
+  json steps = json::array();
+  for (const auto& step : tolerance.steps)
+    steps.push_back({{"rate", step.strength},
+                     {"chips", step.chips},
+                     {"below_floor", step.below},
+                     {"mean_accuracy", step.mean},
+                     {"lower_bound", step.bound},
+                     {"holds", step.holds}});
+  return {{"rate", tolerance.strength ? json(*tolerance.strength) : json()},
+          {"confidence_each", tolerance.confidence_each},
+          {"tried", steps}};
+}
+
+std::string RateText(const statistics::Tolerance& tolerance, const Options& options) {
+  return tolerance.strength ? fmt::format("{:g}", *tolerance.strength) : fmt::format("below {:g}", options.from);
+}
+
+void Print(const std::vector<Answer>& answers, const Options& options) {
+  fmt::print("The highest rate of {} at which accuracy stays at {:g} % or above, with {:g} % confidence each:\n\n",
+             options.fault, options.floor, 100 * options.confidence);
+  report::TextTable table({"model", ">clean, %", ">on average", fmt::format(">on {:g} % of chips", 100 * options.yield),
+                           ">chips at that rate", ">below the floor"});
+  for (const Answer& answer : answers) {
+    const statistics::ToleranceStep* at = nullptr;
+    for (const auto& step : answer.yield.steps) {
+      if (step.strength == answer.yield.strength) at = &step;
+    }
+    table.AddRow({report::Printable(answer.model.stem().string()), fmt::format("{:.2f}", 100 * answer.clean),
+                  RateText(answer.mean, options), RateText(answer.yield, options),
+                  at == nullptr ? "" : std::to_string(at->chips), at == nullptr ? "" : std::to_string(at->below)});
+  }
+  fmt::print("{}", table.Text());
+  for (const Answer& answer : answers) {
+    if (answer.clean < options.floor / 100)
+      fmt::print("{} has {:.2f} % without any fault: below the floor.\n", report::Printable(answer.model.string()),
+                 100 * answer.clean);
+  }
+}
+
+void Run(Options& options, const Cancellation& cancellation) {
+  std::vector<std::pair<std::string, std::filesystem::path>> paths = {{"--store", options.store},
+                                                                      {"--json", options.json}};
+  for (const auto& model : options.models) paths.emplace_back("the model " + model.string(), model);
+  CheckDistinct(paths);
+  options.settings.faults = {memory::ParseFaultModel(options.fault)};
+  options.settings.encodings = {memory::ParseEncoding(options.encoding)};
+  options.settings.where = memory::ParseWhere(options.where);
+  if (options.per_decade < 1) throw UsageError("--per-decade must be at least 1");
+  // Without a store to keep them in, the trials are forgotten.
+  const TemporaryFolder temporary;
+  Asking asking(options, options.store.empty() ? temporary.path() / "trials.sqlite" : options.store, cancellation);
+  std::vector<Answer> answers;
+  for (const auto& model : options.models) answers.push_back(asking.AskFor(model));
+  json models = json::array();
+  for (const Answer& answer : answers)
+    models.push_back({{"model", answer.model.string()},
+                      {"clean_accuracy", answer.clean},
+                      {"mean", ToJson(answer.mean)},
+                      {"yield", ToJson(answer.yield)}});
+  WriteJson(options.json, {{"schema", 1},
+                           {"fault", options.fault},
+                           {"floor", options.floor / 100},
+                           {"yield", options.yield},
+                           {"confidence", options.confidence},
+                           {"models", models}});
+  if (!IsStandardOutput(options.json)) Print(answers, options);
+}
+
+}  // namespace tolerance_command
+
+void AddToleranceCommand(CLI::App& app, Chosen& chosen) {
+  using namespace tolerance_command;
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "tolerance", "Up to which fault rate accuracy stays above a floor: on average, and on nearly all chips");
+  command->add_option("models", options->models, "ONNX model files, side by side on the same faults")
+      ->required()
+      ->type_name("MODEL...");
+  command->add_option("--floor", options->floor, "The accuracy to be held, in percent")->required();
+  command->add_option("--yield", options->yield, "The share of chips that shall hold it")->capture_default_str();
+  command
+      ->add_option("--confidence", options->confidence,
+                   "That an answer is right; its error is divided among the rates that may be tried")
+      ->capture_default_str();
+  command->add_option("--fault", options->fault, "Fault kind: " + memory::FaultLawSyntax())->capture_default_str();
+  command->add_option("--from", options->from, "The lowest rate to try, in faults per bit")->capture_default_str();
+  command->add_option("--to", options->to, "The highest")->capture_default_str();
+  command->add_option("--per-decade", options->per_decade, "Rates in each factor of ten")->capture_default_str();
+  command->add_option("--chips", options->chips,
+                      "Chips at each rate at most (default: so many that two of them may fall below the floor)");
+  AddSeedOption(*command, options->settings.seed, "Seed of the faults, as inject has it");
+  command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset, gray")
+      ->capture_default_str();
+  command->add_option("--word-bits", options->settings.word_bits, "Width of a memory word, 8 to 64")
+      ->capture_default_str();
+  AddWhereOption(*command, options->where);
+  AddDataOptions(*command, options->settings.data);
+  AddThreadsOption(*command, options->settings.threads);
+  command
+      ->add_option("--store", options->store,
+                   "SQLite file that keeps every trial, as inject's; the same command resumes from it")
+      ->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write the answers, and every rate that was tried");
+  command->footer(
+      "Rates are tried by bisection: a rate that holds is taken to hold below it too, which nested faults make likely.\n"
+      "Shares of chips are bounded as Clopper and Pearson have it, means by betting (Waudby-Smith and Ramdas 2024).\n"
+      "Example: steadfast tolerance model.onnx --floor 85 --yield 0.99");
+  command->callback([options, &chosen] {
+    options->settings.command = chosen.command;
+    chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
+  });
+}
+
+}  // namespace steadfast::cli
