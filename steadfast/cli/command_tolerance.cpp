@@ -53,16 +53,17 @@ class Asking {
  public:
   Asking(const Options& options, std::filesystem::path store, const Cancellation& cancellation)
       : options_(options), store_(std::move(store)), cancellation_(cancellation) {
-    mean_ = {.floor = options.floor / 100, .yield = {}, .confidence = options.confidence, .strengths = RatesOf(options)};
+    mean_ = {
+        .floor = options.floor / 100, .yield = {}, .confidence = options.confidence, .strengths = RatesOf(options)};
     yield_ = mean_;
     yield_.yield = options.yield;
-    const double each = 1 - (1 - options.confidence) / static_cast<double>(statistics::MostSteps(mean_.strengths.size()));
+    const double each =
+        1 - (1 - options.confidence) / static_cast<double>(statistics::MostSteps(mean_.strengths.size()));
     if (!(options.yield > 0 && options.yield < 1)) throw UsageError("--yield must be above 0 and below 1");
     if (!(options.confidence > 0 && options.confidence < 1))
       throw UsageError("--confidence must be above 0 and below 1");
     // By default, so many that two may fail.
-    mean_.chips = yield_.chips =
-        options.chips > 0 ? options.chips : statistics::TrialsNeeded(options.yield, each, 2);
+    mean_.chips = yield_.chips = options.chips > 0 ? options.chips : statistics::TrialsNeeded(options.yield, each, 2);
   }
 
   Answer AskFor(const std::filesystem::path& model) {
@@ -205,7 +206,8 @@ void AddToleranceCommand(CLI::App& app, Chosen& chosen) {
       ->type_name("FILE");
   AddJsonOption(*command, options->json, "Write the answers, and every rate that was tried");
   command->footer(
-      "Rates are tried by bisection: a rate that holds is taken to hold below it too, which nested faults make likely.\n"
+      "Rates are tried by bisection: a rate that holds is taken to hold below it too, which nested faults make "
+      "likely.\n"
       "Shares of chips are bounded as Clopper and Pearson have it, means by betting (Waudby-Smith and Ramdas 2024).\n"
       "Example: steadfast tolerance model.onnx --floor 85 --yield 0.99");
   command->callback([options, &chosen] {

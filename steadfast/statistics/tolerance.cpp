@@ -47,7 +47,8 @@ class Search {
     check("confidence", settings.confidence);
     if (settings.yield) check("yield", *settings.yield);
     if (settings.strengths.empty()) throw UsageError("no strength of faults to try");
-    tolerance_.confidence_each = 1 - (1 - settings.confidence) / static_cast<double>(MostSteps(settings.strengths.size()));
+    tolerance_.confidence_each =
+        1 - (1 - settings.confidence) / static_cast<double>(MostSteps(settings.strengths.size()));
     if (!settings.yield) {
       if (settings.chips < 2) throw UsageError("chips: at least 2 are needed");
       return;
@@ -55,11 +56,13 @@ class Search {
     const int64_t needed = TrialsNeeded(*settings.yield, tolerance_.confidence_each);
     if (settings.chips < needed)
       throw UsageError(fmt::format(
-          "chips: {}, and to show that {:g} % of chips hold with {:g} % confidence, divided among the {} strengths that "
+          "chips: {}, and to show that {:g} % of chips hold with {:g} % confidence, divided among the {} strengths "
+          "that "
           "may be tried, takes at least {} ({} at one strength alone)",
-          settings.chips, 100 * *settings.yield, 100 * settings.confidence, MostSteps(settings.strengths.size()), needed,
-          TrialsNeeded(*settings.yield, settings.confidence)));
-    while (ShareLowerBound(settings.chips - allowed_ - 1, settings.chips, tolerance_.confidence_each) >= *settings.yield)
+          settings.chips, 100 * *settings.yield, 100 * settings.confidence, MostSteps(settings.strengths.size()),
+          needed, TrialsNeeded(*settings.yield, settings.confidence)));
+    while (ShareLowerBound(settings.chips - allowed_ - 1, settings.chips, tolerance_.confidence_each) >=
+           *settings.yield)
       ++allowed_;
   }
 

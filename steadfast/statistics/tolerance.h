@@ -23,11 +23,11 @@ int64_t TrialsNeeded(double share, double confidence, int64_t failures = 0);
 double MeanLowerBound(std::span<const double> values, double confidence);
 
 struct ToleranceSettings {
-  double floor = 0.85;           // of accuracy, as a share
-  std::optional<double> yield;   // of chips that hold it; nothing: their mean does
-  double confidence = 0.95;      // that the answer is right
-  std::vector<double> strengths; // ascending, of which the search tries some
-  int64_t chips = 0;             // at each strength at most; of a yield at least TrialsNeeded
+  double floor = 0.85;            // of accuracy, as a share
+  std::optional<double> yield;    // of chips that hold it; nothing: their mean does
+  double confidence = 0.95;       // that the answer is right
+  std::vector<double> strengths;  // ascending, of which the search tries some
+  int64_t chips = 0;              // at each strength at most; of a yield at least TrialsNeeded
 };
 
 // A strength that was tried.
@@ -40,8 +40,8 @@ struct ToleranceStep {
 };
 
 struct Tolerance {
-  std::optional<double> strength;  // the highest that was shown to hold; nothing: not even the lowest
-  double confidence_each = 0;      // at which each strength was judged
+  std::optional<double> strength;    // the highest that was shown to hold; nothing: not even the lowest
+  double confidence_each = 0;        // at which each strength was judged
   std::vector<ToleranceStep> steps;  // in the order in which they were tried
 };
 
