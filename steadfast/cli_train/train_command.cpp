@@ -20,6 +20,7 @@
 #include "steadfast/data/dataset.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/network/built_in.h"
 #include "steadfast/network/find.h"
 #include "steadfast/network/float_onnx.h"
 #include "steadfast/network/input_folding.h"
@@ -170,6 +171,13 @@ class Run {
   }
   bool AtChance(int64_t correct) const { return !statistics::IsAbove(correct, test_.size(), MajorityShare()); }
 
+  // A file that the network came from by its name alone: nobody else has its folder.
+  json RecipeJson() const {
+    json recipe = recipe::ToJson(recipe_);
+    if (!network::IsBuiltIn(recipe_.network))
+      recipe["network"] = std::filesystem::path(recipe_.network).filename().string();
+    return recipe;
+  }
   json DatasetJson() const {
     return {{"name", recipe_.dataset}, {"test_sha256", data::HashOf(test_)}, {"train_sha256", data_.hash}};
   }
@@ -178,7 +186,7 @@ class Run {
     const double accuracy = TrainingGraphOnTest().accuracy;
     network::FloatGraph graph = trained_.network->ToGraph();
     network::SetInput(graph, {data_.scale.scale, data_.scale.zero_point});
-    graph.metadata["steadfast.recipe"] = recipe::ToJson(recipe_).dump();
+    graph.metadata["steadfast.recipe"] = RecipeJson().dump();
     graph.metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
     graph.metadata["steadfast.dataset"] = DatasetJson().dump();
     graph.metadata["steadfast.accuracy"] =
@@ -216,7 +224,7 @@ class Run {
     auto& metadata = model.metadata;
     metadata["steadfast.format"] = "1";
     metadata["steadfast.version"] = Version();
-    metadata["steadfast.recipe"] = recipe::ToJson(recipe_).dump();
+    metadata["steadfast.recipe"] = RecipeJson().dump();
     metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
     metadata["steadfast.dataset"] = DatasetJson().dump();
     metadata["steadfast.accuracy"] = accuracy.dump();
