@@ -47,7 +47,8 @@ TEST(Zoo, NetworksAreAsTheirCardsSay) {
   if (!data::FindDataset("fashion-mnist", {})) GTEST_SKIP() << "Fashion-MNIST is not installed";
   EXPECT_EQ(CheckNetworksOf("fashion-mnist"), 4);
   uintmax_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(fs::path(STEADFAST_SOURCE_DIR) / "models")) bytes += entry.file_size();
+  for (const auto& entry : fs::directory_iterator(fs::path(STEADFAST_SOURCE_DIR) / "models"))
+    bytes += entry.file_size();
   EXPECT_LT(bytes, uintmax_t{6} << 20);
 }
 
