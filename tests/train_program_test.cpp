@@ -108,6 +108,8 @@ TEST_F(TrainProgram, AStudyStartsFromFloatNetworks) {
     EXPECT_TRUE(fs::exists(models / name)) << name;
   const auto model = model::ReadModel(models / "mlp-w4a4-saq-seed0.onnx");
   EXPECT_EQ(model::MetadataJson(model, "steadfast.recipe")["start"].get<std::string>().size(), 64u);
+  for (const auto& row : store::Store::OpenForReading(folder_ / "out/broken.sqlite").Models())
+    EXPECT_EQ(row.network, "mlp") << "whatever file of its seed it started from";
   // The part that only trains: the float network once, its recipe at each width.
   const auto whole = nlohmann::json::parse(ReadTextFile(folder_ / "out/whole.json"))["recipes"];
   ASSERT_EQ(whole.size(), 3u);

@@ -91,6 +91,17 @@ void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
       ShapeText({has.channels, has.height, has.width})));
 }
 
+// A file by its name alone; where a study's recipes start from float networks ("resnet8-float-seed0.onnx"), what these
+// are.
+std::string NetworkOf(const std::string& named) {
+  if (!named.ends_with(".onnx")) return named;
+  const std::string stem = std::filesystem::path(named).stem().string();
+  const size_t start = stem.rfind("-float-seed");
+  if (start == std::string::npos || stem.find_first_not_of("0123456789", start + 11) != std::string::npos)
+    return stem + ".onnx";
+  return stem.substr(0, start);
+}
+
 }  // namespace
 
 engine::EvaluationSet EvaluationSetOf(const model::QuantizedModel& model, const data::ImageSet& images,
@@ -137,7 +148,7 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
   row.label = label;
   row.sha256 = file.sha256;
   row.path = std::filesystem::absolute(file.path).string();
-  row.network = ValueOr<std::string>(recipe, "network", model.name);
+  row.network = NetworkOf(ValueOr<std::string>(recipe, "network", model.name));
   row.recipe = ValueOr<std::string>(recipe, "name", "");
   row.recipe_json = recipe.is_null() ? "{}" : recipe.dump();
   row.seed = ValueOr<int64_t>(recipe, "seed", 0);
