@@ -43,6 +43,12 @@ int TrailingDims(const ValueShape& shape) {
   return shape.flat ? 0 : 2;
 }
 
+// Whether a code stands for the same number under both, so that quantizing again changes nothing.
+bool IsSameGrid(const ActivationCoding& a, const ActivationCoding& b) {
+  return a.scale == b.scale && a.is_signed == b.is_signed &&
+         a.zero_point + a.stored_offset() == b.zero_point + b.stored_offset();
+}
+
 }  // namespace
 
 OnnxReader::OnnxReader(const onnx::ModelProto& proto, const std::string& file)
@@ -326,10 +332,7 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
   if (std::holds_alternative<RealInput>(meaning)) return QuantizeInput(node);
   if (const auto* real = std::get_if<Real>(&meaning)) return QuantizeAgain(node, real->value);
   if (const auto* viewed = std::get_if<Viewed>(&meaning)) {
-    const ActivationCoding coding = CodingOf(node), now = *value(viewed->value).coding;
-    const bool same = now.scale == coding.scale && now.is_signed == coding.is_signed &&
-                      now.zero_point + now.stored_offset() == coding.zero_point + coding.stored_offset();
-    if (same)
+    if (IsSameGrid(*value(viewed->value).coding, CodingOf(node)))
       return Define(node, Codes{Rearranged(node, *viewed, WithoutSuffix(node.input(0), ".rearranged"), node.output())});
     return QuantizeAgain(node, RealValue(node, 0));
   }
@@ -390,10 +393,7 @@ void OnnxReader::QuantizeInput(const OnnxNode& node) {
 // Codes that were dequantized, and nothing else done to them but moved about.
 void OnnxReader::QuantizeAgain(const OnnxNode& node, int index) {
   const ActivationCoding coding = CodingOf(node);
-  const ActivationCoding& now = *value(index).coding;
-  const bool same = now.scale == coding.scale && now.is_signed == coding.is_signed &&
-                    now.zero_point + now.stored_offset() == coding.zero_point + coding.stored_offset();
-  if (same) return Define(node, Codes{index});
+  if (IsSameGrid(*value(index).coding, coding)) return Define(node, Codes{index});
   Pending pending;
   pending.name = node.output();
   pending.make = [](const Weighted&) { return Operation(Elementwise{}); };

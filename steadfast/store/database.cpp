@@ -2,13 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <stdlib.h>  // mkdtemp
-
 #include <cctype>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -134,8 +130,6 @@ Database::Database(const std::filesystem::path& path, Mode mode)
 
 Database::~Database() {
   if (database_ != nullptr && uses_log_) FoldWriteAheadLog();  // of an interrupted run too
-  database_.reset();
-  RemoveCopy();
 }
 
 bool Database::Open(const std::string& name, int flags) {
@@ -150,11 +144,8 @@ bool Database::Open(const std::string& name, int flags) {
 }
 
 void Database::OpenCopy() {
-  std::string folder = (std::filesystem::temp_directory_path() / "steadfast-store-XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr)
-    throw IoError(fmt::format("{}: cannot make a folder for a copy: {}", folder, std::strerror(errno)));
-  copy_ = folder;
-  const std::string file = folder + "/store";
+  copy_ = std::make_unique<TemporaryFolder>();
+  const std::string file = copy_->path() / "store";
   const std::string log = path_ + "-wal";
   std::error_code error;
   // A program that is writing may move pages from the log into the file: both copies must be of the same moment.
@@ -164,26 +155,16 @@ void Database::OpenCopy() {
     std::filesystem::remove(file + "-wal");
     std::filesystem::copy_file(path_, file, error);
     if (!error && std::filesystem::exists(log)) std::filesystem::copy_file(log, file + "-wal", error);
-    if (error) {
-      RemoveCopy();
-      throw IoError(fmt::format("{}: cannot be copied to {}: {}", path_, folder, error.message()));
-    }
+    if (error)
+      throw IoError(fmt::format("{}: cannot be copied to {}: {}", path_, copy_->path().string(), error.message()));
     if (before == std::pair(StampOf(path_), StampOf(log))) break;
     constexpr int kTries = 50;
-    if (tries == kTries) {
-      RemoveCopy();
+    if (tries == kTries)
       throw IoError(fmt::format("{}: another program keeps writing to it: try again when that has ended", path_));
-    }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   std::filesystem::permissions(file, std::filesystem::perms::owner_all, error);
   Open(file, SQLITE_OPEN_READWRITE);
-}
-
-void Database::RemoveCopy() {
-  std::error_code error;
-  if (!copy_.empty()) std::filesystem::remove_all(copy_, error);
-  copy_.clear();
 }
 
 void Database::UseWriteAheadLog() {

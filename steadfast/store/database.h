@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "steadfast/base/file.h"
+
 namespace steadfast::store {
 
 class Statement {
@@ -66,12 +68,11 @@ class Database {
  private:
   bool Open(const std::string& name, int flags);  // false: a folder that must not be written to is in the way
   void OpenCopy();
-  void RemoveCopy();
 
   std::string path_;
+  std::unique_ptr<TemporaryFolder> copy_;  // where the files had to be copied to be read; goes after database_
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> database_;
   bool uses_log_ = false;
-  std::string copy_;  // a folder of our own, where the files had to be copied to be read
 };
 
 // Everything done while it lives is committed together by Commit(), or not at all.
