@@ -118,5 +118,20 @@ TEST(Layering, NothingDownstreamOfTheModelKnowsLibTorch) {
   }
 }
 
+// Tests run side by side, in processes of their own: a file whose name two of them share is now and then the other's.
+TEST(Layering, TestsWriteToFoldersOfTheirOwn) {
+  int tests = 0;
+  for (const char* room : {"steadfast", "tests"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(kSource / room)) {
+      const std::string name = entry.path().filename().string();
+      if ((!name.ends_with("_test.cpp") && !name.ends_with("fixture.h")) || name == "layering_test.cpp") continue;
+      ++tests;
+      EXPECT_EQ(ReadTextFile(entry.path()).find("TempDir()"), std::string::npos)
+          << entry.path() << " writes to a folder that tests share: use TemporaryFolder of base/file.h";
+    }
+  }
+  EXPECT_GT(tests, 50);
+}
+
 }  // namespace
 }  // namespace steadfast

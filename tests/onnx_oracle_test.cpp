@@ -69,12 +69,7 @@ std::string WithCodesAsOutputs(const Case& c) {
 
 class Oracle {
  public:
-  explicit Oracle(std::string modules) : modules_(std::move(modules)) {
-    folder_ = fs::path(testing::TempDir()) / ("steadfast_oracle_" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~Oracle() { fs::remove_all(folder_); }
+  explicit Oracle(std::string modules) : modules_(std::move(modules)) {}
 
   // Runs all cases; the results lie in FolderOf(i).
   void Run(const std::vector<Case>& cases) {
@@ -111,7 +106,8 @@ class Oracle {
 
  private:
   std::string modules_;
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 struct Comparison {
@@ -348,8 +344,8 @@ struct FloatCase {
 // The largest difference of our logits to ONNX Runtime's, as a share of each file's largest. Files that the reader
 // refuses must not be among the cases.
 double LargestDifference(std::vector<FloatCase>& cases, double bound) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("steadfast_float_oracle_" + std::to_string(getpid()));
-  fs::remove_all(folder);
+  const TemporaryFolder temporary;
+  const fs::path& folder = temporary.path();
   nlohmann::json jobs = nlohmann::json::array();
   for (size_t g = 0; g < cases.size(); ++g) {
     FloatCase& c = cases[g];
@@ -395,7 +391,6 @@ double LargestDifference(std::vector<FloatCase>& cases, double bound) {
     EXPECT_LT(own_worst, bound) << cases[g].name;
     worst = std::max(worst, own_worst);
   }
-  fs::remove_all(folder);
   return worst;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "steadfast/base/file.h"
 #include "steadfast/base/process.h"
 #include "steadfast/data/dataset.h"
 #include "steadfast/model/onnx_file.h"
@@ -32,15 +33,6 @@ inline Outcome RunSteadfast(const Arguments& arguments) {
 
 class Program : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              (std::string("steadfast_") + info->test_suite_name() + "_" + info->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   // LeNet-5 with random weights that names Fashion-MNIST as its data.
   std::string MakeModel(const std::string& name, uint64_t seed) {
     model::QuantizedModel model = model::RandomLeNet5(4, 4, seed);
@@ -50,7 +42,8 @@ class Program : public testing::Test {
   }
   std::string Path(const std::string& name) const { return (folder_ / name).string(); }
 
-  std::filesystem::path folder_;
+  const TemporaryFolder temporary_;
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 class ProgramWithData : public Program {

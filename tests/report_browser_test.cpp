@@ -41,18 +41,15 @@ class ReportInBrowser : public testing::Test {
     if (Find({"/usr/bin/chromium"}).empty())
       GTEST_SKIP() << "Chromium is not installed (STEADFAST_BROWSER=ON tools/install-dependencies)";
     if (Find({"/usr/bin/node", "/usr/local/bin/node"}).empty()) GTEST_SKIP() << "Node.js is not installed";
-    folder_ = fs::path(testing::TempDir()) /
-              (std::string("steadfast_browser_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder_);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   nlohmann::json LookAt(const Evidence& evidence) {
     WriteFileWhole(folder_ / "report.html", MakePage(evidence, MakeTie(evidence), {"report"}));
     return Look(folder_ / "report.html");
   }
 
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(ReportInBrowser, DrawsEveryFigureAndAsksForNothing) {

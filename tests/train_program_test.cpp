@@ -28,12 +28,7 @@ class TrainProgram : public testing::Test {
  protected:
   void SetUp() override {
     if (!fs::exists("/usr/share/datasets/fashion-mnist")) GTEST_SKIP() << "Fashion-MNIST is not installed";
-    folder_ = fs::path(testing::TempDir()) /
-              (std::string("steadfast_train_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   Arguments Train(const std::string& name, Arguments more = {}) const {
     Arguments arguments = {"train", "lenet5", "--train-images",         "2000", "--epochs",
@@ -45,7 +40,8 @@ class TrainProgram : public testing::Test {
     return RunProcess(STEADFAST_PROGRAM, arguments, [](std::string_view) {});
   }
 
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 pid_t Start(const Arguments& arguments) {

@@ -10,13 +10,12 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(WriteFileWhole, ReplacesAndLeavesNothingElseBehind) {
-  const fs::path folder = fs::path(testing::TempDir()) / "steadfast_file_test" / "deep";
-  fs::remove_all(folder.parent_path());
+  const TemporaryFolder temporary;
+  const fs::path folder = temporary.path() / "deep";
   WriteFileWhole(folder / "a.txt", "first");
   WriteFileWhole(folder / "a.txt", "second");
   EXPECT_EQ(ReadTextFile(folder / "a.txt"), "second");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 1);
-  fs::remove_all(folder.parent_path());
 }
 
 TEST(ReadFile, NamesTheFileItCannotRead) {
@@ -29,11 +28,11 @@ TEST(ReadFile, NamesTheFileItCannotRead) {
 }
 
 TEST(ReadFile, RefusesMoreThanItsLimit) {
-  const fs::path path = fs::path(testing::TempDir()) / "steadfast_limit";
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "limit";
   WriteFileWhole(path, "12345");
   EXPECT_THROW(ReadFile(path, 4), InputError);
   EXPECT_EQ(ReadFile(path, 5).size(), 5u);
-  fs::remove(path);
 }
 
 }  // namespace

@@ -32,13 +32,7 @@ std::string BigEndian(int64_t value) {
 // A model file and a test set of random images in IDX format that fits it.
 class SweepTest : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(testing::TempDir()) / (std::string("steadfast_sweep_") + info->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_ / "idx");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  void SetUp() override { fs::create_directories(folder_ / "idx"); }
 
   SweepSettings Prepare(const QuantizedModel& model, int64_t n) {
     model_ = model;
@@ -119,7 +113,8 @@ class SweepTest : public testing::Test {
     return faults;
   }
 
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
   QuantizedModel model_;
   std::vector<uint8_t> images_;
   std::vector<uint16_t> labels_;

@@ -13,13 +13,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path Write(const std::string& bytes) {
-  const fs::path path = fs::path(testing::TempDir()) / "steadfast_cifar.bin";
-  WriteFileWhole(path, bytes);
-  return path;
-}
+// A file of a folder of its own: tests run side by side.
+class CifarFile : public testing::Test {
+ protected:
+  fs::path Write(const std::string& bytes) const {
+    const fs::path path = folder_.path() / "cifar.bin";
+    WriteFileWhole(path, bytes);
+    return path;
+  }
 
-TEST(ReadCifar, TakesTheFineLabelOfTwo) {
+  const TemporaryFolder folder_;
+};
+
+TEST_F(CifarFile, TakesTheFineLabelOfTwo) {
   std::string bytes;
   bytes += std::string("\x7\x63", 2) + std::string(kCifarPixels, 'p');
   const CifarRecords records = ReadCifar(Write(bytes), 2, 100, 1);
@@ -28,7 +34,7 @@ TEST(ReadCifar, TakesTheFineLabelOfTwo) {
   EXPECT_EQ(records.images[0], 'p');
 }
 
-TEST(ReadCifar, NamesOffsetAndExpectation) {
+TEST_F(CifarFile, NamesOffsetAndExpectation) {
   const std::string record = '\x9' + std::string(kCifarPixels, 'p');
   try {
     ReadCifar(Write(record + record.substr(0, 100)), 1, 10, 2);
@@ -45,7 +51,7 @@ TEST(ReadCifar, NamesOffsetAndExpectation) {
   }
 }
 
-TEST(ReadCifar, NoticesWholeRecordsMissing) {
+TEST_F(CifarFile, NoticesWholeRecordsMissing) {
   const std::string record = '\x9' + std::string(kCifarPixels, 'p');
   EXPECT_THROW(ReadCifar(Write(record), 1, 10, 2), InputError);
   EXPECT_THROW(ReadCifar(Write(record + record + record), 1, 10, 2), InputError);

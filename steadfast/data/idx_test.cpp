@@ -17,14 +17,20 @@ const std::string kTwoByThree(
     "abcdef",
     18);
 
+// Of this process alone: tests run side by side.
+const fs::path& Folder() {
+  static const TemporaryFolder folder;
+  return folder.path();
+}
+
 fs::path Write(const std::string& name, const std::string& bytes) {
-  const fs::path path = fs::path(testing::TempDir()) / ("steadfast_idx_" + name);
+  const fs::path path = Folder() / name;
   WriteFileWhole(path, bytes);
   return path;
 }
 
 std::string Gzip(const std::string& bytes) {
-  const fs::path path = fs::path(testing::TempDir()) / "steadfast_idx_gzip";
+  const fs::path path = Folder() / "gzip";
   gzFile file = gzopen(path.c_str(), "wb");
   gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
   gzclose(file);

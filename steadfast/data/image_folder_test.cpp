@@ -67,9 +67,6 @@ void WriteJpeg(const fs::path& path, int width, int height, std::vector<uint8_t>
 class ImageFolder : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              (std::string("steadfast_images_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
     for (const char* part : {"train/cats", "train/dogs", "train/birds", "test/dogs", "test/cats"})
       fs::create_directories(folder_ / part);
     WritePng(folder_ / "train/birds/a.png", 6, 4, Gradient(6, 4, 10));
@@ -79,7 +76,6 @@ class ImageFolder : public testing::Test {
     WritePng(folder_ / "test/dogs/one.png", 6, 4, Gradient(6, 4, 50));
     WriteFileWhole(folder_ / "train/dogs/readme.txt", "not an image");
   }
-  void TearDown() override { fs::remove_all(folder_); }
   std::string MessageOf(const std::string& dataset) const {
     try {
       LoadDataset(dataset, {folder_}, Split::kTrain);
@@ -88,7 +84,8 @@ class ImageFolder : public testing::Test {
     }
     return "";
   }
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(ImageFolder, ReadsClassesInTheOrderOfTheirNames) {

@@ -100,13 +100,6 @@ TEST(Npy, SaysWhatIsWrong) {
 
 class NpyDataset : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();  // tests may run side by side
-    folder_ = fs::path(testing::TempDir()) / (std::string("steadfast_npy_") + info->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   static std::string Pixels(int count) {
     std::string pixels;
     for (int i = 0; i < count; ++i) pixels += static_cast<char>(i * 7);
@@ -119,7 +112,8 @@ class NpyDataset : public testing::Test {
             {"test_images", Npy("|u1", "(2, 2, 5, 6)", Pixels(120))},
             {"test_labels", Npy("|u1", "(2,)", std::string{1, 4})}};
   }
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(NpyDataset, IsTheSameAsFilesAndAsAnArchive) {

@@ -17,8 +17,8 @@ struct Shape {
   int classes;
   double width = 1;
   int patch = 4, depth = 6, channels = 64, heads = 4;  // of vit
-  bool class_token = false;
-  bool preactivation = false;  // of resnet20
+  bool class_token = false, relu = false;              // of vit; without: GELU
+  bool preactivation = false;                          // of resnet20
 };
 
 // LeNet-5 (LeCun et al., Gradient-based learning applied to document recognition, 1998) as it is used today: ReLU,
@@ -229,9 +229,9 @@ int WithClassToken(GraphBuilder& b, int patches) {
 }
 
 // A small vision transformer (Dosovitskiy et al., An image is worth 16 x 16 words, 2021): patches as tokens, an
-// embedding of their positions, blocks of attention and of a perceptron twice as wide, normalized first, GELU, a mean
-// of all tokens, or a token of its own for the class. Tokens are positions, so that layers over them are 1 x 1
-// convolutions.
+// embedding of their positions, blocks of attention and of a perceptron twice as wide, normalized first, GELU (or ReLU,
+// which has zeros to be sparse with), a mean of all tokens, or a token of its own for the class. Tokens are positions,
+// so that layers over them are 1 x 1 convolutions.
 FloatGraph Vit(const Shape& s) {
   if (s.input.height % s.patch != 0 || s.input.width % s.patch != 0)
     throw UsageError(
@@ -258,7 +258,8 @@ FloatGraph Vit(const Shape& s) {
     y = b.AddNode(name("mixed"), Product{false, s.heads, 1}, {values, y});
     x = b.AddNode(name("add1"), Add{}, {x, layer(y, name("projection"), s.channels)});
     y = b.AddNode(name("norm2"), LayerNormalization{}, {x});
-    y = b.AddNode(name("gelu"), Function{"Gelu"}, {layer(y, name("fc1"), 2 * s.channels)});
+    y = layer(y, name("fc1"), 2 * s.channels);
+    y = s.relu ? b.Relu(y, name("relu")) : b.AddNode(name("gelu"), Function{"Gelu"}, {y});
     x = b.AddNode(name("add2"), Add{}, {x, layer(y, name("fc2"), s.channels)});
   }
   x = b.AddNode("norm", LayerNormalization{}, {x});
@@ -287,11 +288,15 @@ void ReadWidth(std::string_view options, Shape& shape) {
   shape.width = ParseDouble(options, "network: the width", 0.1, 4.0);
 }
 
-// "patch=4,depth=6,width=64,heads=4,token=mean", each of them or not.
+// "patch=4,depth=6,width=64,heads=4,token=mean,activation=gelu", each of them or not.
 void ReadVitOptions(std::string_view options, Shape& shape) {
   for (const std::string& option : Split(options, ',')) {
     if (option == "token=class" || option == "token=mean") {
       shape.class_token = option == "token=class";
+      continue;
+    }
+    if (option == "activation=relu" || option == "activation=gelu") {
+      shape.relu = option == "activation=relu";
       continue;
     }
     const size_t equals = option.find('=');
@@ -302,9 +307,11 @@ void ReadVitOptions(std::string_view options, Shape& shape) {
                        : key == "heads" ? &shape.heads
                                         : nullptr;
     if (value == nullptr || equals == std::string::npos)
-      throw UsageError(fmt::format(
-          "network: vit:{}: expected patch=N, depth=N, width=N, heads=N or token=mean|class, with commas between",
-          options));
+      throw UsageError(
+          fmt::format("network: vit:{}: expected patch=N, depth=N, width=N, heads=N, token=mean|class or "
+                      "activation=gelu|relu, with "
+                      "commas between",
+                      options));
     *value = static_cast<int>(ParseInt(option.substr(equals + 1), "network: vit's " + key, 1, 4096));
   }
 }
@@ -327,7 +334,8 @@ const std::vector<Entry>& Entries() {
        ReadWidth},
       {{"dscnn", "keyword spotting of MLPerf Tiny (Banbury et al. 2021)", {1, 49, 10}, 12}, DsCnn},
       {{"vit",
-        "small vision transformer; vit:patch=4,depth=6,width=64,heads=4,token=mean (Dosovitskiy et al. 2021)",
+        "small vision transformer; vit:patch=4,depth=6,width=64,heads=4,token=mean,activation=gelu (Dosovitskiy et al. "
+        "2021)",
         {3, 32, 32},
         10},
        Vit,

@@ -61,6 +61,13 @@ TEST(BuiltIn, TakesForms) {
   EXPECT_EQ(vit.value(vit.nodes.back().inputs[0]).shape.channels, 64);
   EXPECT_EQ(ParameterCount(vit) - ParameterCount(MakeBuiltIn("vit:depth=2", {1, 28, 28}, 10)), 2 * 64);
   EXPECT_THROW(MakeBuiltIn("vit:token=none", {1, 28, 28}, 10), UsageError);
+  const auto relus = [](const FloatGraph& graph) {
+    return std::count_if(graph.nodes.begin(), graph.nodes.end(),
+                         [](const FloatNode& node) { return std::holds_alternative<Clip>(node.operation); });
+  };
+  EXPECT_EQ(relus(vit), 0);
+  EXPECT_EQ(relus(MakeBuiltIn("vit:depth=2,activation=relu", {1, 28, 28}, 10)), 2);
+  EXPECT_THROW(MakeBuiltIn("vit:activation=none", {1, 28, 28}, 10), UsageError);
 }
 
 TEST(BuiltIn, TakesWidths) {

@@ -196,7 +196,7 @@ class File {
   static void Permute(onnx::NodeProto* node, const std::vector<int64_t>& permutation) {
     Ints(node, "perm", permutation);
   }
-  FloatGraph Read() const { return FloatGraphOf(BytesOf(proto_.SerializeAsString()), "file.onnx", testing::TempDir()); }
+  FloatGraph Read() const { return FloatGraphOf(BytesOf(proto_.SerializeAsString()), "file.onnx", folder_); }
   std::string Error() const {
     try {
       Read();
@@ -217,6 +217,7 @@ class File {
     attribute->set_i(1);
   }
   onnx::ModelProto proto_;
+  std::filesystem::path folder_ = ".";  // of data beside the file
 };
 
 std::vector<float> LogitsOf(const FloatGraph& graph) {
@@ -244,7 +245,9 @@ TEST(FloatOnnx, ReadsDataBesideTheFile) {
   inside.Node("Flatten", {"input"}, "flat");
   inside.EndWithGemm("flat");
   File outside = inside;
-  const fs::path data = fs::path(testing::TempDir()) / "steadfast_external.bin";
+  const TemporaryFolder folder;
+  outside.folder_ = folder.path();
+  const fs::path data = folder.path() / "external.bin";
   auto* tensor = outside.proto_.mutable_graph()->mutable_initializer(0);
   std::string raw(8, 'x');
   for (const float value : tensor->float_data()) raw.append(reinterpret_cast<const char*>(&value), sizeof(value));
@@ -261,10 +264,9 @@ TEST(FloatOnnx, ReadsDataBesideTheFile) {
   set("length", "128");
   EXPECT_EQ(LogitsOf(outside.Read()), LogitsOf(inside.Read()));
   tensor->mutable_external_data(2)->set_value("1000");
-  EXPECT_NE(outside.Error().find("steadfast_external.bin, which has 136"), std::string::npos) << outside.Error();
+  EXPECT_NE(outside.Error().find("external.bin, which has 136"), std::string::npos) << outside.Error();
   tensor->mutable_external_data(0)->set_value("../x.bin");
   EXPECT_NE(outside.Error().find("not a file beside the model"), std::string::npos);
-  fs::remove(data);
 }
 
 // A convolution of 2 outputs with a 3 x 3 window behind `from`, a ReLU, and a linear layer.

@@ -14,14 +14,6 @@ namespace fs = std::filesystem;
 
 class StoreTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              ("steadfast_store_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   static ModelRow Model() {
     ModelRow m;
     m.label = "lenet5";
@@ -34,7 +26,8 @@ class StoreTest : public testing::Test {
     return m;
   }
 
-  fs::path folder_;
+  const TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(StoreTest, KeepsModelsAndTrials) {

@@ -65,6 +65,10 @@ class Training {
     recipe::Validate(recipe);
     UseThreads(recipe.threads);
     network_ = MakeNetwork(recipe, {data.images.shape, data.images.classes}, data.scale);
+    if (recipe.sparsity != recipe::Sparsity::kNone && Relus().empty())
+      throw UsageError("sparsity: " + recipe.network +
+                       " has no ReLU whose zeros could be more; train it without (a built-in vit can have some: "
+                       "vit:activation=relu)");
     optimizer_ = MakeOptimizer(recipe, *network_);
     const auto images = static_cast<int64_t>(data.split.training.size());
     steps_per_epoch_ = (images + recipe.batch_size - 1) / recipe.batch_size;
@@ -230,13 +234,16 @@ class Training {
          elapsed * static_cast<double>(all - done) / static_cast<double>(done)});
   }
 
+  std::vector<ActivationQuantizer*> Relus() {
+    std::vector<ActivationQuantizer*> relus = network_->activations();
+    std::erase_if(relus, [](const ActivationQuantizer* activation) { return !activation->is_relu(); });
+    return relus;
+  }
+
   // FATReLU (Kurtz et al., ICML 2020) over codes (ours): layer by layer from the input, the largest threshold whose
   // validation accuracy stays within the layer's share of the budget.
   void SearchThresholds() {
-    std::vector<ActivationQuantizer*> relus;
-    for (ActivationQuantizer* activation : network_->activations()) {
-      if (activation->is_relu()) relus.push_back(activation);
-    }
+    const std::vector<ActivationQuantizer*> relus = Relus();
     const double clean = ValidationAccuracy().accuracy;
     for (size_t l = 0; l < relus.size(); ++l) {
       const double allowed =

@@ -99,6 +99,19 @@ TEST(Train, PenaltiesAndThresholdsGiveZeros) {
   EXPECT_GT(zeros("fatrelu:2"), none + 0.02);
 }
 
+TEST(Train, RefusesSparsityWithoutReLU) {
+  const TrainingData data = MakeTrainingData(Squares(100));
+  recipe::Recipe recipe = Quick();
+  recipe.network = "vit:depth=1,width=16,heads=2";
+  recipe.epochs = 1;
+  for (const char* sparsity : {"l1:1e-3", "hoyer:1e-2", "fatrelu:2"}) {
+    recipe::ParseSparsity(sparsity, recipe);
+    EXPECT_THROW(Train(recipe, data), UsageError) << sparsity;
+  }
+  recipe.network += ",activation=relu";
+  EXPECT_NO_THROW(Train(recipe, data));
+}
+
 TEST(Train, TakesWidthsPerLayer) {
   const TrainingData data = MakeTrainingData(Squares(600));
   recipe::Recipe recipe = Quick();
@@ -118,8 +131,8 @@ TEST(Train, ResumesToTheSameNetwork) {
     recipe::Recipe recipe = Quick();
     recipe::ParseOptimizer(optimizer, recipe);
     const std::string whole = OnnxOf(Train(recipe, data), data);
-    const fs::path checkpoint = fs::path(testing::TempDir()) / "steadfast_trainer_checkpoint";
-    fs::remove(checkpoint);
+    const TemporaryFolder folder;
+    const fs::path checkpoint = folder.path() / "checkpoint";
     Cancellation cancellation;
     TrainingOptions options{.checkpoint = checkpoint,
                             .on_progress = {},
@@ -139,7 +152,6 @@ TEST(Train, ResumesToTheSameNetwork) {
       EXPECT_NE(std::string(error.what()).find("learning_rate: 0.001 there, 0.5 here"), std::string::npos)
           << error.what();
     }
-    fs::remove(checkpoint);
   }
 }
 
@@ -184,8 +196,8 @@ TEST(Train, ResumesNetworksWithNormalization) {
       return model::ToOnnx(trained.network->Export("resnet8", data.scale));
     };
     const std::string whole = onnx_of(Train(recipe, data));
-    const fs::path checkpoint = fs::path(testing::TempDir()) / "steadfast_trainer_normalization";
-    fs::remove(checkpoint);
+    const TemporaryFolder folder;
+    const fs::path checkpoint = folder.path() / "checkpoint";
     Cancellation cancellation;
     EXPECT_THROW(Train(recipe, data,
                        {.checkpoint = checkpoint,
@@ -193,7 +205,6 @@ TEST(Train, ResumesNetworksWithNormalization) {
                         .cancellation = &cancellation}),
                  InterruptedError);
     EXPECT_EQ(onnx_of(Train(recipe, data, {.checkpoint = checkpoint})), whole) << sharpness;
-    fs::remove(checkpoint);
   }
 }
 
@@ -298,7 +309,8 @@ TEST(Train, StartsFromAFloatFile) {
   const TrainedNetwork floats = Train(recipe, data);
   network::FloatGraph graph = floats.network->ToGraph();
   network::SetInput(graph, {data.scale.scale, data.scale.zero_point});
-  const fs::path file = fs::path(testing::TempDir()) / "steadfast_start.onnx";
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "start.onnx";
   WriteFileWhole(file, network::ToFloatOnnx(graph));
 
   recipe::Recipe tuned = QuickResNet();
@@ -317,7 +329,6 @@ TEST(Train, StartsFromAFloatFile) {
   EXPECT_LT(start.accuracy, floats.validation_accuracy);
   tuned.network_sha256 = std::string(64, '0');
   EXPECT_THROW(Train(tuned, data), InputError);
-  fs::remove(file);
 }
 
 TEST(MakeBatch, AugmentsByImageAndEpochAlone) {
