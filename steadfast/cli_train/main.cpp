@@ -86,8 +86,6 @@ int main(int argc, char** argv) {
     return Fail("usage", error.what(), 2);
   } catch (const InterruptedError& error) {
     return Fail("interrupted", error.what(), 130);
-  } catch (const c10::Error& error) {  // its what() has a page of addresses
-    return Fail("failed", std::string("LibTorch: ") + error.what_without_backtrace(), 1);
   } catch (const std::exception& error) {
     return Fail("failed", error.what(), 1);
   }

@@ -263,7 +263,11 @@ void Emit(const json& event) {
 }
 
 void RunTrain(const TrainCommand& command, const Cancellation& cancellation) {
-  Run(command, cancellation).Execute();
+  try {
+    Run(command, cancellation).Execute();
+  } catch (const c10::Error& error) {  // its what() has a page of addresses
+    throw Error(std::string("LibTorch: ") + error.what_without_backtrace());
+  }
 }
 
 }  // namespace steadfast::cli_train

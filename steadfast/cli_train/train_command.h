@@ -18,6 +18,7 @@ struct TrainCommand {
 // One JSON object a line: {"event": "progress" | "epoch" | "stage" | "done", …} (docs/formats.md).
 void Emit(const nlohmann::json& event);
 
+// Throws Error where LibTorch fails.
 void RunTrain(const TrainCommand& command, const Cancellation& cancellation);
 
 }  // namespace steadfast::cli_train
