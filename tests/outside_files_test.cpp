@@ -191,6 +191,7 @@ bool CanBeReadByNobody(const std::string& store) {
 }
 
 TEST_F(OutsideFiles, AnInterruptedStoreCanBeReadWhereNothingMayBeWritten) {
+  fs::permissions(folder_, fs::perms::others_read | fs::perms::others_exec, fs::perm_options::add);
   const std::string model = MakeModel("m.onnx", 3);
   for (const int signal : {SIGINT, SIGKILL}) {
     const std::string name = signal == SIGINT ? "stopped" : "killed";

@@ -4,7 +4,9 @@
 #include <sched.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 #include <thread>
 
 namespace steadfast {
@@ -14,6 +16,19 @@ int AvailableCores() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1u, std::thread::hardware_concurrency());
+}
+
+int64_t AvailableMemory() {
+  int64_t available = std::numeric_limits<int64_t>::max();
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string key; meminfo >> key;) {
+    int64_t kibibytes = 0;
+    if (key == "MemAvailable:" && meminfo >> kibibytes) available = kibibytes << 10;
+  }
+  std::ifstream limit("/sys/fs/cgroup/memory.max"), taken("/sys/fs/cgroup/memory.current");
+  int64_t most = 0, now = 0;  // "max" is no number, and then there is no limit
+  if (limit >> most && taken >> now) available = std::min(available, std::max<int64_t>(most - now, 1));
+  return available == std::numeric_limits<int64_t>::max() ? 0 : available;
 }
 
 std::string MachineDescription() {

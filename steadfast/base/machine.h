@@ -1,12 +1,17 @@
 // What this machine is, for records: results name the machine they came from.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace steadfast {
 
 // Number of CPUs this process may use, at least 1.
 int AvailableCores();
+
+// Bytes of memory that this process may still take, by the system's count and its own group's limit (cgroup); 0 where
+// neither is known.
+int64_t AvailableMemory();
 
 // Processor model and core count, such as "Intel(R) Xeon(R) Processor, 2 cores, Linux 6.1".
 std::string MachineDescription();

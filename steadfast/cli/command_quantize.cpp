@@ -170,6 +170,7 @@ void AddQuantizeCommand(CLI::App& app, Chosen& chosen) {
       ->type_name("FLOAT.onnx");
   command->add_option("-o,--output", options->output, "The model file to write")->required()->type_name("FILE");
   command->add_option("--dataset", options->dataset, "Dataset by name (see: steadfast data)")->required();
+  options->location.on_reading = data::ReadingLine();
   command->add_option("--data", options->location.folder, "Folder of datasets")->type_name("DIR");
   command
       ->add_option(

@@ -49,6 +49,7 @@ void AddReplayCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("id", options->id, "The trial's id (the first column of the CSV)")->required()->type_name("ID");
   command->add_option("--model", options->model, "Where the model file is now (default: where the store says)")
       ->type_name("FILE");
+  options->data.location.on_reading = data::ReadingLine();
   command->add_option("--data", options->data.location.folder, "Folder of datasets")->type_name("DIR");
   AddInputOptions(*command, options->data.input);
   command->footer("Example: steadfast replay trials.sqlite 0123456789abcdef");

@@ -58,6 +58,7 @@ inline void AddWhereOption(CLI::App& command, std::string& where) {
 // --dataset, --data, --images, and what bytes become.
 inline void AddDataOptions(CLI::App& command, campaign::DataChoice& data) {
   AddInputOptions(command, data.input);
+  data.location.on_reading = data::ReadingLine();
   data.on_note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
   command.add_option("--dataset", data.dataset, "Dataset by name (default: the one the model file names)");
   command.add_option("--data", data.location.folder, "Folder of datasets")->type_name("DIR");

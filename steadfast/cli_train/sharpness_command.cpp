@@ -26,7 +26,7 @@ train::TrainingData LoadTrainingData(const model::QuantizedModel& model, const S
   const json named = model::MetadataJson(model, "steadfast.dataset");
   if (dataset.empty())
     throw UsageError(fmt::format("{}: names no dataset; say which with --dataset NAME", command.model.string()));
-  auto data = train::MakeTrainingData(data::LoadDataset(dataset, {command.data}, data::Split::kTrain));
+  auto data = train::MakeTrainingData(data::LoadDataset(dataset, {command.data, EmitReading}, data::Split::kTrain));
   const std::string expected = Word(named, "train_sha256");
   if (command.dataset.empty() && !expected.empty() && expected != data.hash) {
     throw InputError(

@@ -110,7 +110,7 @@ class Run {
 
   void Execute() {
     const OutputLock lock(Beside(".lock"));
-    const data::DataLocation location{command_.data};
+    const data::DataLocation location{command_.data, EmitReading};
     Emit({{"event", "stage"}, {"text", fmt::format("reading {}", recipe_.dataset)}});
     data_ = train::MakeTrainingData(data::LoadDataset(recipe_.dataset, location, data::Split::kTrain),
                                     recipe_.train_images);
@@ -260,6 +260,10 @@ class Run {
 void Emit(const json& event) {
   fmt::print("{}\n", event.dump());
   std::fflush(stdout);
+}
+
+void EmitReading(const data::ReadingProgress& reading) {
+  Emit({{"event", "stage"}, {"text", data::Describe(reading)}, {"memory_bytes", reading.bytes}});
 }
 
 void RunTrain(const TrainCommand& command, const Cancellation& cancellation) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "steadfast/base/cancellation.h"
+#include "steadfast/data/dataset.h"  // ReadingProgress
 #include "steadfast/recipe/recipe.h"
 
 namespace steadfast::cli_train {
@@ -17,6 +18,8 @@ struct TrainCommand {
 
 // One JSON object a line: {"event": "progress" | "epoch" | "stage" | "done", …} (docs/formats.md).
 void Emit(const nlohmann::json& event);
+// How far reading a folder of images is, as a stage.
+void EmitReading(const data::ReadingProgress& reading);
 
 // Throws Error where LibTorch fails.
 void RunTrain(const TrainCommand& command, const Cancellation& cancellation);

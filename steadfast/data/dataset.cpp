@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <numeric>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/base/philox.h"
+#include "steadfast/base/progress.h"
 #include "steadfast/base/text.h"   // DidYouMean
 #include "steadfast/data/cifar.h"  // ReadCifar
 #include "steadfast/data/idx.h"    // ReadIdx
@@ -314,7 +316,7 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
   }
   ImageSet set = IsCifar(name)         ? LoadCifar(*folder, name, split)
                  : IsArrays(name)      ? LoadArrays(*folder, TestShareOfArrays(name), split)
-                 : IsImageFolder(name) ? LoadImageFolder(*folder, ParseImageFolder(name), split)
+                 : IsImageFolder(name) ? LoadImageFolder(*folder, ParseImageFolder(name), split, location.on_reading)
                                        : LoadIdx(*folder, split);
   CheckIdentity(name, *folder, set, split);
   return set;
@@ -328,6 +330,23 @@ void CheckSplits(const ImageSet& training, const ImageSet& test, const std::stri
   if (training.classes < test.classes)
     throw InputError(
         fmt::format("dataset {}: {} classes in training, and {} in test", name, training.classes, test.classes));
+}
+
+std::string Describe(const ReadingProgress& progress) {
+  return fmt::format("reading {}: {} of {} images, {:.2g} GB of memory for all", progress.folder.string(),
+                     progress.read, progress.images, static_cast<double>(progress.bytes) / 1e9);
+}
+
+std::function<void(const ReadingProgress&)> ReadingLine() {
+  constexpr int64_t kMuch = 1'000'000'000;
+  return [line = std::shared_ptr<ProgressLine>()](const ReadingProgress& progress) mutable {
+    if (progress.read == 0) {
+      line = std::make_shared<ProgressLine>();
+      if (progress.bytes >= kMuch) line->Print(Describe(progress));
+    }
+    line->Update(Describe(progress));
+    if (progress.read == progress.images) line->Finish();
+  };
 }
 
 std::string HashOf(const ImageSet& set) {

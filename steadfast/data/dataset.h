@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -60,17 +61,30 @@ struct DatasetInfo {
 // All datasets known by name, in the order in which `steadfast data` shows them.
 const std::vector<DatasetInfo>& KnownDatasets();
 
+// How far reading a folder of images is. The first call, with none read, comes before memory for them is taken; calls
+// come one after the other, from any thread.
+struct ReadingProgress {
+  std::filesystem::path folder;
+  int64_t read, images;
+  int64_t bytes;  // of memory, for all of them
+};
+// "reading DIR: 1200 of 50000 images, 7.5 GB of memory for all"
+std::string Describe(const ReadingProgress& progress);
+// Shows it on standard error; beforehand and to stay where a gigabyte or more is needed.
+std::function<void(const ReadingProgress&)> ReadingLine();
+
 // Where to look for datasets: `folder` (--data; it or its subfolder NAME), else $STEADFAST_DATA/NAME, else the
 // dataset's default folder.
 struct DataLocation {
-  std::filesystem::path folder;  // empty: not given
+  std::filesystem::path folder;                                 // empty: not given
+  std::function<void(const ReadingProgress&)> on_reading = {};  // of what may take long
 };
 
 // The folder where the dataset's files are, or nothing.
 std::optional<std::filesystem::path> FindDataset(const std::string& name, const DataLocation& location);
 
 // Reads one split. Throws UsageError for an unknown name, IoError where the files are not found (with what to do), and
-// InputError for damaged ones.
+// InputError for damaged ones, and for folders of images that need more memory than there is.
 ImageSet LoadDataset(const std::string& name, const DataLocation& location, Split split);
 
 // Which training images are held out for validation: a fixed pseudo-random choice, the same for every training seed.

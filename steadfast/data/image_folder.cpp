@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <mutex>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
@@ -147,6 +148,18 @@ std::vector<std::string> ClassesIn(const fs::path& folder) {
   return classes;
 }
 
+// What the images of a folder will take, said and checked before it is taken.
+void CheckMemory(const ReadingProgress& reading, const ImageShape& shape) {
+  const int64_t available = AvailableMemory();
+  if (available == 0 || reading.bytes < available) return;
+  Fail(reading.folder,
+       fmt::format(
+           "its {} images of {} x {} x {} take {:.1f} GB of memory, and {:.1f} GB are free: a smaller size takes "
+           "less, as in --dataset images:64x64",
+           reading.images, shape.channels, shape.height, shape.width, static_cast<double>(reading.bytes) / 1e9,
+           static_cast<double>(available) / 1e9));
+}
+
 }  // namespace
 
 bool IsImageFolder(std::string_view dataset) {
@@ -220,7 +233,8 @@ Picture Resized(const Picture& picture, int width, int height) {
   return result;
 }
 
-ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& settings, enum Split split) {
+ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& settings, enum Split split,
+                         const std::function<void(const ReadingProgress&)>& on_reading) {
   const bool is_shared = settings.test_share > 0;
   const fs::path of_split = is_shared ? folder : FolderOf(folder, split);
   const std::vector<std::string> classes = ClassesIn(is_shared ? folder : FolderOf(folder, Split::kTrain));
@@ -259,8 +273,13 @@ ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& sett
   const int height = settings.height > 0 ? settings.height : first.height;
   set.shape = {settings.is_grey ? 1 : 3, height, width};
   const int64_t pixels = int64_t{width} * height;
-  set.images.resize(files.size() * static_cast<size_t>(set.shape.pixels()));
-  ParallelFor(AvailableCores(), static_cast<int64_t>(files.size()), [&](int, int64_t i) {
+  const auto count = static_cast<int64_t>(files.size());
+  ReadingProgress reading{of_split, 0, count, count * set.shape.pixels()};
+  if (on_reading) on_reading(reading);
+  CheckMemory(reading, set.shape);
+  set.images.resize(static_cast<size_t>(reading.bytes));
+  std::mutex mutex;
+  ParallelFor(AvailableCores(), count, [&](int, int64_t i) {
     const fs::path& path = files[static_cast<size_t>(i)];
     Picture picture = ReadPicture(path);
     if (settings.width > 0) {
@@ -279,6 +298,9 @@ ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& sett
         for (int64_t c = 0; c < 3; ++c) to[c * pixels + p] = from[c];
       }
     }
+    const std::lock_guard lock(mutex);
+    ++reading.read;
+    if (on_reading && (reading.read % 64 == 0 || reading.read == count)) on_reading(reading);
   });
   return set;
 }

@@ -27,8 +27,9 @@ ImageFolderSettings ParseImageFolder(std::string_view dataset);
 
 bool HoldsImageFolders(const std::filesystem::path& folder, const ImageFolderSettings& settings);
 // Throws InputError naming the file: what cannot be decoded, and a size other than the first image's where none is
-// given.
-ImageSet LoadImageFolder(const std::filesystem::path& folder, const ImageFolderSettings& settings, Split split);
+// given, and more images than memory holds.
+ImageSet LoadImageFolder(const std::filesystem::path& folder, const ImageFolderSettings& settings, Split split,
+                         const std::function<void(const ReadingProgress&)>& on_reading = {});
 
 // Of one file: [channels, height, width] with 3 channels. Throws InputError.
 struct Picture {

@@ -11,6 +11,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/base/machine.h"
 
 namespace steadfast::data {
 namespace {
@@ -134,6 +135,30 @@ TEST_F(ImageFolder, SharesFoldersBetweenTheSplits) {
   for (const ImageSet* set : {&train, &test}) labels.insert(set->labels.begin(), set->labels.end());
   EXPECT_EQ(labels, (std::multiset<int>{0, 1, 1, 2}));
   EXPECT_NE(MessageOf("images:test=2").find("share"), std::string::npos);
+}
+
+TEST_F(ImageFolder, SaysWhatMemoryItTakesBeforehand) {
+  std::vector<ReadingProgress> seen;
+  const DataLocation location{folder_, [&](const ReadingProgress& progress) { seen.push_back(progress); }};
+  const ImageSet set = LoadDataset("images:3x2", location, Split::kTrain);
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0].read, 0);
+  EXPECT_EQ(seen[1].read, set.size());
+  EXPECT_EQ(seen[0].bytes, static_cast<int64_t>(set.images.size()));
+  EXPECT_NE(Describe(seen[0]).find("train: 0 of 4 images"), std::string::npos) << Describe(seen[0]);
+  // More than there is: one small file under many names.
+  const int64_t bytes_of_one = int64_t{3} * 4096 * 4096, available = AvailableMemory();
+  ASSERT_GT(available, 0);
+  for (int64_t i = 0; i <= available * 5 / 4 / bytes_of_one; ++i)
+    fs::create_hard_link(folder_ / "test/dogs/one.png", folder_ / "test/dogs" / (std::to_string(i) + ".png"));
+  try {
+    LoadDataset("images:4096x4096", location, Split::kTest);
+    FAIL();
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("GB are free: a smaller size takes less"), std::string::npos)
+        << error.what();
+  }
+  EXPECT_EQ(seen.size(), 3u);
 }
 
 TEST_F(ImageFolder, SaysWhatIsWrong) {

@@ -121,7 +121,8 @@ class SharpnessRunner {
     if (dataset.empty())
       throw UsageError(fmt::format("{}: names no dataset; say which with --dataset NAME", files_[m].path.string()));
     std::string& hash = data_hashes_[dataset];
-    if (hash.empty()) hash = data::HashOf(data::LoadDataset(dataset, {settings_.data}, data::Split::kTrain));
+    if (hash.empty())
+      hash = data::HashOf(data::LoadDataset(dataset, {settings_.data, data::ReadingLine()}, data::Split::kTrain));
     return hash;
   }
 

@@ -194,8 +194,10 @@ class StudyRunner {
   const std::string& TrainHash(const std::string& dataset) {
     auto found = train_hashes_.find(dataset);
     if (found == train_hashes_.end()) {
-      found =
-          train_hashes_.emplace(dataset, data::HashOf(data::LoadDataset(dataset, {data_}, data::Split::kTrain))).first;
+      found = train_hashes_
+                  .emplace(dataset,
+                           data::HashOf(data::LoadDataset(dataset, {data_, data::ReadingLine()}, data::Split::kTrain)))
+                  .first;
     }
     return found->second;
   }
