@@ -35,6 +35,9 @@ class SlicedPath {
   // Whether any weighted sum runs on the rows of a whole block.
   bool HasRowSteps() const { return has_row_steps_; }
 
+  // Parts between which values go from slices to rows or back; one where all steps run slice by slice.
+  int64_t StageCount() const { return static_cast<int64_t>(stages_.size()); }
+
   // A block: images as rows; logits: [classes][64], of which the first `count` images count.
   void Run(const std::vector<Step>& steps, const uint8_t* images, int64_t count, Workspace& workspace,
            SlicedMemory& memory, float* logits) const {

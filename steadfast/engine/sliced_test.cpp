@@ -8,13 +8,18 @@
 #include "steadfast/engine/block.h"
 #include "steadfast/engine/dense.h"
 #include "steadfast/engine/graphs_to_try.h"
+#include "steadfast/engine/kernels/token_slices.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/engine/sets_to_try.h"
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/concatenate.h"
 #include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/elementwise.h"
+#include "steadfast/model/operators/layer_normalization.h"
 #include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/product.h"
+#include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/random_graph.h"
 #include "steadfast/model/random_model.h"
 
@@ -154,6 +159,71 @@ TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
     }
     graph.model.output = graph.AddLinear(current, "last", 5, graph.Format(), true);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
+  }
+}
+
+// Attention of several heads, of as many keys as queries or fewer, with channels and tokens that fill quads; layer
+// normalization and tables of codes. Nothing goes through rows.
+TEST_P(Sliced, EqualsTheReferenceOnAttention) {
+  for (uint64_t seed = 0; seed < GraphsToTry(60); ++seed) {
+    RandomGraph graph = GraphOf(seed, {3, 2 * static_cast<int64_t>(seed % 4 + 1), 4});
+    const auto shake = [&](int value) {
+      model::ActivationCoding& coding = *graph.model.values[static_cast<size_t>(value)].coding;
+      if (graph.Chance(40)) coding.zero_point = static_cast<int>(graph.Between(0, coding.highest_code()));
+      if (graph.Chance(15)) coding.zero_below = static_cast<int>(graph.Between(0, coding.highest_code() + 1));
+      return value;
+    };
+    const int groups = static_cast<int>(graph.Between(1, 3));
+    const int64_t channels = 4 * groups * graph.Between(1, 3);
+    const auto layer = [&](int input, const char* name, int64_t outputs) {
+      return shake(graph.AddConvolution(input, name, Window{}, outputs));
+    };
+    const auto multiply = [&](const char* name, model::Product op, int a, int b) {
+      model::ActivationCoding coding = graph.CodingOfAbout(*graph.value(a).coding, 1, true);
+      coding.scale *= graph.Real(0.3f, 30);
+      return shake(graph.AddNode(name, {"", op, {a, b}, 0, graph.RandomActivation(20)}, coding));
+    };
+    const int x = layer(0, "x", channels);
+    const int norm = shake(model::Definition<model::LayerNormalization>().sample(graph, x));
+    int seen = norm;
+    if (graph.Chance(50)) {
+      const Window pool{.kernel_h = 2, .kernel_w = 1, .stride_h = 2, .stride_w = 1};
+      seen = graph.AddNode("pool", {"", model::MaxPool{pool}, {norm}, 0}, graph.value(norm).coding);
+    }
+    const int queries = layer(norm, "queries", channels), keys = layer(seen, "keys", channels);
+    const int scores = multiply("scores", {true, groups, graph.Chance(50) ? graph.Real(0.1f, 1) : 1.0f}, keys, queries);
+    model::ActivationCoding weights = graph.CodingOfAbout(*graph.value(scores).coding, 1, false);
+    weights.scale = graph.Chance(5) ? 1e-44f : graph.Real(0.1f, 1) / static_cast<float>(weights.highest_code());
+    const int attention = shake(graph.AddNode("attention", {"", model::Softmax{groups}, {scores}, 0}, weights));
+    const int mixed = multiply("mixed", {false, groups, 1}, layer(seen, "values", channels), attention);
+    const int table = shake(model::Definition<model::Elementwise>().sample(graph, mixed));
+    graph.model.output = graph.AddLinear(table, "last", 5, graph.Format(), true);
+    ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
+    std::vector<Step> steps = MakeSteps(graph.model, true, GetParam());
+    EXPECT_EQ(SlicedPath::Make(graph.model, steps, GetParam())->StageCount(), 1) << seed;
+  }
+}
+
+// Machines with VNNI have byte tables in registers or not.
+TEST_P(Sliced, LooksUpTheSameWithAndWithoutByteTables) {
+  const TokenSliceKernels &with = TokenSliceKernelsOf(GetParam()), &without = TokenSliceKernelsOf(GetParam(), false);
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 50; ++round) {
+    const int64_t quads = 1 + round % 9;
+    std::vector<uint8_t> codes(static_cast<size_t>(quads * kSliceQuadBytes)), table(256), a(codes.size()),
+        b(codes.size());
+    for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
+    for (uint8_t& code : table) code = static_cast<uint8_t>(random());
+    std::array<int32_t, 256> exponentials;
+    for (int32_t& value : exponentials) value = static_cast<int32_t>(random() % (1 << 20));
+    exponentials[0] = 1 << 20;
+    std::vector<int32_t> numerators(codes.size());
+    const QuantizeConstants constants{1 / 255.0f, round % 7, 0, 255, round % 3};
+    for (const auto& [kernels, to] : {std::pair{&with, &a}, {&without, &b}})
+      kernels->softmax(codes.data(), quads, ExponentialTable(exponentials), numerators.data(), constants, to->data());
+    ASSERT_EQ(a, b) << round;
+    with.look_up(table.data(), codes.data(), a.data());
+    for (size_t i = 0; i < kSliceQuadBytes; ++i) ASSERT_EQ(a[i], table[codes[i]]);
   }
 }
 

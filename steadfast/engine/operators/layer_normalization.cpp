@@ -1,6 +1,7 @@
 // Layer normalization, position by position. A change of any channel changes all.
 #include "steadfast/model/operators/layer_normalization.h"
 
+#include "steadfast/engine/kernels/token_slices.h"
 #include "steadfast/engine/kernels/tokens.h"
 #include "steadfast/engine/operators/operator.h"
 
@@ -11,6 +12,7 @@ class LayerNormalizationOperator final : public Operator {
  public:
   explicit LayerNormalizationOperator(const OperatorSource& source)
       : kernels_(TokenKernelsOf(source.set)),
+        slice_kernels_(TokenSliceKernelsOf(source.set)),
         channels_(source.output().shape.channels),
         positions_(source.output().shape.elements() / channels_),
         zero_point_(source.input(0).coding->zero_point),
@@ -32,6 +34,18 @@ class LayerNormalizationOperator final : public Operator {
     for (int64_t c = 0; c < channels_; ++c) change.output->Finish(c, change.valid, *workspace.kernels);
   }
 
+  bool PrepareSlices(const SliceSetting& setting) override {
+    setting_ = setting;
+    return AreWholeQuads(setting, 1);
+  }
+
+  void RunSlice(const SliceRun& run, Workspace&) const override {
+    ForEachPixel(setting_.output->shape, [&](int64_t y, int64_t x) {
+      slice_kernels_.normalize(run.inputs[0] + setting_.inputs[0].at(y, x), channels_ / 4, zero_point_, epsilon_,
+                               constants_, run.output + setting_.output->at(y, x));
+    });
+  }
+
   double ChangedShare(const ChangedValue& input, const KernelCosts&) const override {
     return input.channels().empty() ? 0.0 : 1.0;
   }
@@ -44,10 +58,12 @@ class LayerNormalizationOperator final : public Operator {
   }
 
   const TokenKernels& kernels_;
+  const TokenSliceKernels& slice_kernels_;
   const int64_t channels_, positions_;
   const int zero_point_;
   const double epsilon_;
   const QuantizeConstants constants_;
+  SliceSetting setting_;
 };
 
 }  // namespace

@@ -14,6 +14,14 @@ OperandConstants OperandOf(const model::ActivationCoding& coding) {
   return {coding.zero_point, coding.scale};
 }
 
+bool AreWholeQuads(const SliceSetting& setting, int64_t groups) {
+  const auto is_whole = [&](const SliceLayout& layout) {
+    return layout.quad == QuadShape{4, 1} && layout.shape.channels % (4 * groups) == 0;
+  };
+  return !setting.add && setting.output && is_whole(*setting.output) &&
+         std::all_of(setting.inputs.begin(), setting.inputs.end(), is_whole);
+}
+
 double ChangedGroups(const ChangedValue& value, int64_t groups) {
   int64_t changed = 0;
   ForEachChangedGroup(value, groups, [&](int64_t) { ++changed; });

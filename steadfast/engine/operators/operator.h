@@ -241,6 +241,17 @@ class ChannelwiseOperator : public Operator {
   SliceSetting setting_;
 };
 
+// Whether all inputs and the output of a setting lie as quads of 4 channels, and each of `groups` equal parts of their
+// channels fills quads.
+bool AreWholeQuads(const SliceSetting& setting, int64_t groups);
+// Calls on_pixel(y, x) for each.
+template <typename OnPixel>
+void ForEachPixel(const model::ValueShape& shape, const OnPixel& on_pixel) {
+  for (int64_t y = 0; y < shape.height; ++y) {
+    for (int64_t x = 0; x < shape.width; ++x) on_pixel(y, x);
+  }
+}
+
 // The constants of an operator whose output is quantized from real numbers.
 QuantizeConstants ConstantsOf(const model::Value& output, const model::Node& node);
 OperandConstants OperandOf(const model::ActivationCoding& coding);

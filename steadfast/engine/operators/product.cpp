@@ -4,6 +4,7 @@
 // transposed, all of its group where it is.
 #include "steadfast/model/operators/product.h"
 
+#include "steadfast/engine/kernels/token_slices.h"
 #include "steadfast/engine/kernels/tokens.h"
 #include "steadfast/engine/operators/operator.h"
 #include "steadfast/model/requantization.h"
@@ -15,6 +16,7 @@ class ProductOperator final : public Operator {
  public:
   explicit ProductOperator(const OperatorSource& source)
       : kernels_(TokenKernelsOf(source.set)),
+        slice_kernels_(TokenSliceKernelsOf(source.set)),
         op_(*source.node.operation.As<model::Product>()),
         size_(model::SizeOf(op_, source.input(0).shape, source.input(1).shape)),
         left_positions_(source.input(0).shape.height * source.input(0).shape.width),
@@ -54,6 +56,37 @@ class ProductOperator final : public Operator {
     }
   }
 
+  bool PrepareSlices(const SliceSetting& setting) override {
+    setting_ = setting;
+    return AreWholeQuads(setting, op_.groups) && size_.inner % 4 == 0;
+  }
+
+  void RunSlice(const SliceRun& run, Workspace& workspace) const override {
+    const SliceLayout &a = setting_.inputs[0], &b = setting_.inputs[1], &out = *setting_.output;
+    std::vector<const uint8_t*> left(static_cast<size_t>(size_.rows)), right(static_cast<size_t>(size_.columns));
+    std::vector<uint8_t*> output(static_cast<size_t>(size_.columns));
+    if (!op_.transposed_left)
+      workspace.rows.resize(static_cast<size_t>(size_.rows * size_.inner / 4 * kSliceQuadBytes));
+    for (int64_t g = 0; g < op_.groups; ++g) {
+      const int64_t first = g * left_channels_ / 4 * kSliceQuadBytes;
+      if (op_.transposed_left) {
+        size_t m = 0;
+        ForEachPixel(a.shape, [&](int64_t y, int64_t x) { left[m++] = run.inputs[0] + a.at(y, x) + first; });
+      } else {
+        TransposeLeft(run.inputs[0] + first, a, workspace.rows.data());
+        for (int64_t m = 0; m < size_.rows; ++m)
+          left[static_cast<size_t>(m)] = workspace.rows.data() + m * size_.inner / 4 * kSliceQuadBytes;
+      }
+      size_t n = 0;
+      ForEachPixel(b.shape, [&](int64_t y, int64_t x) {
+        right[n] = run.inputs[1] + b.at(y, x) + g * size_.inner / 4 * kSliceQuadBytes;
+        output[n++] = run.output + out.at(y, x) + g * size_.rows / 4 * kSliceQuadBytes;
+      });
+      slice_kernels_.product({left, right, size_.inner / 4, zero_points_[0], zero_points_[1], constants_, output},
+                             workspace.left_levels);
+    }
+  }
+
   double ChangedShare(const ChangedValue& input, const KernelCosts&) const override {
     return ChangedGroups(input, op_.groups);
   }
@@ -88,13 +121,32 @@ class ProductOperator final : public Operator {
                      constants_, outputs.data());
   }
 
+  // Quads of 4 pixels, for each channel of a group one after the other.
+  void TransposeLeft(const uint8_t* quads, const SliceLayout& layout, uint8_t* into) const {
+    const int64_t bytes = size_.inner / 4 * kSliceQuadBytes;
+    for (int64_t p = 0; p < left_positions_; p += 4) {
+      for (int64_t plane = 0; plane < size_.rows / 4; ++plane) {
+        const uint8_t* pixels[4];
+        uint8_t* channels[4];
+        for (int64_t i = 0; i < 4; ++i) {
+          pixels[i] =
+              quads + layout.at((p + i) / layout.shape.width, (p + i) % layout.shape.width) + plane * kSliceQuadBytes;
+          channels[i] = into + (plane * 4 + i) * bytes + p / 4 * kSliceQuadBytes;
+        }
+        slice_kernels_.transpose(pixels, channels);
+      }
+    }
+  }
+
   const TokenKernels& kernels_;
+  const TokenSliceKernels& slice_kernels_;
   const model::Product op_;
   const model::ProductSize size_;
   const int64_t left_positions_, left_channels_;
   const int zero_points_[2];
   RequantizeConstants constants_;
   std::vector<int64_t> all_rows_;
+  SliceSetting setting_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Softmax, position by position. A change of any term changes all of its group.
 #include "steadfast/model/operators/softmax.h"
+#include "steadfast/engine/kernels/token_slices.h"
 #include "steadfast/engine/kernels/tokens.h"
 #include "steadfast/engine/operators/operator.h"
 
@@ -10,6 +11,7 @@ class SoftmaxOperator final : public Operator {
  public:
   explicit SoftmaxOperator(const OperatorSource& source)
       : kernels_(TokenKernelsOf(source.set)),
+        slice_kernels_(TokenSliceKernelsOf(source.set)),
         groups_(source.node.operation.As<model::Softmax>()->groups),
         terms_(source.output().shape.channels / groups_),
         positions_(source.output().shape.elements() / source.output().shape.channels),
@@ -34,6 +36,24 @@ class SoftmaxOperator final : public Operator {
     });
   }
 
+  bool PrepareSlices(const SliceSetting& setting) override {
+    setting_ = setting;
+    return AreWholeQuads(setting, groups_);
+  }
+
+  void RunSlice(const SliceRun& run, Workspace& workspace) const override {
+    const SliceLayout &in = setting_.inputs[0], &out = *setting_.output;
+    const int64_t quads = terms_ / 4;
+    workspace.sums.resize(static_cast<size_t>(quads * kSliceQuadBytes));
+    ForEachPixel(out.shape, [&](int64_t y, int64_t x) {
+      for (int64_t g = 0; g < groups_; ++g) {
+        const int64_t first = g * quads * kSliceQuadBytes;
+        slice_kernels_.softmax(run.inputs[0] + in.at(y, x) + first, quads, exponentials_, workspace.sums.data(),
+                               constants_, run.output + out.at(y, x) + first);
+      }
+    });
+  }
+
   double ChangedShare(const ChangedValue& input, const KernelCosts&) const override {
     return ChangedGroups(input, groups_);
   }
@@ -43,14 +63,16 @@ class SoftmaxOperator final : public Operator {
   void RunGroup(const uint8_t* input, Workspace& workspace, uint8_t* output) const {
     workspace.sums.resize(static_cast<size_t>(terms_ * kRowBytes));
     for (int64_t p = 0; p < positions_; ++p)
-      kernels_.softmax(input + p * kRowBytes, terms_, positions_ * kRowBytes, exponentials_.data(),
+      kernels_.softmax(input + p * kRowBytes, terms_, positions_ * kRowBytes, exponentials_.whole.data(),
                        workspace.sums.data(), constants_, output + p * kRowBytes);
   }
 
   const TokenKernels& kernels_;
+  const TokenSliceKernels& slice_kernels_;
   const int64_t groups_, terms_, positions_;
-  const std::array<int32_t, 256> exponentials_;
+  const ExponentialTable exponentials_;
   const QuantizeConstants constants_;
+  SliceSetting setting_;
 };
 
 }  // namespace
