@@ -85,9 +85,9 @@ void RunSteps(const Steps& plan, size_t first, Workspace& workspace, const RowsO
 }
 
 // Nanoseconds of gathering a block's images behind a step.
-double GatheringCost(const Steps& plan, size_t s) {
+double GatheringCost(const Steps& plan, size_t s, const KernelCosts& costs) {
   const ValueInfo& value = plan.values[static_cast<size_t>(plan.steps[s].output)];
-  return static_cast<double>(value.elements()) * CostsOf(plan.set).compress;
+  return static_cast<double>(value.elements()) * costs.compress;
 }
 
 // Times each step on a block of zero codes, and what follows each cut.
@@ -129,7 +129,7 @@ void MeasureSteps(Steps& plan) {
     const double sliced = by_slices(s + 1, plan.steps[s].output);
     plan.goes_by_slices[s] = sliced < plan.suffix[s + 1] ? 1 : 0;
     plan.together[s] = std::min(sliced, plan.suffix[s + 1]);
-    plan.rest[s] = std::min(plan.rest[s], GatheringCost(plan, s) + plan.together[s]);
+    plan.rest[s] = std::min(plan.rest[s], GatheringCost(plan, s, *workspace.costs) + plan.together[s]);
   }
 }
 
@@ -444,7 +444,7 @@ struct DifferentialEngine::Impl {
   // Compares going on with all 64 lanes against gathering the lanes that differ and going on with 64 of those.
   bool GatheringIsCheaper(size_t s, const ChangedValue& value, uint64_t lanes) const {
     const double share = std::popcount(lanes) / static_cast<double>(kBlockImages);
-    const double gather = GatheringCost(plan, s) + share * plan.together[s];
+    const double gather = GatheringCost(plan, s, *workspace.costs) + share * plan.together[s];
     double next = plan.nanoseconds[s + 1] * plan.steps[s + 1].operation->ChangedShare(value, *workspace.costs);
     double after = plan.rest[s + 1];
     // A flatten costs next to nothing; look behind it.

@@ -60,6 +60,18 @@ struct QuantizeConstants {
   int zero_below;
 };
 
+// The sums of some outputs at one place.
+struct OutputsToRequantize {
+  const int32_t* sums;
+  int count;
+  const int32_t* corrections;    // [count]
+  const float *scales, *offsets;  // [count]
+  RequantizeConstants range;      // all else
+  const uint8_t* other;
+  uint8_t* rows;
+  int64_t step;  // bytes between outputs' rows
+};
+
 // Sums of what a neuron's codes lead to, over the images of a block.
 struct LookUp {
   const int32_t* sums;  // of the neuron
@@ -106,6 +118,10 @@ struct Kernels {
   // The same, and says for which images the row differs from another.
   uint64_t (*requantize_and_compare)(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
                                      const uint8_t* other, uint8_t* row);
+
+  // The same of several outputs; sums: [count][64]. Output o's codes go to rows + o * step and are compared with those at
+  // other + o * step; the images for which they differ are added to lanes[o].
+  void (*requantize_outputs)(const OutputsToRequantize& outputs, uint64_t* lanes);
 
   // One row of codes under a change of one weight: requantized from the largest of sums[i] + factor * rows[i], i <
   // count, and compared.

@@ -247,6 +247,10 @@ STEADFAST_AVX2 uint64_t Avx2RequantizeAndCompare(const int32_t* sums, int32_t co
   return lanes;
 }
 
+STEADFAST_AVX2 void Avx2RequantizeOutputs(const OutputsToRequantize& outputs, uint64_t* lanes) {
+  RequantizeOutputsBody(outputs, lanes, Avx2RequantizeAndCompare);
+}
+
 // Codes are below 2^8 and factors fit 16 bits: a pair of 16-bit products (the second is 0) is the 32-bit product.
 STEADFAST_AVX2 STEADFAST_INLINE __m256i Avx2Scaled(const uint8_t* row, __m256i factors) {
   const __m256i codes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row)));
@@ -310,6 +314,7 @@ const Kernels& Avx2Kernels() {
     set.add_scaled_row = Avx2AddScaledRow;
     set.requantize = Avx2Requantize;
     set.requantize_and_compare = Avx2RequantizeAndCompare;
+    set.requantize_outputs = Avx2RequantizeOutputs;
     set.changed_row = Avx2ChangedRow;
     set.difference = Avx2Difference;
     set.look_up = Avx2LookUp;

@@ -119,6 +119,19 @@ STEADFAST_INLINE uint64_t RequantizeAndCompareBody(const int32_t* sums, int32_t 
   return DifferenceBody(row, other);
 }
 
+// requantize_and_compare: that of the set.
+template <typename RequantizeAndCompare>
+STEADFAST_INLINE void RequantizeOutputsBody(const OutputsToRequantize& outputs, uint64_t* lanes,
+                                            const RequantizeAndCompare& requantize_and_compare) {
+  RequantizeConstants c = outputs.range;
+  for (int o = 0; o < outputs.count; ++o) {
+    c.scale = outputs.scales[o];
+    c.offset = outputs.offsets[o];
+    lanes[o] |= requantize_and_compare(outputs.sums + o * kBlockImages, outputs.corrections[o], c,
+                                       outputs.other + o * outputs.step, outputs.rows + o * outputs.step);
+  }
+}
+
 STEADFAST_INLINE uint64_t ChangedRowBody(const int32_t* const* sums, const uint8_t* const* rows, size_t count,
                                          int32_t factor, int32_t correction, const RequantizeConstants& c,
                                          const uint8_t* other, uint8_t* row) {
@@ -228,6 +241,9 @@ inline std::array<uint8_t, kBlockImages> NaturalOrder() {
                                                 const uint8_t* other, uint8_t* row) {                                  \
       return RequantizeAndCompareBody(sums, correction, c, other, row);                                                \
     }                                                                                                                  \
+    TARGET static void RequantizeOutputs(const OutputsToRequantize& outputs, uint64_t* lanes) {                        \
+      RequantizeOutputsBody(outputs, lanes, RequantizeAndCompare);                                                     \
+    }                                                                                                                  \
     TARGET static uint64_t ChangedRow(const int32_t* const* sums, const uint8_t* const* rows, size_t count,            \
                                       int32_t factor, int32_t correction, const RequantizeConstants& c,                \
                                       const uint8_t* other, uint8_t* row) {                                            \
@@ -262,7 +278,7 @@ inline void NoPreparation() {}
 #define STEADFAST_LOOPS(NAME, MAKE_QUAD, PRODUCTS)                                                                  \
   {                                                                                                                 \
     NoPreparation, MAKE_QUAD, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow,            \
-        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::ChangedRow, NAME::Reals,              \
+        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::RequantizeOutputs, NAME::ChangedRow, NAME::Reals, \
         NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::AddDistances, NAME::CompressRow, NAME::LookUpSum, \
         NAME::Score, ExponentialsBody, NaturalOrder()                                                               \
   }

@@ -135,40 +135,49 @@ STEADFAST_VNNI void VnniAddColumns(const int32_t* weights, int32_t level, int64_
   }
 }
 
+// Codes of sums: in 32 bits one register at a time, or 4 registers to a row, where what follows rounding is done on bytes.
 struct VnniRequantizer {
   __m512 scale, offset, lowest, highest;
-  __m512i zero_point, threshold, low_code, correction;
+  __m512i correction;
+  int zero_point, zero_below, low_code;
 
   STEADFAST_VNNI STEADFAST_INLINE VnniRequantizer(int32_t add, const RequantizeConstants& c)
       : scale(_mm512_set1_ps(c.scale)),
         offset(_mm512_set1_ps(c.offset)),
         lowest(_mm512_set1_ps(c.lowest)),
         highest(_mm512_set1_ps(c.highest)),
-        zero_point(_mm512_set1_epi32(c.zero_point)),
-        threshold(_mm512_set1_epi32(c.zero_below)),
-        low_code(_mm512_set1_epi32(c.lowest_code())),
-        correction(_mm512_set1_epi32(add)) {}
+        correction(_mm512_set1_epi32(add)),
+        zero_point(c.zero_point),
+        zero_below(c.zero_below),
+        low_code(c.lowest_code()) {}
 
-  STEADFAST_VNNI STEADFAST_INLINE __m512i operator()(__m512i sums) const {
+  // From the zero point, to nearest, ties to even.
+  STEADFAST_VNNI STEADFAST_INLINE __m512i Steps(__m512i sums) const {
     const __m512i sum = _mm512_add_epi32(sums, correction);
     const __m512 value = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), offset);
-    const __m512 clipped = _mm512_min_ps(_mm512_max_ps(value, lowest), highest);
-    const __m512i code = _mm512_add_epi32(_mm512_cvtps_epi32(clipped), zero_point);  // to nearest, ties to even
-    return _mm512_mask_mov_epi32(code, _mm512_cmplt_epi32_mask(code, threshold), low_code);
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(value, lowest), highest));
+  }
+  STEADFAST_VNNI STEADFAST_INLINE __m512i Codes(__m512i sums) const {
+    const __m512i code = _mm512_add_epi32(Steps(sums), _mm512_set1_epi32(zero_point));
+    return _mm512_mask_mov_epi32(code, _mm512_cmplt_epi32_mask(code, _mm512_set1_epi32(zero_below)),
+                                 _mm512_set1_epi32(low_code));
+  }
+  // In the order of a quad's: undoes the order of VnniMakeQuad.
+  STEADFAST_VNNI STEADFAST_INLINE __m512i Row(const __m512i sums[4]) const {
+    const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(zero_point));
+    const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(Steps(sums[0]), Steps(sums[1])), zero);
+    const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(Steps(sums[2]), Steps(sums[3])), zero);
+    const __m512i codes = _mm512_packus_epi16(low, high);
+    return _mm512_mask_mov_epi8(codes, _mm512_cmplt_epu8_mask(codes, _mm512_set1_epi8(static_cast<char>(zero_below))),
+                                _mm512_set1_epi8(static_cast<char>(low_code)));
   }
 };
 
-// A row of codes from 4 registers of 16, in the order of a quad's: undoes the order of VnniMakeQuad.
-STEADFAST_VNNI STEADFAST_INLINE __m512i VnniPack(const __m512i codes[4]) {
-  return _mm512_packus_epi16(_mm512_packus_epi32(codes[0], codes[1]), _mm512_packus_epi32(codes[2], codes[3]));
-}
-
 STEADFAST_VNNI STEADFAST_INLINE __m512i VnniRequantized(const int32_t* sums, int32_t correction,
                                                         const RequantizeConstants& c) {
-  const VnniRequantizer requantizer(correction, c);
-  __m512i codes[4];
-  for (int q = 0; q < 4; ++q) codes[q] = requantizer(_mm512_loadu_si512(sums + 16 * q));
-  return VnniPack(codes);
+  __m512i own[4];
+  for (int q = 0; q < 4; ++q) own[q] = _mm512_loadu_si512(sums + 16 * q);
+  return VnniRequantizer(correction, c).Row(own);
 }
 
 STEADFAST_VNNI void VnniRequantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,
@@ -181,6 +190,19 @@ STEADFAST_VNNI uint64_t VnniRequantizeAndCompare(const int32_t* sums, int32_t co
   const __m512i codes = VnniRequantized(sums, correction, c);
   _mm512_storeu_si512(row, codes);
   return _mm512_cmpneq_epi8_mask(codes, _mm512_loadu_si512(other));
+}
+
+STEADFAST_VNNI void VnniRequantizeOutputs(const OutputsToRequantize& outputs, uint64_t* lanes) {
+  RequantizeConstants c = outputs.range;
+  const uint8_t* other = outputs.other;
+  uint8_t* row = outputs.rows;
+  for (int o = 0; o < outputs.count; ++o, other += outputs.step, row += outputs.step) {
+    c.scale = outputs.scales[o];
+    c.offset = outputs.offsets[o];
+    const __m512i codes = VnniRequantized(outputs.sums + o * kBlockImages, outputs.corrections[o], c);
+    _mm512_storeu_si512(row, codes);
+    lanes[o] |= _mm512_cmpneq_epi8_mask(codes, _mm512_loadu_si512(other));
+  }
 }
 
 STEADFAST_VNNI uint64_t VnniChangedRow(const int32_t* const* sums, const uint8_t* const* rows, size_t count,
@@ -196,9 +218,7 @@ STEADFAST_VNNI uint64_t VnniChangedRow(const int32_t* const* sums, const uint8_t
       best[q] = i == 0 ? sum : _mm512_max_epi32(best[q], sum);
     }
   }
-  const VnniRequantizer requantizer(correction, c);
-  for (int q = 0; q < 4; ++q) best[q] = requantizer(best[q]);
-  const __m512i packed = VnniPack(best);
+  const __m512i packed = VnniRequantizer(correction, c).Row(best);
   _mm512_storeu_si512(row, packed);
   return _mm512_cmpneq_epi8_mask(packed, _mm512_loadu_si512(other));
 }
@@ -268,7 +288,7 @@ STEADFAST_VNNI int64_t VnniLookUp(const LookUp& look_up, const uint8_t* row, int
   for (int q = 0; q < 4; ++q) {
     const __m512i sums =
         _mm512_add_epi32(_mm512_loadu_si512(look_up.sums + 16 * q), _mm512_madd_epi16(codes[q], factors));
-    const __m512i index = _mm512_add_epi32(_mm512_slli_epi32(requantizer(sums), 6), lane);
+    const __m512i index = _mm512_add_epi32(_mm512_slli_epi32(requantizer.Codes(sums), 6), lane);
     const int64_t* table = look_up.table + 16 * q;
     total = _mm512_add_epi64(total, _mm512_i32gather_epi64(_mm512_castsi512_si256(index), table, 8));
     total = _mm512_add_epi64(total, _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(index, 1), table, 8));
@@ -355,6 +375,7 @@ const Kernels& VnniKernels() {
                                   VnniAddColumns,
                                   VnniRequantize,
                                   VnniRequantizeAndCompare,
+                                  VnniRequantizeOutputs,
                                   VnniChangedRow,
                                   VnniReals,
                                   VnniMaximumRows,

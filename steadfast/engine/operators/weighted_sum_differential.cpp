@@ -205,6 +205,7 @@ void WeightedSum::RunOutputsOfChangedInput(const BlockChange& change, const Prog
   const Kernels& kernels = *workspace.kernels;
   std::array<uint64_t, kMostOutputsPerCall> lanes;
   std::fill_n(lanes.begin(), count, uint64_t{0});
+  const RequantizeConstants range = ConstantsOf(channel);
   for (size_t at = 0; at < window_starts_.size(); ++at) {
     const auto products = [&](size_t p, int32_t* into) {
       return ProductsAt(program, channel, count, window_starts_[at] + window_steps_[p], kernels, into);
@@ -213,10 +214,11 @@ void WeightedSum::RunOutputsOfChangedInput(const BlockChange& change, const Prog
     for (size_t p = 1; p < window_steps_.size(); ++p)
       Pool(channel, count, products(p, workspace.sums.data()), {}, kernels, workspace.pooled.data());
     const auto row = static_cast<int64_t>(at) * kRowBytes;
-    for (int o = 0; o < count; ++o)
-      lanes[static_cast<size_t>(o)] |= kernels.requantize_and_compare(
-          sums + o * kBlockImages, corrections_[static_cast<size_t>(channel + o)], ConstantsOf(channel + o),
-          change.output->golden(channel + o) + row, change.output->Begin(channel + o) + row);
+    kernels.requantize_outputs(
+        {sums, count, corrections_.data() + channel, requantization_.scale.data() + channel,
+         requantization_.offset.data() + channel, range, change.output->golden(channel) + row,
+         change.output->Begin(channel) + row, change.output->rows_of_channel() * kRowBytes},
+        lanes.data());
   }
   for (int o = 0; o < count; ++o)
     change.output->FinishCompared(channel + o, lanes[static_cast<size_t>(o)] & change.valid);
@@ -282,7 +284,6 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
 }
 
 void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, std::any& any_state) const {
-  workspace.kernels->prepare();
   if (!any_state.has_value()) any_state = State();
   State& state = std::any_cast<State&>(any_state);
   const ChangedValue& input = *change.inputs[0];
@@ -301,6 +302,7 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
     expanded_all = true;
   };
   if (!input.channels().empty()) {
+    workspace.kernels->prepare();
     if (ChangedShare(input, *workspace.costs) < 1.0) {
       program = ProgramOfChangedPlanes(change, workspace, state);
     } else {
@@ -340,6 +342,7 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
       Program of_output{.initial = change.golden_sums};
       if (static_cast<double>(of_channel.size()) * workspace.costs->row >
           static_cast<double>(dense_.taps()) * workspace.costs->lone_tap) {
+        workspace.kernels->prepare();
         expand_all();
         of_output = ProgramOfOutput(channel, of_channel, workspace);
       }
