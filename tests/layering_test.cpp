@@ -118,6 +118,24 @@ TEST(Layering, NothingDownstreamOfTheModelKnowsLibTorch) {
   }
 }
 
+// What is built for machines that only an emulator stands for has all of the engine: CI does not link it.
+TEST(Layering, TheEngineAloneHasAllOfItsFiles) {
+  const std::string list = ReadTextFile(kSource / "tests" / "engine_only" / "CMakeLists.txt");
+  int files = 0;
+  for (const char* folder : {"engine", "engine/kernels", "engine/operators"}) {
+    for (const auto& entry : fs::directory_iterator(kSource / "steadfast" / folder)) {
+      if (entry.path().extension() != ".cpp" || !IsSource(entry.path())) continue;
+      const std::string name =
+          fs::relative(entry.path(), kSource / "steadfast" / "engine").replace_extension().string();
+      const bool is_named = std::regex_search(list, std::regex("[ (]" + name + "[ )\n]"));
+      if (name == "class_scores") continue;  // which nothing there needs
+      EXPECT_TRUE(is_named) << name << ": tests/engine_only/CMakeLists.txt lacks it";
+      ++files;
+    }
+  }
+  EXPECT_GT(files, 40);
+}
+
 // Tests run side by side, in processes of their own: a file whose name two of them share is now and then the other's.
 TEST(Layering, TestsWriteToFoldersOfTheirOwn) {
   int tests = 0;

@@ -281,6 +281,39 @@ TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
 
 // Each single-bit fault of a sweep against a campaign over the same fault, which evaluates the whole network anew: 100
 // faults of every layer and bit position.
+TEST_F(ProgramWithData, TrialsEndWhenTheMeanIsKnownWellEnough) {
+  const std::string model = (std::filesystem::path(STEADFAST_SOURCE_DIR) / "models/lenet5-w4a4-standard.onnx").string();
+  const auto run = [&](const std::string& store, const Arguments& more) {
+    Arguments arguments = {"inject", model,   "--images",  "100",     "--rate",    "1e-3,3e-2", "--json",
+                           "-",      "--csv", Path("csv"), "--store", Path(store), "--until",   "width<8"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunSteadfast(arguments);
+  };
+  const Outcome first = run("a.sqlite", {"--threads", "1"});
+  ASSERT_EQ(first.exit_code, 0) << first.errors;
+  const std::string csv = ReadTextFile(Path("csv"));
+  std::map<int64_t, int> counts;
+  for (const auto& cell : nlohmann::json::parse(first.output)["cells"]) {
+    const auto interval = cell["accuracy"]["sequence"];
+    EXPECT_LT(interval[1].get<double>() - interval[0].get<double>(), 0.08);
+    EXPECT_LE(interval[0].get<double>(), cell["accuracy"]["mean"].get<double>());
+    EXPECT_GE(interval[1].get<double>(), cell["accuracy"]["mean"].get<double>());
+    ++counts[cell["trials"].get<int64_t>()];
+  }
+  EXPECT_EQ(counts.size(), 2u);  // each rate takes as many as it needs
+  run("b.sqlite", {"--threads", "2"});
+  EXPECT_EQ(ReadTextFile(Path("csv")), csv);
+  run("a.sqlite", {"--threads", "2"});  // nothing is left to do
+  EXPECT_EQ(ReadTextFile(Path("csv")), csv);
+  // With no more than so many trials, the interval stays as wide as it is.
+  const Outcome few = run("c.sqlite", {"--trials", "20"});
+  ASSERT_EQ(few.exit_code, 0) << few.errors;
+  const auto cell = nlohmann::json::parse(few.output)["cells"][0];
+  EXPECT_EQ(cell["trials"], 20);
+  EXPECT_GT(cell["accuracy"]["sequence"][1].get<double>() - cell["accuracy"]["sequence"][0].get<double>(), 0.08);
+  EXPECT_EQ(RunSteadfast({"inject", model, "--until", "width", "--store", Path("d.sqlite")}).exit_code, 2);
+}
+
 TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   const std::string model = MakeModel("model.onnx", 5);
   ASSERT_EQ(RunSteadfast({"sweep", model, "--images", "140", "--csv", Path("bits.csv")}).exit_code, 0);

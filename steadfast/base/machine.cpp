@@ -27,7 +27,14 @@ int64_t AvailableMemory() {
   }
   std::ifstream limit("/sys/fs/cgroup/memory.max"), taken("/sys/fs/cgroup/memory.current");
   int64_t most = 0, now = 0;  // "max" is no number, and then there is no limit
-  if (limit >> most && taken >> now) available = std::min(available, std::max<int64_t>(most - now, 1));
+  if (limit >> most && taken >> now) {
+    std::ifstream counts("/sys/fs/cgroup/memory.stat");
+    int64_t count = 0;
+    for (std::string key; counts >> key >> count;) {
+      if (key == "inactive_file" || key == "active_file" || key == "slab_reclaimable") now -= count;
+    }
+    available = std::min(available, std::max<int64_t>(most - now, 1));
+  }
   return available == std::numeric_limits<int64_t>::max() ? 0 : available;
 }
 

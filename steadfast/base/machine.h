@@ -9,8 +9,8 @@ namespace steadfast {
 // Number of CPUs this process may use, at least 1.
 int AvailableCores();
 
-// Bytes of memory that this process may still take, by the system's count and its own group's limit (cgroup); 0 where
-// neither is known.
+// Bytes of memory that this process may still take: what the system has left, and within a container (cgroup v2) what
+// its limit leaves, files that the system keeps in memory not counted; 0 where neither is known.
 int64_t AvailableMemory();
 
 // Processor model and core count, such as "Intel(R) Xeon(R) Processor, 2 cores, Linux 6.1".

@@ -46,6 +46,11 @@ std::string FormatDuration(double seconds) {
   return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
 }
 
+std::string FormatBytes(int64_t bytes) {
+  const auto count = static_cast<double>(bytes);
+  return count < 1e9 ? fmt::format("{:.1f} MB", count / 1e6) : fmt::format("{:.1f} GB", count / 1e9);
+}
+
 ProgressLine::ProgressLine() : terminal_(IsTerminal(STDERR_FILENO)), start_(std::chrono::steady_clock::now()) {
   last_ = terminal_ ? start_ - kTerminalInterval : start_;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,9 @@ bool UseColor(int descriptor);
 
 // A duration as a person reads it: "8 s", "3 min 05 s", "2 h 10 min".
 std::string FormatDuration(double seconds);
+
+// Memory as a person reads it: "3.1 MB", "7.5 GB".
+std::string FormatBytes(int64_t bytes);
 
 // The first `width` characters of UTF-8 text, none of them cut in two.
 std::string_view CutToWidth(std::string_view text, size_t width);

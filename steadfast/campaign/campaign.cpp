@@ -18,12 +18,15 @@
 #include "steadfast/campaign/store_sink.h"
 #include "steadfast/campaign/trial.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/statistics/mean_sequence.h"
 
 namespace steadfast::campaign {
 namespace {
 
 using nlohmann::json;
 using store::TrialRow;
+
+constexpr double kConfidenceUntil = 0.95;
 
 std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings) {
   std::vector<std::string> names;
@@ -33,10 +36,14 @@ std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings)
 
 void Check(const CampaignSettings& settings) {
   if (settings.models.empty()) throw UsageError("no model given");
-  if (!settings.fault_list.empty()) return;
+  if (!settings.fault_list.empty()) {
+    if (settings.until) throw UsageError("a fault list has the trials that it names: it goes without --until");
+    return;
+  }
   if (settings.faults.empty() || settings.rates.empty() || settings.encodings.empty())
     throw UsageError("no fault, rate or encoding given");
   if (settings.trials < 1) throw UsageError(fmt::format("trials: {}, expected at least 1", settings.trials));
+  if (settings.until && settings.trials < 2) throw UsageError("trials: at least 2 are needed with --until");
   for (double rate : settings.rates) {
     if (!(rate >= 0 && rate <= 1)) throw UsageError(fmt::format("rate: {}, expected 0 to 1", rate));
   }
@@ -173,10 +180,12 @@ class Campaign {
       if (files_[m].model.real_input) settings["inputs"][labels_[m]] = NameOf(settings_.data.input, files_[m].model);
     }
     if (!list_ && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
+    if (settings_.until) settings["until"] = fmt::format("width<{}", FormatShortest(100 * *settings_.until));
     return settings;
   }
 
   static constexpr size_t kTrialsAtOnce = 256;  // in pieces: so many are lost when interrupted
+  static constexpr int64_t kFirstTrials = 32;   // of a cell whose trials end when its mean is known
 
   // The keys under which settings may grow.
   static constexpr const char* kGrowing[] = {"models", "faults", "rates", "encodings", "readings", "inputs"};
@@ -290,10 +299,6 @@ class Campaign {
     label_ = labels_[m];
     const TrialContext context = ContextOf(m);
     const int64_t condition = store_->AddCondition(ConditionOf(context));
-    std::vector<TrialKey> missing;
-    for (const TrialKey& key : keys_) {
-      if (Stored(context, key) == nullptr) missing.push_back(key);
-    }
     std::map<memory::Encoding, memory::MemoryImage> images;
     for (auto encoding : settings_.encodings) images.emplace(encoding, ImageOf(files_[m], encoding));
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
@@ -307,19 +312,22 @@ class Campaign {
       sink_->Take(std::move(trial));
     };
     std::shared_ptr<engine::GoldenRun> golden_run;
-    std::vector<TrialKey> at_once, in_pieces;  // all images at once; a piece of the images after the other
+    bool is_first = true;
     const auto changes_of = [&](const TrialKey& key) {
       return memory::EffectOf(faults_of(key), images.at(key.encoding));
     };
-    if (!missing.empty()) golden_run = GoldenRunFor(model, missing, changes_of, set);
-    const bool fits =
-        golden_run == nullptr || golden_run->plan.bytes_per_block() * set.images.blocks() <= settings_.memory_bytes;
-    for (const TrialKey& key : missing)
-      (fits || !IsWorthIt(golden_run->plan, model, changes_of(key)) ? at_once : in_pieces).push_back(key);
-    try {
-      if (fits && golden_run != nullptr)
+    std::vector<std::shared_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));  // [thread]
+    const auto run_trials = [&](const std::vector<TrialKey>& missing) {
+      if (missing.empty()) return;
+      if (is_first) golden_run = GoldenRunFor(model, missing, changes_of, set);
+      const bool fits =
+          golden_run == nullptr || golden_run->plan.bytes_per_block() * set.images.blocks() <= settings_.memory_bytes;
+      std::vector<TrialKey> at_once, in_pieces;  // all images at once; a piece of the images after the other
+      for (const TrialKey& key : missing)
+        (fits || !IsWorthIt(golden_run->plan, model, changes_of(key)) ? at_once : in_pieces).push_back(key);
+      if (is_first && fits && golden_run != nullptr)
         golden_run->blocks = engine::RunGoldenBlocks(golden_run->plan, set, threads, cancellation_);
-      std::vector<std::shared_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));  // [thread]
+      is_first = false;
       const auto work = [&](int worker, int64_t index) {
         auto& evaluator = evaluators[static_cast<size_t>(worker)];
         if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(model, set, fits ? golden_run : nullptr);
@@ -327,17 +335,77 @@ class Campaign {
         take(key, Evaluate(faults_of(key), images.at(key.encoding), *evaluator, golden, cancellation_));
       };
       ParallelFor(threads, static_cast<int64_t>(at_once.size()), work, cancellation_);
-      evaluators.assign(static_cast<size_t>(threads), nullptr);
+      if (!in_pieces.empty()) evaluators.assign(static_cast<size_t>(threads), nullptr);
       for (size_t first = 0; first < in_pieces.size(); first += kTrialsAtOnce) {
         const auto some = std::span(in_pieces).subspan(first, std::min(kTrialsAtOnce, in_pieces.size() - first));
         RunInPieces(model, set, golden, golden_run, evaluators, some, faults_of, images, take);
       }
+      if (!in_pieces.empty()) evaluators.assign(static_cast<size_t>(threads), nullptr);
+    };
+    try {
+      if (settings_.until)
+        RunUntil(context, run_trials);
+      else
+        run_trials(MissingOf(context, keys_));
     } catch (...) {
       sink_->Finish();
       throw;
     }
     sink_->Finish();
     return row;
+  }
+
+  std::vector<TrialKey> MissingOf(const TrialContext& context, std::span<const TrialKey> keys) const {
+    std::vector<TrialKey> missing;
+    for (const TrialKey& key : keys) {
+      if (Stored(context, key) == nullptr) missing.push_back(key);
+    }
+    return missing;
+  }
+
+  // Each cell's trials, in the order of their numbers, until its mean is known well enough or there are no more.
+  template <typename RunTrials>
+  void RunUntil(const TrialContext& context, const RunTrials& run_trials) {
+    struct UntilKnown {
+      std::span<const TrialKey> keys;
+      statistics::MeanSequence sequence;
+      int64_t looked_at = 0, next = kFirstTrials;
+    };
+    std::vector<UntilKnown> cells;
+    for (size_t first = 0; first < keys_.size(); first += static_cast<size_t>(settings_.trials))
+      cells.push_back({std::span(keys_).subspan(first, static_cast<size_t>(settings_.trials)),
+                       statistics::MeanSequence(kConfidenceUntil)});
+    cells_ = static_cast<int64_t>(cells.size());
+    cells_done_ = 0;
+    while (!cells.empty()) {
+      std::vector<TrialKey> missing;
+      for (UntilKnown& cell : cells) {
+        cell.next = std::min(cell.next, settings_.trials);
+        const auto some =
+            cell.keys.subspan(static_cast<size_t>(cell.looked_at), static_cast<size_t>(cell.next - cell.looked_at));
+        for (TrialKey& key : MissingOf(context, some)) missing.push_back(std::move(key));
+      }
+      run_trials(missing);
+      sink_->Finish();
+      for (UntilKnown& cell : cells) {
+        for (; cell.looked_at < cell.next; ++cell.looked_at)
+          cell.sequence.Add(RowOfKey(context, cell.keys[static_cast<size_t>(cell.looked_at)])->accuracy());
+        cell.next += std::max<int64_t>(kFirstTrials / 4, cell.next / 8);
+      }
+      std::erase_if(cells, [&](const UntilKnown& cell) {
+        const statistics::Interval interval = cell.sequence.interval();
+        return interval.high - interval.low < *settings_.until || cell.looked_at == settings_.trials;
+      });
+      cells_done_ = cells_ - static_cast<int64_t>(cells.size());
+      Report(0);
+    }
+  }
+
+  // The row of a trial, stored earlier or now; null where it was not run.
+  const TrialRow* RowOfKey(const TrialContext& context, const TrialKey& key) const {
+    if (const TrialRow* stored = Stored(context, key)) return stored;
+    const auto found = sink_->rows().find(TrialId(context, key));
+    return found == sink_->rows().end() ? nullptr : &found->second;
   }
 
   // Trials that take what the fault-free run keeps, where that does not fit in memory for all images: for one piece of
@@ -413,16 +481,17 @@ class Campaign {
     if (!on_progress_) return;
     const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     const double per_second = static_cast<double>(done_ - resumed_) / std::max(elapsed, 1e-9);
-    on_progress_(
-        {label_, done_, total_, per_second, per_second > 0 ? static_cast<double>(total_ - done_) / per_second : 0.0});
+    on_progress_({label_, done_, total_, per_second,
+                  per_second > 0 ? static_cast<double>(total_ - done_) / per_second : 0.0, cells_done_, cells_});
   }
 
   void CollectTrials(CampaignResult& result) const {
     for (size_t m = 0; m < files_.size(); ++m) {
       const TrialContext context = ContextOf(m);
       for (const TrialKey& key : keys_) {
-        const TrialRow* found = Stored(context, key);
-        TrialRow row = found != nullptr ? *found : sink_->rows().at(TrialId(context, key));
+        const TrialRow* found = RowOfKey(context, key);
+        if (found == nullptr) continue;  // not needed: its cell's mean was known well enough
+        TrialRow row = *found;
         row.model = result.models[m].id;
         result.trials.push_back(std::move(row));
       }
@@ -440,13 +509,21 @@ class Campaign {
   std::unique_ptr<store::Store> store_;
   std::vector<TrialKey> keys_;
   std::map<std::string, TrialRow> stored_;
-  int64_t run_ = 0, done_ = 0, total_ = 0, resumed_ = 0;
+  int64_t run_ = 0, done_ = 0, total_ = 0, resumed_ = 0, cells_ = 0, cells_done_ = 0;
   std::unique_ptr<StoreSink> sink_;
   std::string label_;  // of the model at work
   std::chrono::steady_clock::time_point start_;
 };
 
 }  // namespace
+
+double ParseUntil(const std::string& text) {
+  constexpr std::string_view kStart = "width<";
+  if (!text.starts_with(kStart))
+    throw UsageError(fmt::format("--until: '{}', expected width<POINTS, as in 'width<0.5'", text));
+  // The confidence sequence is found on a grid of 0.025 points.
+  return ParseDouble(text.substr(kStart.size()), "--until: the width in points", 0.1, 100.0) / 100;
+}
 
 CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesystem::path& store,
                            const std::function<void(const CampaignProgress&)>& on_progress,

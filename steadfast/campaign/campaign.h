@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ struct CampaignSettings {
   std::vector<memory::FaultModel> faults = {{}};
   std::vector<double> rates = {1e-3, 1e-2};  // faults per bit
   std::vector<memory::Encoding> encodings = {memory::Encoding::kTwosComplement};
-  int64_t trials = 100;
+  int64_t trials = 100;         // of each cell: a fault kind, encoding and rate; with `until`: at most
+  std::optional<double> until;  // a cell's trials end when its mean accuracy is known so well: ParseUntil
   uint64_t seed = 1;
   int word_bits = 32;
   memory::Where where;  // which parameters can fail; of a fault list: those that it names
@@ -33,12 +35,18 @@ struct CampaignSettings {
   std::string command;                      // for the record
 };
 
+// "width<0.5": until the 95 % confidence sequence of a cell's mean accuracy is narrower than 0.5 points. Gives the
+// width as a share of 1. Throws UsageError.
+double ParseUntil(const std::string& text);
+inline constexpr int64_t kMostTrialsUntil = 10'000;  // where nothing else is said
+
 struct CampaignProgress {
   std::string model;
   int64_t done;  // trials safe in the store, of this and earlier runs
   int64_t total;
   double trials_per_second;  // of this run
   double seconds_left;
+  int64_t cells_done = 0, cells = 0;  // with `until`: whose means are known well enough
 };
 
 struct CampaignResult {
@@ -49,7 +57,8 @@ struct CampaignResult {
 
 // Runs the trials that the store lacks; creates the store if it does not exist. Throws InputError, naming each
 // difference, if the store belongs to other settings or another model file; InterruptedError when cancelled (all
-// finished trials are kept).
+// finished trials are kept). With `until`, trials are looked at in the order of their numbers, in groups that depend on
+// nothing else, so that their number is the same for any number of threads.
 CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesystem::path& store,
                            const std::function<void(const CampaignProgress&)>& on_progress = {},
                            const Cancellation* cancellation = nullptr);

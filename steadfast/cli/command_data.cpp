@@ -38,7 +38,7 @@ Seen Look(const data::DatasetInfo& info, const data::DataLocation& location) {
     seen.state = fmt::format("{} + {} images of {} x {} x {}", train.size(), test.size(), test.shape.channels,
                              test.shape.height, test.shape.width);
   } catch (const Error& error) {
-    seen.state = fmt::format("damaged: {}", error.what());
+    seen.state = fmt::format("cannot be read: {}", error.what());
   }
   return seen;
 }

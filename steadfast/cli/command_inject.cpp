@@ -17,7 +17,7 @@ namespace inject_command {
 struct Options {
   campaign::CampaignSettings settings;
   std::filesystem::path store, csv, json, export_faults;
-  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos", where = "weights";
+  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos", where = "weights", until;
   int64_t memory_mib = 2048;
 };
 
@@ -78,15 +78,20 @@ void Run(Options& options, const Cancellation& cancellation) {
   const campaign::CampaignResult result = campaign::RunCampaign(
       options.settings, options.store,
       [&](const campaign::CampaignProgress& p) {
-        line.Update(fmt::format("{}/{} trials, {:.0f} trials/s, {} left | {}", p.done, p.total, p.trials_per_second,
-                                FormatDuration(p.seconds_left), p.model));
+        if (p.cells > 0)
+          line.Update(fmt::format("{} trials, {:.0f} trials/s, {}/{} cells known well enough | {}", p.done,
+                                  p.trials_per_second, p.cells_done, p.cells, p.model));
+        else
+          line.Update(fmt::format("{}/{} trials, {:.0f} trials/s, {} left | {}", p.done, p.total, p.trials_per_second,
+                                  FormatDuration(p.seconds_left), p.model));
       },
       &cancellation);
   line.Finish();
   if (result.resumed > 0)
     fmt::print(stderr, "{} of {} trials were already in {}\n", result.resumed, result.trials.size(),
                options.store.string());
-  const report::CampaignReport report = report::MakeCampaignReport(result.models, result.trials);
+  const report::CampaignReport report =
+      report::MakeCampaignReport(result.models, result.trials, options.settings.until.has_value());
   if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
   if (!options.json.empty())
     WriteJson(options.json, report::ToJson(report, store::Store::OpenForReading(options.store).settings()));
@@ -116,6 +121,13 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
                           ->capture_default_str();
   CLI::Option* trials = command->add_option("--trials", settings.trials, "Trials at each fault kind, encoding and rate")
                             ->capture_default_str();
+  CLI::Option* until =
+      command
+          ->add_option(
+              "--until", options->until,
+              "Trials at each of these until the 95 % confidence sequence of mean accuracy, which may be looked "
+              "at after every trial, is narrower than so many points; --trials are then the most (10000)")
+          ->type_name("'width<POINTS'");
   CLI::Option* seed = AddSeedOption(*command, settings.seed, "Seed of the faults");
   command
       ->add_option("--encoding", options->encodings, "How codes are stored, comma-separated: twos, sign, offset, gray")
@@ -127,7 +139,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
                                        "Faults from a CSV file (trial,tensor,index,bit,kind) instead of random ones: "
                                        "without --fault, --rate, --trials, --seed")
                           ->type_name("FILE");
-  list->excludes(fault)->excludes(rate)->excludes(trials)->excludes(seed);
+  list->excludes(fault)->excludes(rate)->excludes(trials)->excludes(seed)->excludes(until);
   command
       ->add_option("--export-faults", options->export_faults,
                    "Write the faults of the trials as such a CSV file (one --fault, one --rate)")
@@ -147,7 +159,11 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   command->footer(
       "Example: steadfast inject model.onnx --fault flip --rate 1e-3,5e-3,1e-2 --trials 100 --seed 1 --store "
       "trials.sqlite --csv trials.csv");
-  command->callback([options, &chosen] {
+  command->callback([options, trials, &chosen] {
+    if (!options->until.empty()) {
+      options->settings.until = campaign::ParseUntil(options->until);
+      if (trials->count() == 0) options->settings.trials = campaign::kMostTrialsUntil;
+    }
     options->settings.command = chosen.command;
     chosen.run = [options](const Cancellation& cancellation) { Run(*options, cancellation); };
   });

@@ -46,7 +46,10 @@ void Run(const Options& options, const Cancellation& cancellation) {
     throw InputError(fmt::format("{}: holds no models yet: nothing to report", options.stores[0].string()));
   const report::Tie tie = report::MakeTie(evidence, options.threads, &cancellation);
   if (!options.csv.empty() || !options.json.empty()) {
-    const auto summary = report::MakeCampaignReport(evidence.models, evidence.trials);
+    const auto summary =
+        report::MakeCampaignReport(evidence.models, evidence.trials,
+                                   std::all_of(evidence.sources.begin(), evidence.sources.end(),
+                                               [](const report::Source& source) { return source.IsSequential(); }));
     if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(summary));
     if (!options.json.empty()) WriteJson(options.json, report::ToJson(summary, evidence.sources[0].settings));
   }

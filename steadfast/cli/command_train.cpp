@@ -75,7 +75,10 @@ bool IsAlreadyThere(const Options& options) {
 // accuracy: what the last finished epoch reached on the validation images, as text.
 void ShowEvent(const json& event, ProgressLine& line, std::string& accuracy) {
   const std::string kind = event.value("event", "");
-  if (kind == "stage") line.Update(event.value("text", ""));
+  if (kind == "stage") {
+    const bool is_news = event.value("is_much", false) && event.value("read", int64_t{0}) == 0;
+    is_news ? line.Print(event.value("text", "")) : line.Update(event.value("text", ""));
+  }
   if (kind == "start") {
     line.Print(fmt::format("as it came, without quantization: validation accuracy {:.2f} %",
                            100 * event.value("validation_accuracy", 0.0)));

@@ -263,7 +263,12 @@ void Emit(const json& event) {
 }
 
 void EmitReading(const data::ReadingProgress& reading) {
-  Emit({{"event", "stage"}, {"text", data::Describe(reading)}, {"memory_bytes", reading.bytes}});
+  Emit({{"event", "stage"},
+        {"text", data::Describe(reading)},
+        {"memory_bytes", reading.bytes},
+        {"read", reading.read},
+        {"images", reading.images},
+        {"is_much", data::IsMuch(reading)}});
 }
 
 void RunTrain(const TrainCommand& command, const Cancellation& cancellation) {

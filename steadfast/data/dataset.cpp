@@ -333,16 +333,19 @@ void CheckSplits(const ImageSet& training, const ImageSet& test, const std::stri
 }
 
 std::string Describe(const ReadingProgress& progress) {
-  return fmt::format("reading {}: {} of {} images, {:.2g} GB of memory for all", progress.folder.string(),
-                     progress.read, progress.images, static_cast<double>(progress.bytes) / 1e9);
+  return fmt::format("reading {}: {} of {} images, which take {} of memory", progress.folder.string(), progress.read,
+                     progress.images, FormatBytes(progress.bytes));
+}
+
+bool IsMuch(const ReadingProgress& progress) {
+  return progress.bytes >= 1'000'000'000;
 }
 
 std::function<void(const ReadingProgress&)> ReadingLine() {
-  constexpr int64_t kMuch = 1'000'000'000;
   return [line = std::shared_ptr<ProgressLine>()](const ReadingProgress& progress) mutable {
     if (progress.read == 0) {
       line = std::make_shared<ProgressLine>();
-      if (progress.bytes >= kMuch) line->Print(Describe(progress));
+      if (IsMuch(progress)) line->Print(Describe(progress));
     }
     line->Update(Describe(progress));
     if (progress.read == progress.images) line->Finish();

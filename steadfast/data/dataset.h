@@ -68,9 +68,11 @@ struct ReadingProgress {
   int64_t read, images;
   int64_t bytes;  // of memory, for all of them
 };
-// "reading DIR: 1200 of 50000 images, 7.5 GB of memory for all"
+// "reading DIR: 1200 of 50000 images, which take 7.5 GB of memory"
 std::string Describe(const ReadingProgress& progress);
-// Shows it on standard error; beforehand and to stay where a gigabyte or more is needed.
+// Whether they take so much that it should be said beforehand, and stay to be read: a gigabyte.
+bool IsMuch(const ReadingProgress& progress);
+// Shows how far reading is on standard error; where images take much memory, a line that stays says so beforehand.
 std::function<void(const ReadingProgress&)> ReadingLine();
 
 // Where to look for datasets: `folder` (--data; it or its subfolder NAME), else $STEADFAST_DATA/NAME, else the

@@ -15,6 +15,7 @@
 #include "steadfast/base/file.h"
 #include "steadfast/base/machine.h"
 #include "steadfast/base/parallel.h"
+#include "steadfast/base/progress.h"  // FormatBytes
 #include "steadfast/base/text.h"
 
 namespace steadfast::data {
@@ -148,18 +149,6 @@ std::vector<std::string> ClassesIn(const fs::path& folder) {
   return classes;
 }
 
-// What the images of a folder will take, said and checked before it is taken.
-void CheckMemory(const ReadingProgress& reading, const ImageShape& shape) {
-  const int64_t available = AvailableMemory();
-  if (available == 0 || reading.bytes < available) return;
-  Fail(reading.folder,
-       fmt::format(
-           "its {} images of {} x {} x {} take {:.1f} GB of memory, and {:.1f} GB are free: a smaller size takes "
-           "less, as in --dataset images:64x64",
-           reading.images, shape.channels, shape.height, shape.width, static_cast<double>(reading.bytes) / 1e9,
-           static_cast<double>(available) / 1e9));
-}
-
 }  // namespace
 
 bool IsImageFolder(std::string_view dataset) {
@@ -233,6 +222,16 @@ Picture Resized(const Picture& picture, int width, int height) {
   return result;
 }
 
+void CheckMemory(const ReadingProgress& reading, const ImageShape& shape, int64_t available) {
+  if (available == 0 || reading.bytes < available) return;
+  Fail(
+      reading.folder,
+      fmt::format("its {} images of {} x {} x {} alone take {} of memory, and {} are free: a smaller size, one channel "
+                  "or fewer files take less, as in --dataset images:64x64:grey",
+                  reading.images, shape.channels, shape.height, shape.width, FormatBytes(reading.bytes),
+                  FormatBytes(available)));
+}
+
 ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& settings, enum Split split,
                          const std::function<void(const ReadingProgress&)>& on_reading) {
   const bool is_shared = settings.test_share > 0;
@@ -276,7 +275,7 @@ ImageSet LoadImageFolder(const fs::path& folder, const ImageFolderSettings& sett
   const auto count = static_cast<int64_t>(files.size());
   ReadingProgress reading{of_split, 0, count, count * set.shape.pixels()};
   if (on_reading) on_reading(reading);
-  CheckMemory(reading, set.shape);
+  CheckMemory(reading, set.shape, AvailableMemory());
   set.images.resize(static_cast<size_t>(reading.bytes));
   std::mutex mutex;
   ParallelFor(AvailableCores(), count, [&](int, int64_t i) {

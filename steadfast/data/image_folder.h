@@ -31,6 +31,10 @@ bool HoldsImageFolders(const std::filesystem::path& folder, const ImageFolderSet
 ImageSet LoadImageFolder(const std::filesystem::path& folder, const ImageFolderSettings& settings, Split split,
                          const std::function<void(const ReadingProgress&)>& on_reading = {});
 
+// What the images of a folder take is refused where no more than `available` bytes are left (0: not known). Throws
+// InputError.
+void CheckMemory(const ReadingProgress& reading, const ImageShape& shape, int64_t available);
+
 // Of one file: [channels, height, width] with 3 channels. Throws InputError.
 struct Picture {
   int width = 0, height = 0;

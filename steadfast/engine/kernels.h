@@ -64,7 +64,7 @@ struct QuantizeConstants {
 struct OutputsToRequantize {
   const int32_t* sums;
   int count;
-  const int32_t* corrections;    // [count]
+  const int32_t* corrections;     // [count]
   const float *scales, *offsets;  // [count]
   RequantizeConstants range;      // all else
   const uint8_t* other;
@@ -81,7 +81,8 @@ struct LookUp {
 };
 
 struct Kernels {
-  // To be called on a thread before any of the others, after anything else may have used the same machine state.
+  // To be called on a thread before `products` and before slices run, after anything else may have used the same
+  // machine state.
   void (*prepare)();
 
   // Interleaves 4 rows into a quad.
@@ -119,8 +120,8 @@ struct Kernels {
   uint64_t (*requantize_and_compare)(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
                                      const uint8_t* other, uint8_t* row);
 
-  // The same of several outputs; sums: [count][64]. Output o's codes go to rows + o * step and are compared with those at
-  // other + o * step; the images for which they differ are added to lanes[o].
+  // The same of several outputs; sums: [count][64]. Output o's codes go to rows + o * step and are compared with those
+  // at other + o * step; the images for which they differ are added to lanes[o].
   void (*requantize_outputs)(const OutputsToRequantize& outputs, uint64_t* lanes);
 
   // One row of codes under a change of one weight: requantized from the largest of sums[i] + factor * rows[i], i <

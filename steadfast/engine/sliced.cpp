@@ -331,6 +331,7 @@ void SlicedPath::MakeRows(int value, int64_t slice, SlicedMemory& memory) const 
 void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value, const uint8_t* rows, int64_t count,
                          Workspace& workspace, SlicedMemory& memory, float* logits) const {
   Prepare(memory);
+  workspace.kernels->prepare();
   value = held_as_[static_cast<size_t>(value)];
   const auto rows_of = [&](int v) { return v == value ? rows : memory.rows[static_cast<size_t>(v)].data(); };
   std::vector<const uint8_t*>& inputs = memory.inputs;

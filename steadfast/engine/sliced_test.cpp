@@ -162,8 +162,8 @@ TEST_P(Sliced, EqualsTheReferenceOnResidualNetworks) {
   }
 }
 
-// Attention of several heads, of as many keys as queries or fewer, with channels and tokens that fill quads; layer
-// normalization and tables of codes. Nothing goes through rows.
+// Attention of several heads, of as many keys as queries or others, with channels and keys that fill quads and any
+// number of queries; layer normalization and tables of codes; borders of padding. Nothing goes through rows.
 TEST_P(Sliced, EqualsTheReferenceOnAttention) {
   for (uint64_t seed = 0; seed < GraphsToTry(60); ++seed) {
     RandomGraph graph = GraphOf(seed, {3, 2 * static_cast<int64_t>(seed % 4 + 1), 4});
@@ -190,28 +190,44 @@ TEST_P(Sliced, EqualsTheReferenceOnAttention) {
       const Window pool{.kernel_h = 2, .kernel_w = 1, .stride_h = 2, .stride_w = 1};
       seen = graph.AddNode("pool", {"", model::MaxPool{pool}, {norm}, 0}, graph.value(norm).coding);
     }
-    const int queries = layer(norm, "queries", channels), keys = layer(seen, "keys", channels);
+    int asking = norm;  // of fewer queries, which need not come in fours
+    if (graph.Chance(50)) {
+      const Window pool{
+          .kernel_h = 1, .kernel_w = static_cast<int32_t>(graph.Between(2, 4)), .stride_h = 2, .stride_w = 1};
+      asking = graph.AddNode("fewer", {"", model::MaxPool{pool}, {norm}, 0}, graph.value(norm).coding);
+    }
+    const int queries = layer(asking, "queries", channels);
+    const int keys = asking == seen && graph.Chance(30) ? queries : layer(seen, "keys", channels);
     const int scores = multiply("scores", {true, groups, graph.Chance(50) ? graph.Real(0.1f, 1) : 1.0f}, keys, queries);
     model::ActivationCoding weights = graph.CodingOfAbout(*graph.value(scores).coding, 1, false);
-    weights.scale = graph.Chance(5) ? 1e-44f : graph.Real(0.1f, 1) / static_cast<float>(weights.highest_code());
+    weights.scale = graph.Chance(10) ? 1e-45f :  // whose inverse is not finite
+                        graph.Real(0.1f, 1) / static_cast<float>(weights.highest_code());
     const int attention = shake(graph.AddNode("attention", {"", model::Softmax{groups}, {scores}, 0}, weights));
     const int mixed = multiply("mixed", {false, groups, 1}, layer(seen, "values", channels), attention);
-    const int table = shake(model::Definition<model::Elementwise>().sample(graph, mixed));
-    graph.model.output = graph.AddLinear(table, "last", 5, graph.Format(), true);
+    int last = shake(model::Definition<model::Elementwise>().sample(graph, mixed));
+    if (graph.Chance(50)) {  // what takes these values with padding lays a border around them
+      const Window three{.kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+      const int a = graph.AddConvolution(mixed, "around", three, 4), b = graph.AddConvolution(last, "behind", three, 4);
+      last = graph.AddNode("sum", {"", model::Add{}, {a, b}, 0}, graph.value(a).coding);
+    }
+    graph.model.output = graph.AddLinear(last, "last", 5, graph.Format(), true);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, seed));
     std::vector<Step> steps = MakeSteps(graph.model, true, GetParam());
-    EXPECT_EQ(SlicedPath::Make(graph.model, steps, GetParam())->StageCount(), 1) << seed;
+    const auto path = SlicedPath::Make(graph.model, steps, GetParam());
+    ASSERT_NE(path, nullptr);
+    EXPECT_EQ(path->StageCount(), 1) << seed;
   }
 }
 
-// Machines with VNNI have byte tables in registers or not.
-TEST_P(Sliced, LooksUpTheSameWithAndWithoutByteTables) {
-  const TokenSliceKernels &with = TokenSliceKernelsOf(GetParam()), &without = TokenSliceKernelsOf(GetParam(), false);
+// Every set looks exponentials up as plain loops do; machines with VNNI have tables in registers or not.
+TEST_P(Sliced, SoftmaxIsThatOfPlainLoops) {
+  const TokenSliceKernels &with = TokenSliceKernelsOf(GetParam()), &without = TokenSliceKernelsOf(GetParam(), false),
+                          &plain = TokenSliceKernelsOf(InstructionSet::kPortable);
   std::mt19937_64 random(1);
   for (int round = 0; round < 50; ++round) {
     const int64_t quads = 1 + round % 9;
     std::vector<uint8_t> codes(static_cast<size_t>(quads * kSliceQuadBytes)), table(256), a(codes.size()),
-        b(codes.size());
+        b(codes.size()), c(codes.size());
     for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
     for (uint8_t& code : table) code = static_cast<uint8_t>(random());
     std::array<int32_t, 256> exponentials;
@@ -219,9 +235,10 @@ TEST_P(Sliced, LooksUpTheSameWithAndWithoutByteTables) {
     exponentials[0] = 1 << 20;
     std::vector<int32_t> numerators(codes.size());
     const QuantizeConstants constants{1 / 255.0f, round % 7, 0, 255, round % 3};
-    for (const auto& [kernels, to] : {std::pair{&with, &a}, {&without, &b}})
+    for (const auto& [kernels, to] : {std::pair{&with, &a}, {&without, &b}, {&plain, &c}})
       kernels->softmax(codes.data(), quads, ExponentialTable(exponentials), numerators.data(), constants, to->data());
-    ASSERT_EQ(a, b) << round;
+    ASSERT_EQ(a, c) << round;
+    ASSERT_EQ(b, c) << round;
     with.look_up(table.data(), codes.data(), a.data());
     for (size_t i = 0; i < kSliceQuadBytes; ++i) ASSERT_EQ(a[i], table[codes[i]]);
   }

@@ -309,8 +309,7 @@ void ReadVitOptions(std::string_view options, Shape& shape) {
     if (value == nullptr || equals == std::string::npos)
       throw UsageError(
           fmt::format("network: vit:{}: expected patch=N, depth=N, width=N, heads=N, token=mean|class or "
-                      "activation=gelu|relu, with "
-                      "commas between",
+                      "activation=gelu|relu, with commas between",
                       options));
     *value = static_cast<int>(ParseInt(option.substr(equals + 1), "network: vit's " + key, 1, 4096));
   }

@@ -11,6 +11,7 @@
 #include "steadfast/base/score_unit.h"
 #include "steadfast/base/text.h"
 #include "steadfast/report/text_table.h"
+#include "steadfast/statistics/mean_sequence.h"
 
 namespace steadfast::report {
 namespace {
@@ -38,7 +39,15 @@ std::vector<std::vector<const TrialRow*>> Group(const std::vector<TrialRow>& tri
   return groups;
 }
 
-Cell CellOf(const std::vector<const TrialRow*>& trials) {
+std::optional<statistics::Interval> SequenceOf(std::vector<const TrialRow*> trials, bool is_sequential) {
+  if (!is_sequential) return std::nullopt;
+  std::sort(trials.begin(), trials.end(), [](const TrialRow* a, const TrialRow* b) { return a->trial < b->trial; });
+  statistics::MeanSequence sequence(0.95);
+  for (const TrialRow* t : trials) sequence.Add(t->accuracy());
+  return sequence.interval();
+}
+
+Cell CellOf(const std::vector<const TrialRow*>& trials, bool is_sequential) {
   std::vector<double> accuracies;
   double faulty = 0, codes = 0, predictions = 0, margin = 0, loss = 0, images = 0;
   for (const TrialRow* t : trials) {
@@ -52,8 +61,17 @@ Cell CellOf(const std::vector<const TrialRow*>& trials) {
   }
   const auto n = static_cast<double>(trials.size());
   const TrialRow& first = *trials.front();
-  return {first.model, first.fault, first.encoding,  first.rate,      statistics::Summarize(accuracies),
-          faulty / n,  codes / n,   predictions / n, margin / images, loss / images};
+  return {first.model,
+          first.fault,
+          first.encoding,
+          first.rate,
+          statistics::Summarize(accuracies),
+          SequenceOf(trials, is_sequential),
+          faulty / n,
+          codes / n,
+          predictions / n,
+          margin / images,
+          loss / images};
 }
 
 const ModelRow& ModelOf(const CampaignReport& report, int64_t id) {
@@ -134,9 +152,9 @@ json JsonNumber(double value) {
   return std::isfinite(value) ? json(value) : json();
 }
 
-CampaignReport MakeCampaignReport(std::vector<ModelRow> models, std::vector<TrialRow> trials) {
+CampaignReport MakeCampaignReport(std::vector<ModelRow> models, std::vector<TrialRow> trials, bool is_sequential) {
   CampaignReport report{std::move(models), std::move(trials), {}, {}, {}};
-  for (const auto& group : Group(report.trials)) report.cells.push_back(CellOf(group));
+  for (const auto& group : Group(report.trials)) report.cells.push_back(CellOf(group, is_sequential));
   report.drops = DropsOf(report);
   report.differences = DifferencesOf(report);
   return report;
@@ -157,12 +175,15 @@ std::string ToText(const CampaignReport& report) {
       if (cell.model != model.id) continue;
       const auto& s = cell.accuracy;
       table.AddRow({model.label, cell.fault, cell.encoding, FormatShortest(cell.rate), fmt::format("{}", s.count),
-                    Percent(s.mean), IntervalText(s.interval, 100), Percent(s.standard_deviation), Percent(s.minimum),
-                    Percent(s.quantile05), Percent(s.median), fmt::format("{:.1f}", cell.mean_faulty_bits),
-                    fmt::format("{:.1f}", cell.mean_changed_codes)});
+                    Percent(s.mean), IntervalText(cell.sequence.value_or(s.interval), 100),
+                    Percent(s.standard_deviation), Percent(s.minimum), Percent(s.quantile05), Percent(s.median),
+                    fmt::format("{:.1f}", cell.mean_faulty_bits), fmt::format("{:.1f}", cell.mean_changed_codes)});
     }
   }
   text += table.Text();
+  if (std::any_of(report.cells.begin(), report.cells.end(), [](const Cell& cell) { return cell.sequence.has_value(); }))
+    text +=
+        "(Trials ended when the mean was known well enough: the intervals hold however often they are looked at.)\n";
   if (any_at_chance) text += "(chance): its training ended no better than always answering the most frequent class.\n";
   if (!report.drops.empty()) {
     text += "\nFault rate at which mean accuracy has dropped by 1, 5 and 10 points\n\n";
@@ -245,6 +266,7 @@ json ToJson(const CampaignReport& report, const json& settings) {
                      {"mean_changed_predictions", c.mean_changed_predictions},
                      {"mean_margin", c.mean_margin},
                      {"mean_loss", c.mean_loss}});
+    if (c.sequence) cells.back()["accuracy"]["sequence"] = {c.sequence->low, c.sequence->high};
   }
   for (const DropRate& d : report.drops) {
     drops.push_back({{"model", ModelOf(report, d.model).label},

@@ -20,6 +20,8 @@ struct Cell {
   std::string fault, encoding;
   double rate;
   statistics::Summary accuracy;  // shares
+  // Where trials ended when the mean was known well enough: its 95 % confidence sequence, in the order of the trials.
+  std::optional<statistics::Interval> sequence;
   double mean_faulty_bits, mean_changed_codes, mean_changed_predictions;
   double mean_margin, mean_loss;
 };
@@ -51,8 +53,10 @@ struct CampaignReport {
   std::vector<PairedDifference> differences;
 };
 
-// Cells come in the order in which their first trials do.
-CampaignReport MakeCampaignReport(std::vector<store::ModelRow> models, std::vector<store::TrialRow> trials);
+// Cells come in the order in which their first trials do. is_sequential: whether trials ended when means were known
+// well enough (--until).
+CampaignReport MakeCampaignReport(std::vector<store::ModelRow> models, std::vector<store::TrialRow> trials,
+                                  bool is_sequential = false);
 
 std::string ToText(const CampaignReport& report);
 // One row a trial (docs/formats.md).

@@ -180,6 +180,10 @@ std::string Source::StaleRemark() const {
       stale_trials);
 }
 
+bool Source::IsSequential() const {
+  return settings.is_object() && settings.contains("until");
+}
+
 bool Source::Interrupted() const {
   const auto last =
       std::find_if(runs.rbegin(), runs.rend(), [](const store::RunRow& run) { return KindOf(run) == "trials"; });

@@ -25,6 +25,8 @@ struct Source {
 
   // What is left out, as a sentence, or empty.
   std::string StaleRemark() const;
+  // Whether trials ended when means were known well enough (--until).
+  bool IsSequential() const;
   // Whether the last run that injects faults was killed or cancelled, or is still under way.
   bool Interrupted() const;
 };

@@ -7,30 +7,24 @@
 #include <cmath>
 
 #include "steadfast/base/error.h"
-#include "steadfast/statistics/summary.h"  // Mean
+#include "steadfast/statistics/mean_sequence.h"  // Bets
+#include "steadfast/statistics/summary.h"        // Mean
 
 namespace steadfast::statistics {
 namespace {
 
 constexpr int64_t kFirstLook = 64;
 constexpr int kBisections = 40;
-constexpr double kMostBet = 0.95;  // of what the worst value would take
 
 // The logarithm of the wealth after betting against a mean of m: the largest on the way, which Ville's inequality
-// bounds.
+// bounds. The same values are bet on alike, whether or not others follow.
 double LogWealth(std::span<const double> values, double m, double log_of_inverse_error) {
-  const auto n = static_cast<double>(values.size());
-  double wealth = 0, most = 0, sum = 0.5, squares = 0.25, count = 1;
+  Bets bets(log_of_inverse_error);
+  double wealth = 0, most = 0;
   for (const double x : values) {
-    // The bet of the paper's plug-in, from the mean and variance so far (each with one value of a half before), not all
-    // that the worst value takes.
-    const double variance = std::max(squares / count, 1e-4);
-    const double bet = std::min(std::sqrt(2 * log_of_inverse_error / (n * variance)), m > 0 ? kMostBet / m : n);
-    wealth += std::log1p(bet * (x - m));
+    wealth += std::log1p(bets.Bet(m) * (x - m));
     most = std::max(most, wealth);
-    count += 1;
-    sum += x;
-    squares += (x - sum / count) * (x - sum / count);
+    bets.See(x);
   }
   return most;
 }

@@ -275,12 +275,12 @@ inline std::array<uint8_t, kBlockImages> NaturalOrder() {
 
 inline void NoPreparation() {}
 
-#define STEADFAST_LOOPS(NAME, MAKE_QUAD, PRODUCTS)                                                                  \
-  {                                                                                                                 \
-    NoPreparation, MAKE_QUAD, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow,            \
-        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::RequantizeOutputs, NAME::ChangedRow, NAME::Reals, \
-        NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::AddDistances, NAME::CompressRow, NAME::LookUpSum, \
-        NAME::Score, ExponentialsBody, NaturalOrder()                                                               \
+#define STEADFAST_LOOPS(NAME, MAKE_QUAD, PRODUCTS)                                                                 \
+  {                                                                                                                \
+    NoPreparation, MAKE_QUAD, PRODUCTS, PackByTap, 6, NAME::Maximum, NAME::Subtract, NAME::AddScaledRow,           \
+        NAME::AddColumns, NAME::Requantize, NAME::RequantizeAndCompare, NAME::RequantizeOutputs, NAME::ChangedRow, \
+        NAME::Reals, NAME::MaximumRows, NAME::AddRows, NAME::Difference, NAME::AddDistances, NAME::CompressRow,    \
+        NAME::LookUpSum, NAME::Score, ExponentialsBody, NaturalOrder()                                             \
   }
 
 }  // namespace

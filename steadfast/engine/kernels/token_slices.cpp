@@ -124,8 +124,7 @@ STEADFAST_TOKEN_SLICE_KERNELS(Avx512Quads, Avx512Tile, STEADFAST_AVX512)
 struct VnniQuads {
   STEADFAST_VNNI STEADFAST_INLINE static __m512i Load(const void* from) { return _mm512_loadu_si512(from); }
 
-  // Codes of steps from the zero point in 4 registers, whose bytes lie as `places` says: 4 dwords of each register make
-  // 16 bytes.
+  // From steps, counted from the zero point, in 4 registers to codes in one: 4 dwords of each register make 16 bytes.
   struct Ending {
     __m512i zero_point, lowest, highest, zero_below;
     STEADFAST_VNNI STEADFAST_INLINE Ending(int zero, int low, int high, int below)
@@ -141,7 +140,7 @@ struct VnniQuads {
     }
   };
 
-  // Sums in which each lane of 4 images has 4 registers: image i's are in register i of the lane, side by side.
+  // What model::CodeOfSteps clips and rounds.
   STEADFAST_VNNI STEADFAST_INLINE static __m512i Steps(__m512 value) {
     const __m512 clipped = _mm512_min_ps(_mm512_max_ps(value, _mm512_set1_ps(-1024)), _mm512_set1_ps(1024));
     return _mm512_cvtps_epi32(clipped);
@@ -298,7 +297,8 @@ struct VnniQuads {
     }
   }
 
-  // lookup: of 64 distances, their exponentials, as Widen gives them.
+  // look_up: of 64 distances, their exponentials, as Widen gives them: a lane of 4 images has 4 registers, of which
+  // register i holds those of image i side by side.
   template <typename LookUp>
   STEADFAST_VNNI STEADFAST_INLINE static void SoftmaxBy(const LookUp& look_up, const uint8_t* input, int64_t quads,
                                                         int32_t* numerators, const QuantizeConstants& constants,

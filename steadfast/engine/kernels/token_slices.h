@@ -1,5 +1,5 @@
-// What tokens.h has on rows, on a slice's quads (slices.h): 4 channels of 16 images side by side, the quads of a pixel
-// one after the other. Internal to the engine.
+// Products, Softmax and layer normalization of tokens.h on a slice's quads (slices.h), and tables of codes: 4 channels
+// of 16 images side by side, the quads of a pixel one after the other. Internal to the engine.
 #pragma once
 
 #include <array>
@@ -25,8 +25,8 @@ struct ExponentialTable {
   }
 };
 
-// Two matrices to be multiplied: left [rows][quads], right [columns][quads] of 4 codes along what is summed, and where
-// the result's quads of 4 rows go: output [columns], of which each has rows / 4.
+// Two matrices to be multiplied: left [rows][quads], rows in fours, right [columns][quads] of 4 codes along what is
+// summed, and where the result's quads of 4 rows go: output [columns], of which each has rows / 4.
 struct QuadProduct {
   std::span<const uint8_t*const> left, right;
   int64_t quads;
@@ -36,7 +36,7 @@ struct QuadProduct {
 };
 
 struct TokenSliceKernels {
-  // Softmax of the codes of `quads` quads.
+  // Softmax of the codes of `quads` quads. numerators: room for [quads][64].
   void (*softmax)(const uint8_t* input, int64_t quads, const ExponentialTable& exponentials, int32_t* numerators,
                   const QuantizeConstants& constants, uint8_t* output);
 

@@ -135,7 +135,8 @@ STEADFAST_VNNI void VnniAddColumns(const int32_t* weights, int32_t level, int64_
   }
 }
 
-// Codes of sums: in 32 bits one register at a time, or 4 registers to a row, where what follows rounding is done on bytes.
+// Codes of sums: in 32 bits one register at a time, or 4 registers to a row, where what follows rounding is done on
+// bytes.
 struct VnniRequantizer {
   __m512 scale, offset, lowest, highest;
   __m512i correction;
@@ -162,7 +163,7 @@ struct VnniRequantizer {
     return _mm512_mask_mov_epi32(code, _mm512_cmplt_epi32_mask(code, _mm512_set1_epi32(zero_below)),
                                  _mm512_set1_epi32(low_code));
   }
-  // In the order of a quad's: undoes the order of VnniMakeQuad.
+  // Sums come in the order of a quad, codes leave in the order of the images.
   STEADFAST_VNNI STEADFAST_INLINE __m512i Row(const __m512i sums[4]) const {
     const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(zero_point));
     const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(Steps(sums[0]), Steps(sums[1])), zero);

@@ -1,4 +1,4 @@
-// Products of two values, group by group: both are packed as pairs of 16-bit levels along what is summed.
+// Products of two values, group by group. On rows, both are packed as pairs of 16-bit levels along what is summed.
 //
 // A change of B's group changes all of it. A change of A's channel changes one row of the output where A is not
 // transposed, all of its group where it is.

@@ -214,11 +214,10 @@ void WeightedSum::RunOutputsOfChangedInput(const BlockChange& change, const Prog
     for (size_t p = 1; p < window_steps_.size(); ++p)
       Pool(channel, count, products(p, workspace.sums.data()), {}, kernels, workspace.pooled.data());
     const auto row = static_cast<int64_t>(at) * kRowBytes;
-    kernels.requantize_outputs(
-        {sums, count, corrections_.data() + channel, requantization_.scale.data() + channel,
-         requantization_.offset.data() + channel, range, change.output->golden(channel) + row,
-         change.output->Begin(channel) + row, change.output->rows_of_channel() * kRowBytes},
-        lanes.data());
+    kernels.requantize_outputs({sums, count, corrections_.data() + channel, requantization_.scale.data() + channel,
+                                requantization_.offset.data() + channel, range, change.output->golden(channel) + row,
+                                change.output->Begin(channel) + row, change.output->rows_of_channel() * kRowBytes},
+                               lanes.data());
   }
   for (int o = 0; o < count; ++o)
     change.output->FinishCompared(channel + o, lanes[static_cast<size_t>(o)] & change.valid);
