@@ -219,6 +219,26 @@ TEST_F(TrainProgram, AFloatNetworkIsQuantizedOrTrainedOn) {
   EXPECT_EQ(on.exit_code, 0) << on.errors;
 }
 
+// A network that was not trained at all, of a seed with which it answers right less often than by chance.
+TEST_F(TrainProgram, EndingAtChanceLevelIsNoSuccess) {
+  const std::string model = (folder_ / "m.onnx").string();
+  const Arguments train = {"train",           "mlp",   "--train-images", "200", "--epochs", "1",
+                           "--learning-rate", "1e-12", "--seed",         "2",   "-o",       model};
+  for (const char* what : {"gets 10.00 %", "is already trained"}) {  // written, and found there
+    const ProcessResult result = RunSteadfast(train);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_NE(result.errors.find(what), std::string::npos) << result.errors;
+    EXPECT_NE(result.errors.find("training ended at chance level"), std::string::npos) << result.errors;
+    EXPECT_EQ(model::MetadataJson(model::ReadModel(model), "steadfast.accuracy")["at_chance"], true);
+  }
+  std::string output;
+  const ProcessResult injected =
+      RunProcess(STEADFAST_PROGRAM, {"inject", model, "--trials", "2", "--store", (folder_ / "s").string()},
+                 [&](std::string_view line) { output += line; });
+  EXPECT_EQ(injected.exit_code, 0) << injected.errors;
+  EXPECT_NE(output.find("(chance)"), std::string::npos) << output;
+}
+
 TEST_F(TrainProgram, EveryCombinationCanBeAskedFor) {
   for (const char* sparsity : {"none", "l1:0.0001"}) {
     for (const char* sharpness : {"none", "sam:0.05", "asam:0.5", "saq:0.1"}) {

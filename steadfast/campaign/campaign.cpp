@@ -316,6 +316,7 @@ class Campaign {
     const auto changes_of = [&](const TrialKey& key) {
       return memory::EffectOf(faults_of(key), images.at(key.encoding));
     };
+    std::unique_ptr<const engine::Evaluator> prototype;  // whose packed weights the threads' share
     std::vector<std::shared_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));  // [thread]
     const auto run_trials = [&](const std::vector<TrialKey>& missing) {
       if (missing.empty()) return;
@@ -328,9 +329,11 @@ class Campaign {
       if (is_first && fits && golden_run != nullptr)
         golden_run->blocks = engine::RunGoldenBlocks(golden_run->plan, set, threads, cancellation_);
       is_first = false;
+      if (prototype == nullptr && !at_once.empty())
+        prototype = std::make_unique<engine::Evaluator>(model, set, fits ? golden_run : nullptr);
       const auto work = [&](int worker, int64_t index) {
         auto& evaluator = evaluators[static_cast<size_t>(worker)];
-        if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(model, set, fits ? golden_run : nullptr);
+        if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(*prototype);
         const TrialKey& key = at_once[static_cast<size_t>(index)];
         take(key, Evaluate(faults_of(key), images.at(key.encoding), *evaluator, golden, cancellation_));
       };
@@ -428,6 +431,7 @@ class Campaign {
       trials.push_back(
           {static_cast<int64_t>(faults.faults.size()), memory::EffectOf(faults, images.at(key.encoding)), {}});
     }
+    const engine::Evaluator prototype(model, set, run);
     const int64_t blocks = set.images.blocks();
     const int64_t blocks_at_once = std::max<int64_t>(threads, settings_.memory_bytes / run->plan.bytes_per_block());
     for (int64_t first = 0; first < blocks; first += blocks_at_once) {
@@ -438,7 +442,7 @@ class Campaign {
           threads, static_cast<int64_t>(trials.size()),
           [&](int worker, int64_t index) {
             auto& evaluator = evaluators[static_cast<size_t>(worker)];
-            if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(model, set, run);
+            if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(prototype);
             Trial& trial = trials[static_cast<size_t>(index)];
             trial.tally += evaluator->EvaluateBlocks(trial.change, golden, cancellation_);
           },

@@ -60,7 +60,8 @@ ClassScores UnderFaults(const Options& options, const model::QuantizedModel& mod
     ClassScores scores;
   };
   std::vector<Worker> workers;
-  for (int w = 0; w < threads; ++w) workers.push_back({engine::DenseEngine(model), ClassScores(model.classes())});
+  const engine::DenseEngine first(model);
+  for (int w = 0; w < threads; ++w) workers.push_back({engine::DenseEngine(first), ClassScores(model.classes())});
   ProgressLine line;
   std::atomic<int64_t> done = 0;
   ParallelFor(

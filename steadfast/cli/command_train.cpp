@@ -116,6 +116,35 @@ void PrintDone(const Options& options, const json& done) {
       100 * done.value("zero_share", 0.0));
 }
 
+// What a model that is there already reached when it was trained, as far as its file says.
+json WhatIsThere(const fs::path& output) {
+  json reached = {{"event", "done"}, {"model", output.string()}, {"already_trained", true}};
+  const auto metadata = network::MetadataOf(output);
+  const auto found = metadata.find("steadfast.accuracy");
+  const json accuracy = found == metadata.end() ? json() : json::parse(found->second, nullptr, false);
+  if (!accuracy.is_object()) return reached;
+  const auto copy = [&](const char* from, const char* to) {
+    if (accuracy.contains(from)) reached[to] = accuracy[from];
+  };
+  copy("test", "test_accuracy");
+  copy("validation", "validation_accuracy");
+  copy("at_chance", "at_chance");
+  return reached;
+}
+
+void ThrowIfAtChance(const json& reached) {
+  if (!reached.value("at_chance", false)) return;
+  const std::string majority = reached.contains("majority_share")
+                                   ? fmt::format(", and always answering the most frequent class gets {:.2f} %",
+                                                 100 * reached.value("majority_share", 0.0))
+                                   : ", no more than always answering the most frequent class would be";
+  throw Error(
+      fmt::format("{}: training ended at chance level: {:.2f} % of the test images are right{}; the model is written, "
+                  "and of no use "
+                  "as it is (try another --learning-rate, --optimizer or more --epochs)",
+                  reached.value("model", ""), 100 * reached.value("test_accuracy", 0.0), majority));
+}
+
 void Run(Options& options, const Cancellation& cancellation) {
   CompleteRecipe(options);
   const std::string& network = options.request.recipe.network;
@@ -125,6 +154,9 @@ void Run(Options& options, const Cancellation& cancellation) {
   if (IsAlreadyThere(options)) {
     fmt::print(stderr, "{} is already trained with these settings (--force trains it again)\n",
                options.request.output.string());
+    const json reached = WhatIsThere(options.request.output);
+    WriteJson(options.json, reached);
+    ThrowIfAtChance(reached);
     return;
   }
   // What is there stays until the new one takes its place.
@@ -146,14 +178,7 @@ void Run(Options& options, const Cancellation& cancellation) {
   line.Finish();
   WriteJson(options.json, done);
   if (!options.events && !IsStandardOutput(options.json)) PrintDone(options, done);
-  if (done.value("at_chance", false)) {
-    throw Error(fmt::format(
-        "{}: training ended at chance level: {:.2f} % of the test images are right, and always answering the most "
-        "frequent class gets {:.2f} %; the model is written, and of no use as it is (try another --learning-rate, "
-        "--optimizer or more --epochs)",
-        options.request.output.string(), 100 * done.value("test_accuracy", 0.0),
-        100 * done.value("majority_share", 0.0)));
-  }
+  ThrowIfAtChance(done);
 }
 
 }  // namespace train_command

@@ -189,8 +189,10 @@ class Run {
     graph.metadata["steadfast.recipe"] = RecipeJson().dump();
     graph.metadata["steadfast.recipe_sha256"] = recipe::HashOf(recipe_);
     graph.metadata["steadfast.dataset"] = DatasetJson().dump();
-    graph.metadata["steadfast.accuracy"] =
-        json({{"test", accuracy}, {"validation", trained_.validation_accuracy}}).dump();
+    const bool at_chance = AtChance(std::lround(accuracy * static_cast<double>(test_.size())));
+    json of_file = {{"test", accuracy}, {"validation", trained_.validation_accuracy}};
+    if (at_chance) of_file["at_chance"] = true;
+    graph.metadata["steadfast.accuracy"] = of_file.dump();
     WriteFileWhole(Beside(".metrics.jsonl"),
                    MetricsText(trained_.epochs) + json({{"test_accuracy", accuracy}}).dump() + "\n");
     WriteFileWhole(command_.output, network::ToFloatOnnx(graph));
@@ -199,7 +201,7 @@ class Run {
           {"model", command_.output.string()},
           {"is_float", true},
           {"test_accuracy", accuracy},
-          {"at_chance", AtChance(std::lround(accuracy * static_cast<double>(test_.size())))},
+          {"at_chance", at_chance},
           {"majority_share", MajorityShare()},
           {"validation_accuracy", trained_.validation_accuracy}});
   }

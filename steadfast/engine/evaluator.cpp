@@ -174,6 +174,16 @@ Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& se
   dense_.ChoosePaths(set.images.first_blocks(1));
   if (run != nullptr) differential_ = std::make_unique<Differential>(std::move(run), set);
 }
+Evaluator::Evaluator(const Evaluator& other)
+    : model_(other.model_),
+      set_(other.set_),
+      instruction_set_(other.instruction_set_),
+      dense_(other.dense_),
+      logits_(other.logits_.size()) {
+  if (other.differential_ == nullptr) return;
+  differential_ = std::make_unique<Differential>(other.differential_->run, *set_);
+  differential_->measured = other.differential_->measured;
+}
 Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 

@@ -63,6 +63,9 @@ class Evaluator {
   // With a golden run, changes are evaluated differentially where that is expected, or was measured, to cost less.
   Evaluator(const model::QuantizedModel& model, const EvaluationSet& set,
             std::shared_ptr<const GoldenRun> run = nullptr, InstructionSet instruction_set = BestInstructionSet());
+  // For another thread: what was measured is known to it, and packed weights are shared as long as `other` lives, but
+  // for those of layers that a change has changed.
+  Evaluator(const Evaluator& other);
   ~Evaluator();
   Evaluator(Evaluator&&) noexcept;
 

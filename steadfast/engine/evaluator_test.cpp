@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/parallel.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/model/random_graph.h"
 #include "steadfast/model/random_model.h"
@@ -43,6 +44,38 @@ TEST(Evaluator, AgreesWithTheReferenceOnChangesAndForgetsThem) {
     EXPECT_EQ(evaluator.Evaluate(change, golden), expected);
   }
   EXPECT_EQ(evaluator.Evaluate({}, golden), golden.scores);
+}
+
+// Threads' copies share packed weights until a change comes: what one does is not seen by another.
+TEST(Evaluator, CopiesChangeApart) {
+  const LeNet5Case c;
+  const EvaluationSet set = MakeEvaluationSet(c.model, c.images, c.labels);
+  const Golden golden = RunGolden(c.model, set, 1);
+  const auto run = MakeGoldenRun(DifferentialPlan(c.model), set, 1);
+  constexpr int64_t kChanges = 24;
+  std::vector<model::ModelChange> changes;
+  std::vector<Scores> expected;
+  for (int64_t i = 0; i < kChanges; ++i) {
+    const int tensor = model::WeightsOf(c.model)[static_cast<size_t>(i % 5)];
+    const model::Parameter& weight = c.model.parameter(tensor);
+    const int64_t index = i * 13 % static_cast<int64_t>(weight.bits.size());
+    const uint32_t before = weight.bits[static_cast<size_t>(index)];
+    changes.push_back({{{tensor, index, before, before ^ 8u}}});
+    model::QuantizedModel changed = c.model;
+    Apply(changes.back(), changed);
+    expected.push_back(ScoreOf(RunReference(changed, c.images), 10, c.labels, golden.predictions));
+  }
+  for (const bool with_run : {false, true}) {
+    const Evaluator first(c.model, set, with_run ? run : nullptr);
+    std::vector<std::unique_ptr<Evaluator>> copies;
+    for (int t = 0; t < 4; ++t) copies.push_back(std::make_unique<Evaluator>(first));
+    ParallelFor(4, kChanges, [&](int worker, int64_t i) {
+      const auto at = static_cast<size_t>(i);
+      EXPECT_EQ(copies[static_cast<size_t>(worker)]->EvaluateDensely(changes[at], golden), expected[at]) << i;
+      EXPECT_EQ(copies[static_cast<size_t>(worker)]->Evaluate(changes[at], golden), expected[at]) << i;
+    });
+    EXPECT_EQ(Evaluator(first).EvaluateDensely({}, golden), golden.scores);
+  }
 }
 
 // Labels and predictions beyond a byte: of 1,000 classes, as ImageNet has them.

@@ -29,6 +29,10 @@ double SharpnessOf(const ModelRow& model) {
 
 std::vector<report::Comparison> JudgeClaims(const std::vector<ModelRow>& models,
                                             const std::vector<store::TrialRow>& trials, const ClaimRoles& roles) {
+  constexpr const char* kQuestion =
+      "Do activation-sparse quantized networks lose more accuracy to faults in the memory that holds their weights "
+      "than "
+      "standard ones, is a sharper minimum the reason, and does sharpness-aware training repair it?";
   const auto accuracy = [&](const char* id, const char* statement, const std::string& better,
                             const std::string& worse) {
     return report::CompareRecipes(models, trials, better, worse, id, statement);
@@ -37,17 +41,20 @@ std::vector<report::Comparison> JudgeClaims(const std::vector<ModelRow>& models,
       models, roles.as, roles.standard, "2", "Activation-sparse networks sit in sharper minima than standard ones.",
       "loss", SharpnessOf);
   sharpness.relative_radius = kClaimRadius;
-  return {accuracy("1", "Activation-sparse networks have lower accuracy under memory faults than standard ones.",
-                   roles.standard, roles.as),
-          sharpness,
-          accuracy("3-as", "SAQ training gives activation-sparse networks higher accuracy under faults.", roles.as_saq,
-                   roles.as),
-          accuracy("3-standard", "SAQ training gives standard networks higher accuracy under faults.",
-                   roles.standard_saq, roles.standard),
-          accuracy("4",
-                   "SAQ-trained activation-sparse networks do better under faults than conventionally trained standard "
-                   "ones.",
-                   roles.as_saq, roles.standard)};
+  std::vector<report::Comparison> claims = {
+      accuracy("1", "Activation-sparse networks have lower accuracy under memory faults than standard ones.",
+               roles.standard, roles.as),
+      sharpness,
+      accuracy("3-as", "SAQ training gives activation-sparse networks higher accuracy under faults.", roles.as_saq,
+               roles.as),
+      accuracy("3-standard", "SAQ training gives standard networks higher accuracy under faults.", roles.standard_saq,
+               roles.standard),
+      accuracy("4",
+               "SAQ-trained activation-sparse networks do better under faults than conventionally trained standard "
+               "ones.",
+               roles.as_saq, roles.standard)};
+  for (report::Comparison& claim : claims) claim.question = kQuestion;
+  return claims;
 }
 
 }  // namespace steadfast::paper

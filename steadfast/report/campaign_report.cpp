@@ -148,6 +148,11 @@ std::string IntervalText(const statistics::Interval& interval, double factor) {
 
 }  // namespace
 
+bool EndedAtChance(const ModelRow& model) {
+  const json accuracy = json::parse(model.accuracy_json, nullptr, false);
+  return accuracy.is_object() && accuracy.contains("at_chance") && accuracy["at_chance"] == true;
+}
+
 json JsonNumber(double value) {
   return std::isfinite(value) ? json(value) : json();
 }
@@ -166,8 +171,7 @@ std::string ToText(const CampaignReport& report) {
                    ">5 %", ">median", ">faulty bits", ">changed codes"});
   bool any_at_chance = false;
   for (const ModelRow& model : report.models) {
-    const json accuracy = json::parse(model.accuracy_json, nullptr, false);
-    const bool at_chance = accuracy.is_object() && accuracy.value("at_chance", false);
+    const bool at_chance = EndedAtChance(model);
     any_at_chance |= at_chance;
     table.AddRow({model.label + (at_chance ? " (chance)" : ""), "none", "", "0", "", Percent(model.accuracy()), "", "",
                   "", "", "", "0", "0"});
@@ -184,7 +188,7 @@ std::string ToText(const CampaignReport& report) {
   if (std::any_of(report.cells.begin(), report.cells.end(), [](const Cell& cell) { return cell.sequence.has_value(); }))
     text +=
         "(Trials ended when the mean was known well enough: the intervals hold however often they are looked at.)\n";
-  if (any_at_chance) text += "(chance): its training ended no better than always answering the most frequent class.\n";
+  if (any_at_chance) text += kAtChance;
   if (!report.drops.empty()) {
     text += "\nFault rate at which mean accuracy has dropped by 1, 5 and 10 points\n\n";
     TextTable drops({"model", "fault", "encoding", ">1 point", ">5 points", ">10 points"});

@@ -63,6 +63,12 @@ std::string ToText(const CampaignReport& report);
 std::string ToCsv(const CampaignReport& report);
 nlohmann::json ToJson(const CampaignReport& report, const nlohmann::json& settings);
 
+// Whether the network's training ended no better than always answering the most frequent class, as its file says; and
+// what tables say of such.
+bool EndedAtChance(const store::ModelRow& model);
+inline constexpr const char* kAtChance =
+    "(chance): training ended no better than always answering the most frequent class.\n";
+
 // Numbers that are not finite become null.
 nlohmann::json JsonNumber(double value);
 

@@ -381,7 +381,7 @@ std::optional<Figure> SparsityDamageFigure(const Evidence& evidence) {
     const auto add = [&](const std::string& layer, double zeros) {
       for (const auto& [quantity, value] : values) {
         csv += fmt::format("{},{},{},{:.3f},{},{:.4f}\n", CsvField(evidence.GroupName(model)), CsvField(model.label),
-                           layer, 100 * zeros, CsvField(quantity), value);
+                           CsvField(layer), 100 * zeros, CsvField(quantity), value);
       }
     };
     add("all", *model.zero_share);

@@ -11,7 +11,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/text.h"
-#include "steadfast/report/campaign_report.h"  // JsonNumber
+#include "steadfast/report/campaign_report.h"  // EndedAtChance, JsonNumber
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::report {
@@ -57,7 +57,7 @@ Effect EffectOf(std::vector<double> seeds) {
 
 const RecipeTrials& Find(const std::map<std::string, RecipeTrials>& recipes, const std::string& name) {
   const auto found = recipes.find(name);
-  if (found == recipes.end()) throw InputError(fmt::format("claims need the recipe '{}', and no model has it", name));
+  if (found == recipes.end()) throw InputError(fmt::format("comparing recipes takes '{}', and no model has it", name));
   return found->second;
 }
 
@@ -71,7 +71,7 @@ double PairedMean(const std::map<int64_t, double>& better, const std::map<int64_
     sum += accuracy - other->second;
     ++count;
   }
-  if (count == 0) throw InputError("claims need the same trials of both recipes");
+  if (count == 0) throw InputError("comparing recipes takes the same trials of both");
   return sum / count;
 }
 
@@ -80,7 +80,7 @@ void CheckSeeds(const std::string& a, const RecipeTrials& ra, const std::string&
   for (const auto& [seed, model] : ra.models) seeds_a.insert(seed);
   for (const auto& [seed, model] : rb.models) seeds_b.insert(seed);
   if (seeds_a != seeds_b) {
-    throw InputError(fmt::format("claims pair recipes by training seed, and '{}' has seeds {} where '{}' has {}", a,
+    throw InputError(fmt::format("recipes are compared by training seed, and '{}' has seeds {} where '{}' has {}", a,
                                  fmt::join(seeds_a, ","), b, fmt::join(seeds_b, ",")));
   }
 }
@@ -95,7 +95,7 @@ Comparison CompareAccuracy(const std::map<std::string, RecipeTrials>& recipes, s
   for (const auto& [seed, model] : b.models) {
     const auto trials_b = b.accuracy.find(seed), trials_w = w.accuracy.find(seed);
     if (trials_b == b.accuracy.end() || trials_w == w.accuracy.end())
-      throw InputError(fmt::format("claims need trials of '{}' and '{}' for seed {}", better, worse, seed));
+      throw InputError(fmt::format("comparing recipes takes trials of '{}' and '{}' for seed {}", better, worse, seed));
     double sum = 0.0;
     int count = 0;
     for (const auto& [cell, accuracies] : trials_b->second) {
@@ -106,7 +106,7 @@ Comparison CompareAccuracy(const std::map<std::string, RecipeTrials>& recipes, s
       sum += difference;
       ++count;
     }
-    if (count == 0) throw InputError("claims need the same faults and rates of both recipes");
+    if (count == 0) throw InputError("comparing recipes takes the same faults and rates of both");
     seed_means.push_back(sum / count);
     // Better minus worse of (accuracy under faults - clean accuracy).
     seed_drops.push_back(sum / count - 100.0 * (model->accuracy() - w.models.at(seed)->accuracy()));
@@ -198,9 +198,9 @@ std::string ToText(const std::vector<Comparison>& claims) {
   std::string text;
   for (const Comparison& claim : claims) {
     const char* format = claim.unit == "loss" ? "{:+.4f}" : "{:+.2f}";
-    text += fmt::format("Claim {}: {}\n  {}: {} minus {} is {} {} (95 % interval {}, {} seeds)\n", claim.id,
-                        claim.statement, claim.verdict, claim.better, claim.worse,
-                        fmt::format(fmt::runtime(format), claim.primary.mean), claim.unit,
+    text += fmt::format("{}{}: {}\n  {}: {} minus {} is {} {} (95 % interval {}, {} seeds)\n",
+                        claim.question.empty() ? "" : "Claim ", claim.id, claim.statement, claim.verdict, claim.better,
+                        claim.worse, fmt::format(fmt::runtime(format), claim.primary.mean), claim.unit,
                         IntervalText(claim.primary.interval, format), claim.primary.seeds.size());
     if (claim.cells.empty()) {
       if (claim.relative_radius)
@@ -223,8 +223,10 @@ std::vector<store::ClaimRow> ToRows(const std::vector<Comparison>& claims) {
   std::vector<store::ClaimRow> rows;
   for (size_t i = 0; i < claims.size(); ++i) {
     const Comparison& c = claims[i];
-    rows.push_back({c.id, c.verdict, c.unit, c.primary.mean, c.primary.interval.low, c.primary.interval.high,
-                    all["claims"][i].dump()});
+    json detail = all["claims"][i];
+    if (!c.question.empty()) detail["question"] = c.question;
+    rows.push_back(
+        {c.id, c.verdict, c.unit, c.primary.mean, c.primary.interval.low, c.primary.interval.high, detail.dump()});
   }
   return rows;
 }
@@ -246,7 +248,14 @@ std::string RecipeTable(const std::vector<ModelRow>& models, const std::vector<T
     return fmt::format("{:.1f} ± {:.1f}", statistics::Mean(values), (interval.high - interval.low) / 2);
   };
   std::vector<std::string> headers = {"fault", ">rate"};
-  for (const auto& name : order) headers.push_back(">" + (name.empty() ? "(no recipe)" : name));
+  bool any_at_chance = false;
+  for (const auto& name : order) {
+    const auto& of_seeds = recipes.at(name).models;
+    const bool at_chance =
+        std::any_of(of_seeds.begin(), of_seeds.end(), [](const auto& seed) { return EndedAtChance(*seed.second); });
+    any_at_chance |= at_chance;
+    headers.push_back(">" + (name.empty() ? "(no recipe)" : name) + (at_chance ? " (chance)" : ""));
+  }
   TextTable table(headers);
   std::vector<std::string> clean = {"none", "0"}, zeros = {"zero activations, %", ""};
   for (const auto& name : order) {
@@ -278,7 +287,7 @@ std::string RecipeTable(const std::vector<ModelRow>& models, const std::vector<T
   table.AddRow(zeros);
   return "Accuracy under faults, in percent: mean over training seeds and trials ± half the 95 % t interval over "
          "seeds\n\n" +
-         table.Text();
+         table.Text() + (any_at_chance ? kAtChance : "");
 }
 
 std::string RecipeCsv(const std::vector<ModelRow>& models, const std::vector<TrialRow>& trials) {
@@ -291,9 +300,9 @@ std::string RecipeCsv(const std::vector<ModelRow>& models, const std::vector<Tri
       const auto bound = [](double value) {
         return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string();
       };
-      csv +=
-          fmt::format("{},{},{},{},{},{},{:.4f},{},{},{}\n", name, fault, encoding, FormatShortest(rate), seeds.size(),
-                      trials_each, statistics::Mean(seeds), bound(interval.low), bound(interval.high), zero_share);
+      csv += fmt::format("{},{},{},{},{},{},{:.4f},{},{},{}\n", CsvField(name), fault, encoding, FormatShortest(rate),
+                         seeds.size(), trials_each, statistics::Mean(seeds), bound(interval.low), bound(interval.high),
+                         zero_share);
     };
     std::vector<double> clean, zeros;
     for (const auto& [seed, model] : recipe.models) {

@@ -41,6 +41,7 @@ struct Comparison {
   std::vector<CellEffect> cells;  // the grid; empty where accuracy is not compared
   int largest = -1;               // index of the cell with the largest effect
   std::optional<double> relative_radius = {};  // of the sharpness, where sharpness is compared
+  std::string question = {};                   // that claims like this one answer; empty: no claim, only a comparison
 };
 
 // Better minus worse of accuracy under faults. Throws InputError where a recipe has no model, or the recipes' seeds

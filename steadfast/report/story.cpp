@@ -33,11 +33,6 @@ std::string Thousands(int64_t value) {
   return text;
 }
 
-bool HasClaims(const Evidence& evidence) {
-  return std::any_of(evidence.sources.begin(), evidence.sources.end(),
-                     [](const Source& s) { return !s.claims.empty(); });
-}
-
 json RecipeOf(const store::ModelRow& model) {
   json recipe = json::parse(model.recipe_json, nullptr, false);
   return recipe.is_object() ? recipe : json::object();
@@ -86,10 +81,12 @@ std::string TitleOf(const Evidence& evidence) {
 }
 
 std::string QuestionOf(const Evidence& evidence) {
-  if (HasClaims(evidence)) {
-    return "Do activation-sparse quantized networks lose more accuracy to faults in the memory that holds their "
-           "weights "
-           "than standard ones, is a sharper minimum the reason, and does sharpness-aware training repair it?";
+  for (const Source& source : evidence.sources) {
+    for (const auto& claim : source.claims) {
+      const json detail = json::parse(claim.detail_json, nullptr, false);
+      if (detail.is_object() && detail.contains("question") && detail["question"].is_string())
+        return detail["question"].get<std::string>();
+    }
   }
   return "What do faults in the memory that holds the weights cost these networks, and why?";
 }
@@ -135,7 +132,15 @@ StoryTable AccuracyTable(const Evidence& evidence, const Source& source) {
     if (std::find(groups.begin(), groups.end(), p.group) == groups.end()) groups.push_back(p.group);
     cells[{p.fault == "none" ? "" : p.fault, p.encoding, p.rate}][p.group] = &p;
   }
-  for (const auto& group : groups) table.headers.push_back(">" + group);
+  std::set<std::string> at_chance;
+  for (const auto& model : evidence.ModelsOf(source)) {
+    if (EndedAtChance(model)) at_chance.insert(evidence.GroupName(model));
+  }
+  if (!at_chance.empty())
+    table.caption +=
+        " (chance: of some networks, training ended no better than always answering the most frequent class)";
+  for (const auto& group : groups)
+    table.headers.push_back(">" + group + (at_chance.contains(group) ? " (chance)" : ""));
   for (const auto& [cell, by_group] : cells) {
     const auto& [fault, encoding, rate] = cell;
     std::vector<std::string> row = {fault.empty() ? "none" : FaultTitle(fault, encoding, several),
@@ -489,7 +494,7 @@ std::string SpectrumSketch(const Evidence& evidence) {
 }  // namespace
 
 std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
-  std::string text = Printable(TitleOf(evidence)) + "\n" + QuestionOf(evidence) + "\n\n";
+  std::string text = Printable(TitleOf(evidence)) + "\n" + Printable(QuestionOf(evidence)) + "\n\n";
   for (const Source& source : evidence.sources) {
     if (evidence.sources.size() > 1)
       text += fmt::format("== {}: {}\n\n", Printable(source.name), ExtentOf(evidence, source));

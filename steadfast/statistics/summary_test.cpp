@@ -33,6 +33,14 @@ TEST(StudentInterval, OfOneValueIsUnbounded) {
 }
 
 // NumPy: quantile([1, 2, 3, 4], [0.05, 0.25, 0.5]) = [1.15, 1.75, 2.5].
+// The one-sided 99.9 % limit for a share of a tenth of 10,000: 1,000 and 3.09 times 30.
+TEST(IsAbove, HasTheNormalLimit) {
+  EXPECT_FALSE(IsAbove(1000, 10000, 0.1));
+  EXPECT_FALSE(IsAbove(1092, 10000, 0.1));
+  EXPECT_TRUE(IsAbove(1094, 10000, 0.1));
+  EXPECT_FALSE(IsAbove(893, 10000, 0.1));
+}
+
 TEST(Quantile, InterpolatesAsNumpyDoes) {
   const std::vector<double> sorted = {1, 2, 3, 4};
   EXPECT_DOUBLE_EQ(Quantile(sorted, 0.05), 1.15);
