@@ -285,7 +285,7 @@ TEST_F(ProgramWithData, TrialsEndWhenTheMeanIsKnownWellEnough) {
   const std::string model = (std::filesystem::path(STEADFAST_SOURCE_DIR) / "models/lenet5-w4a4-standard.onnx").string();
   const auto run = [&](const std::string& store, const Arguments& more) {
     Arguments arguments = {"inject", model,   "--images",  "100",     "--rate",    "1e-3,3e-2", "--json",
-                           "-",      "--csv", Path("csv"), "--store", Path(store), "--until",   "width<8"};
+                           "-",      "--csv", Path("csv"), "--store", Path(store), "--until",   "width<3"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return RunSteadfast(arguments);
   };
@@ -293,9 +293,10 @@ TEST_F(ProgramWithData, TrialsEndWhenTheMeanIsKnownWellEnough) {
   ASSERT_EQ(first.exit_code, 0) << first.errors;
   const std::string csv = ReadTextFile(Path("csv"));
   std::map<int64_t, int> counts;
-  for (const auto& cell : nlohmann::json::parse(first.output)["cells"]) {
+  const auto document = nlohmann::json::parse(first.output);
+  for (const auto& cell : document["cells"]) {
     const auto interval = cell["accuracy"]["sequence"];
-    EXPECT_LT(interval[1].get<double>() - interval[0].get<double>(), 0.08);
+    EXPECT_LT(interval[1].get<double>() - interval[0].get<double>(), 0.03);
     EXPECT_LE(interval[0].get<double>(), cell["accuracy"]["mean"].get<double>());
     EXPECT_GE(interval[1].get<double>(), cell["accuracy"]["mean"].get<double>());
     ++counts[cell["trials"].get<int64_t>()];

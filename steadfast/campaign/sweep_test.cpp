@@ -1,5 +1,6 @@
 #include "steadfast/campaign/sweep.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -141,6 +142,31 @@ TEST_F(SweepTest, EqualsTheReferenceOnEveryFaultOfSmallNetworks) {
     ++networks;
   }
   EXPECT_GT(faults, 2000);
+}
+
+// Biases, scales and normalization beside weights: integers and floats, signs, exponents and all.
+TEST_F(SweepTest, EqualsTheReferenceOnEveryFaultOfOtherParameters) {
+  int networks = 0;
+  std::set<std::string> formats;
+  for (uint64_t seed = 0; networks < 6; ++seed) {
+    const QuantizedModel model = model::RandomModel(seed);
+    if (!FitsIdx(model, 1200)) continue;
+    SweepSettings settings = Prepare(model, 20);
+    settings.where = memory::ParseWhere("all");
+    const memory::MemoryImage image(model, {settings.encoding, settings.word_bits}, settings.where);
+    int64_t bits = 0;
+    for (const auto& array : image.arrays()) bits += array.bits() * static_cast<int64_t>(array.patterns.size());
+    if (bits > 6000) continue;
+    for (const auto& parameter : model.parameters) {
+      if (parameter.role != model::Role::kWeight)
+        formats.insert(fmt::format("{} {}", static_cast<int>(parameter.role), parameter.format.bits()));
+    }
+    settings.threads = 1 + networks % 2;
+    EXPECT_GT(ExpectExact(settings), model::MemoryBits(model));
+    ASSERT_FALSE(HasFailure()) << seed;
+    ++networks;
+  }
+  EXPECT_GE(formats.size(), 2u);
 }
 
 TEST_F(SweepTest, EqualsTheReferenceOnEveryPairInAWord) {

@@ -186,6 +186,8 @@ void Keep(const Options& options, const model::ModelFile& file, const ClassScore
                     {"encoding", options.encoding},
                     {"seed", options.seed},
                     {"where", options.where},
+                    {"images", options.data.images},
+                    {"input", campaign::NameOf(options.data.input, file.model)},
                     {"classes", classes}});
   store.FinishRun(run);
 }

@@ -178,6 +178,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
       {"file", file.path.string()},
       {"sha256", file.sha256},
       {"images", images},
+      {"input", campaign::NameOf(options.data.input, file.model)},
       {"instruction_set", engine::NameOf(instruction_set)},
       {"accelerator",
        {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},

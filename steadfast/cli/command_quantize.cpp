@@ -179,7 +179,9 @@ void AddQuantizeCommand(CLI::App& app, Chosen& chosen) {
           "of steadfast train says, else 0)")
       ->delimiter(',')
       ->type_name("X,...");
-  command->add_option("--std", options->deviation, "Of the same (default: the same, else 1)")
+  command
+      ->add_option("--std", options->deviation,
+                   "What divides the input after --mean is subtracted (default: what the file says, else 1)")
       ->delimiter(',')
       ->type_name("X,...");
   command->add_option("--weight-bits", options->settings.weight_bits, "Bits of a weight code, 2 to 8")

@@ -12,14 +12,40 @@ namespace steadfast::cli {
 namespace replay_command {
 
 struct Options {
-  std::filesystem::path store, model;
+  std::filesystem::path store, model, json;
   std::string id;
   campaign::DataChoice data;
 };
 
 void Run(const Options& options) {
+  CheckDistinct({{"the store", options.store}, {"--model", options.model}, {"--json", options.json}});
   const campaign::Replay replay = campaign::ReplayTrial(options.store, options.id, options.model, options.data);
   const store::TrialRow &a = replay.stored, &b = replay.again;
+  const auto as_json = [](const store::TrialRow& t) {
+    return nlohmann::json({{"faulty_bits", t.faulty_bits},
+                           {"changed_codes", t.changed_codes},
+                           {"images", t.images},
+                           {"correct", t.correct},
+                           {"changed", t.changed},
+                           {"broken", t.broken},
+                           {"repaired", t.repaired},
+                           {"margin_sum", t.margin_sum},
+                           {"loss_sum", t.loss_sum}});
+  };
+  WriteJson(options.json, {{"schema", 1},
+                           {"id", a.id},
+                           {"model", replay.model},
+                           {"fault", a.fault},
+                           {"encoding", a.encoding},
+                           {"rate", a.rate},
+                           {"trial", a.trial},
+                           {"stored", as_json(a)},
+                           {"again", as_json(b)},
+                           {"agrees", a == b}});
+  if (IsStandardOutput(options.json)) {
+    if (!(a == b)) throw Error("the trial does not agree with the store");
+    return;
+  }
   fmt::print("Trial {}: {} {} at {} in {}, number {}\n\n", a.id, replay.model, a.fault, a.rate, a.encoding, a.trial);
   report::TextTable table({"", ">stored", ">again"});
   const auto row = [&](const char* name, int64_t stored, int64_t again) {
@@ -52,6 +78,8 @@ void AddReplayCommand(CLI::App& app, Chosen& chosen) {
   options->data.location.on_reading = data::ReadingLine();
   command->add_option("--data", options->data.location.folder, "Folder of datasets")->type_name("DIR");
   AddInputOptions(*command, options->data.input);
+  options->data.on_note = PrintNote;
+  AddJsonOption(*command, options->json, "Write both");
   command->footer("Example: steadfast replay trials.sqlite 0123456789abcdef");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
 }

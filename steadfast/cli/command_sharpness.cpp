@@ -17,13 +17,14 @@ namespace fs = std::filesystem;
 struct Options {
   study::SharpnessRunSettings run;
   std::vector<std::string> lines;  // pairs
-  fs::path store, csv;
+  fs::path store, csv, json;
 };
 
 void Run(Options& options, const Cancellation& cancellation) {
   study::SharpnessRunSettings& run = options.run;
   run.settings = recipe::SharpnessSettingsFromJson(recipe::ToJson(run.settings));  // checks what was typed
-  std::vector<std::pair<std::string, fs::path>> paths = {{"--store", options.store}, {"--csv", options.csv}};
+  std::vector<std::pair<std::string, fs::path>> paths = {
+      {"--store", options.store}, {"--csv", options.csv}, {"--json", options.json}};
   for (const fs::path& path : run.models) paths.emplace_back("the model " + path.string(), path);
   CheckDistinct(paths);
   for (size_t i = 0; i + 1 < options.lines.size(); i += 2)
@@ -42,6 +43,8 @@ void Run(Options& options, const Cancellation& cancellation) {
     fmt::print(stderr, "{} of {} models were already in {}\n", result.resumed, result.models.size(),
                options.store.string());
   if (!options.csv.empty()) WriteFileWhole(options.csv, report::SharpnessCsv(result.models, result.rows));
+  WriteJson(options.json, report::SharpnessJson(result.models, result.rows));
+  if (IsStandardOutput(options.json)) return;
   fmt::print("Increase of the loss (nats, {} training images) and curvature, by measure\n\n{}", result.rows[0].images,
              report::SharpnessTable(result.models, result.rows));
 }
@@ -60,6 +63,7 @@ void AddSharpnessCommand(CLI::App& app, Chosen& chosen) {
                    "SQLite file that keeps the results, that of trials too; the same command resumes, model by model")
       ->type_name("FILE");
   command->add_option("--csv", options->csv, "Write one row a number")->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write all numbers");
   const auto number = [&](const char* name, int64_t& into, const char* text) {
     command->add_option(name, into, text)->capture_default_str()->type_name("INT");
   };
@@ -96,6 +100,7 @@ void AddSharpnessCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--dataset", options->run.dataset, "Dataset by name (default: the one the model file names)");
   command->add_option("--data", options->run.data, "Folder of datasets")->type_name("DIR");
   AddInputOptions(*command, options->run.input);
+  options->run.on_note = PrintNote;
   command
       ->add_option("--jobs", options->run.jobs,
                    "Models measured side by side, one thread each (0: one a core); changes no number")

@@ -196,7 +196,11 @@ void AddTrainCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--mean", recipe.mean, "Of a file's input, (byte / 255 - mean) / std: one value or one a channel")
       ->delimiter(',')
       ->type_name("X,...");
-  command->add_option("--std", recipe.deviation, "Of the same")->delimiter(',')->type_name("X,...");
+  command
+      ->add_option("--std", recipe.deviation,
+                   "Of a file's input: what divides it after --mean is subtracted, one value or one a channel")
+      ->delimiter(',')
+      ->type_name("X,...");
   command
       ->add_option("-o,--output", options->request.output,
                    "The model file to write; metrics go to FILE.metrics.jsonl, checkpoints to FILE.checkpoint")

@@ -27,10 +27,14 @@ inline void AddInputOptions(CLI::App& command, campaign::InputScaling& input) {
       .add_option("--input-scale", input.scale,
                   "Of models that take real numbers: what a byte is multiplied with (default: bytes / 255)")
       ->type_name("X");
-  command.add_option("--mean", input.means, "Of the same: taken away after that, one value or one a channel")
+  command
+      .add_option("--mean", input.means,
+                  "Of models that take real numbers: what is subtracted after that, one value or one a channel")
       ->delimiter(',')
       ->type_name("X,...");
-  command.add_option("--std", input.deviations, "Of the same: what divides the rest, one value or one a channel")
+  command
+      .add_option("--std", input.deviations,
+                  "Of models that take real numbers: what the rest is divided by, one value or one a channel")
       ->delimiter(',')
       ->type_name("X,...");
 }
@@ -55,11 +59,16 @@ inline void AddWhereOption(CLI::App& command, std::string& where) {
       ->capture_default_str();
 }
 
+// What was assumed, on standard error.
+inline void PrintNote(const std::string& note) {
+  fmt::print(stderr, "{}\n", note);
+}
+
 // --dataset, --data, --images, and what bytes become.
 inline void AddDataOptions(CLI::App& command, campaign::DataChoice& data) {
   AddInputOptions(command, data.input);
   data.location.on_reading = data::ReadingLine();
-  data.on_note = [](const std::string& note) { fmt::print(stderr, "{}\n", note); };
+  data.on_note = PrintNote;
   command.add_option("--dataset", data.dataset, "Dataset by name (default: the one the model file names)");
   command.add_option("--data", data.location.folder, "Folder of datasets")->type_name("DIR");
   command.add_option("--images", data.images, "Use the first so many test images (0: all)")

@@ -28,9 +28,9 @@ ClassScores::ClassScores(int64_t classes) : classes_(classes) {
 
 void ClassScores::Add(std::span<const float> logits, std::span<const uint16_t> labels) {
   for (size_t i = 0; i < labels.size(); ++i) {
-    const auto own = logits.subspan(i * static_cast<size_t>(classes_), static_cast<size_t>(classes_));
-    ++confusion_[static_cast<size_t>(labels[i] * classes_ + ArgMax(own))];
-    among_five_ += IsAmongFive(own, labels[i]);
+    const auto of_image = logits.subspan(i * static_cast<size_t>(classes_), static_cast<size_t>(classes_));
+    ++confusion_[static_cast<size_t>(labels[i] * classes_ + ArgMax(of_image))];
+    among_five_ += IsAmongFive(of_image, labels[i]);
     ++images_;
   }
 }

@@ -75,9 +75,9 @@ Golden RunGolden(const model::QuantizedModel& model, const EvaluationSet& set, i
   ParallelFor(
       threads, (set.images.blocks() + kBlocksAtOnce - 1) / kBlocksAtOnce,
       [&](int worker, int64_t piece) {
-        auto& own = engines[static_cast<size_t>(worker)];
-        if (own == nullptr) own = std::make_unique<DenseEngine>(shared);
-        DenseEngine& engine = *own;
+        auto& of_worker = engines[static_cast<size_t>(worker)];
+        if (of_worker == nullptr) of_worker = std::make_unique<DenseEngine>(shared);
+        DenseEngine& engine = *of_worker;
         std::vector<float> logits(static_cast<size_t>(kBlockImages * classes));
         for (int64_t b = piece * kBlocksAtOnce; b < std::min((piece + 1) * kBlocksAtOnce, set.images.blocks()); ++b) {
           engine.RunBlock(set.images, b, logits);

@@ -92,7 +92,7 @@ Constant Cast(const OnnxNode& node, const Constant& from) {
     } else if (to == onnx::TensorProto::BOOL) {
       result.integers.push_back(value != 0);
     } else {
-      if (!(std::abs(value) < 9e18)) node.Fail(fmt::format("{} is no integer", value));
+      if (!(std::abs(value) < 9e18)) node.Fail(fmt::format("{} is not an integer", value));
       result.integers.push_back(static_cast<int64_t>(value));
     }
   }

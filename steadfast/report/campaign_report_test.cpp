@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "steadfast/report/recipe_comparison.h"
+
 namespace steadfast::report {
 namespace {
 
@@ -54,6 +56,19 @@ TEST(CampaignReport, InterpolatesTheRateOfADrop) {
   EXPECT_NEAR(*report.drops[2].rate, 1e-3 * std::pow(100.0, 0.45), 1e-9);
   // The second model has lost 9 points at the lowest rate: linear from the clean accuracy.
   EXPECT_NEAR(*report.drops[3].rate, 1e-3 / 9, 1e-12);
+}
+
+// A network whose training ended at chance level is marked wherever its recipe is.
+TEST(CampaignReport, MarksChance) {
+  CampaignReport report = Example();
+  for (auto& model : report.models) model.recipe = model.id == 1 ? "first" : "second";
+  EXPECT_EQ(ToText(report).find("(chance)"), std::string::npos);
+  EXPECT_EQ(RecipeTable(report.models, report.trials).find("(chance)"), std::string::npos);
+  report.models[1].accuracy_json = R"({"test": 0.1, "at_chance": true})";
+  EXPECT_NE(ToText(report).find("second, with a comma (chance)"), std::string::npos) << ToText(report);
+  const std::string table = RecipeTable(report.models, report.trials);
+  EXPECT_NE(table.find("second (chance)"), std::string::npos) << table;
+  EXPECT_EQ(table.find("first (chance)"), std::string::npos) << table;
 }
 
 TEST(CampaignReport, QuotesCsvAndKeepsOrder) {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "steadfast/base/text.h"
+#include "steadfast/report/campaign_report.h"  // JsonNumber
 #include "steadfast/report/text_table.h"
 
 namespace steadfast::report {
@@ -83,6 +84,29 @@ std::string SharpnessCsv(const std::vector<store::ModelRow>& models, const std::
     }
   }
   return csv;
+}
+
+nlohmann::json SharpnessJson(const std::vector<store::ModelRow>& models, const std::vector<store::SharpnessRow>& rows) {
+  nlohmann::json list = nlohmann::json::array();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    nlohmann::json measures = nlohmann::json::array();
+    for (const auto& v : rows[i].values) {
+      measures.push_back({{"measure", v.measure},
+                          {"layer", v.layer},
+                          {"parameter", v.parameter},
+                          {"value", JsonNumber(v.value)},
+                          {"error", JsonNumber(v.error)}});
+    }
+    list.push_back({{"label", models[i].label},
+                    {"sha256", models[i].sha256},
+                    {"recipe", models[i].recipe},
+                    {"seed", models[i].seed},
+                    {"images", rows[i].images},
+                    {"loss", JsonNumber(rows[i].loss)},
+                    {"accuracy", rows[i].accuracy},
+                    {"measures", measures}});
+  }
+  return {{"schema", 1}, {"models", list}};
 }
 
 }  // namespace steadfast::report

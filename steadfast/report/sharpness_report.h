@@ -1,6 +1,7 @@
-// What measurements of sharpness found, from the store's rows alone, as a terminal table and CSV.
+// What measurements of sharpness found, from the store's rows alone, as a terminal table, CSV and JSON.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -25,5 +26,8 @@ std::string TitleOf(const MeasureKey& key);
 std::string SharpnessTable(const std::vector<store::ModelRow>& models, const std::vector<store::SharpnessRow>& rows);
 // model,model_sha256,recipe,seed,measure,layer,parameter,value,error
 std::string SharpnessCsv(const std::vector<store::ModelRow>& models, const std::vector<store::SharpnessRow>& rows);
+// {schema, models: [{label, sha256, recipe, seed, images, loss, accuracy, measures: [{measure, layer, parameter, value,
+// error}]}]}; what could not be measured is null.
+nlohmann::json SharpnessJson(const std::vector<store::ModelRow>& models, const std::vector<store::SharpnessRow>& rows);
 
 }  // namespace steadfast::report

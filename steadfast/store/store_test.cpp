@@ -124,7 +124,7 @@ TEST_F(StoreTest, ReadsAndUpgradesVersion2) {
   EXPECT_EQ(store.Classes().size(), 1u);
 }
 
-TEST_F(StoreTest, RefusesWhatIsNoStore) {
+TEST_F(StoreTest, RefusesWhatIsNotAStore) {
   WriteFileWhole(folder_ / "text.sqlite", "this is a text file, and quite a long one, to be no database at all");
   EXPECT_THROW(Store::Create(folder_ / "text.sqlite"), InputError);
   EXPECT_THROW(Store::OpenForReading(folder_ / "absent.sqlite"), IoError);

@@ -93,7 +93,7 @@ class SharpnessRunner {
   // What a store keeps of each model. A model that the store has already needs no run on the test images.
   void DescribeModels() {
     const auto labels = campaign::LabelsOf(settings_.models);
-    const campaign::DataChoice data{settings_.dataset, {settings_.data}, 0, settings_.input};
+    const campaign::DataChoice data{settings_.dataset, {settings_.data}, 0, settings_.input, settings_.on_note};
     for (size_t m = 0; m < files_.size(); ++m) {
       result_.models.push_back(store_ ? campaign::ModelInStore(*store_, files_[m], labels[m], data, cancellation_)
                                       : campaign::EvaluateAndDescribeModel(files_[m], labels[m], data, cancellation_));

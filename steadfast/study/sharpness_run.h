@@ -19,12 +19,13 @@ struct SharpnessRunSettings {
   recipe::SharpnessSettings settings;
   // Straight lines between two of the models: kept with the first.
   std::vector<std::pair<std::filesystem::path, std::filesystem::path>> lines;
-  std::vector<std::filesystem::path> other_stores;  // what they have of the same models and settings is taken over
-  std::string dataset;                              // empty: the one that each model names
-  std::filesystem::path data;                       // folder of datasets; empty: not given
-  campaign::InputScaling input;                     // of models that take real numbers
-  int jobs = 0;                                     // models measured side by side, one thread each; 0: one a core
-  std::string command;                              // for the record
+  std::vector<std::filesystem::path> other_stores;       // what they have of the same models and settings is taken over
+  std::string dataset;                                   // empty: the one that each model names
+  std::filesystem::path data;                            // folder of datasets; empty: not given
+  campaign::InputScaling input;                          // of models that take real numbers
+  int jobs = 0;                                          // models measured side by side, one thread each; 0: one a core
+  std::string command;                                   // for the record
+  std::function<void(const std::string&)> on_note = {};  // gets what was assumed of a model's input, in words
 };
 
 struct SharpnessProgress {

@@ -134,7 +134,7 @@ class Parser {
   }
 
   // A key of the part, or else of the study.
-  static YAML::Node Own(const YAML::Node& part, const YAML::Node& root, const char* key) {
+  static YAML::Node KeyOf(const YAML::Node& part, const YAML::Node& root, const char* key) {
     if (part[key]) return part[key];
     if (root.IsMap() && root[key]) return root[key];
     return YAML::Node(YAML::NodeType::Undefined);
@@ -143,17 +143,17 @@ class Parser {
   Part ParsePart(const YAML::Node& node, const YAML::Node& root, const std::string& name) const {
     Part part;
     part.name = name;
-    const YAML::Node recipes = Own(node, root, "recipes");
+    const YAML::Node recipes = KeyOf(node, root, "recipes");
     if (!recipes.IsDefined()) Missing<int>(node, "recipes");
     const recipe::Recipe base = ParseBase(node, root);
-    part.widths = ParseWidths(Own(node, root, "widths"), base);
+    part.widths = ParseWidths(KeyOf(node, root, "widths"), base);
     part.recipes = ParseRecipes(recipes, base);
-    part.seeds = ParseSeeds(Own(node, root, "seeds"), node);
-    if (const YAML::Node start = Own(node, root, "start"); start.IsDefined() && !start.IsNull())
+    part.seeds = ParseSeeds(KeyOf(node, root, "seeds"), node);
+    if (const YAML::Node start = KeyOf(node, root, "start"); start.IsDefined() && !start.IsNull())
       part.start = ParseStart(start, base);
-    if (const YAML::Node inject = Own(node, root, "inject"); inject.IsDefined() && !inject.IsNull())
+    if (const YAML::Node inject = KeyOf(node, root, "inject"); inject.IsDefined() && !inject.IsNull())
       part.inject = ParseInjection(inject);
-    if (const YAML::Node sharpness = Own(node, root, "sharpness"); sharpness.IsDefined() && !sharpness.IsNull()) {
+    if (const YAML::Node sharpness = KeyOf(node, root, "sharpness"); sharpness.IsDefined() && !sharpness.IsNull()) {
       part.sharpness = ParseSharpness(sharpness, part);
       if (!part.inject)
         Fail(sharpness,
@@ -161,7 +161,7 @@ class Parser {
                          "null' in this part to do without",
                          name));
     }
-    if (const YAML::Node sweep = Own(node, root, "sweep"); sweep.IsDefined() && !sweep.IsNull()) {
+    if (const YAML::Node sweep = KeyOf(node, root, "sweep"); sweep.IsDefined() && !sweep.IsNull()) {
       part.sweep = ParseSweep(sweep, part);
       if (!part.inject)
         Fail(sweep,
@@ -170,11 +170,11 @@ class Parser {
                  "this part to do without",
                  name));
     }
-    if (const YAML::Node claims = Own(node, root, "claims"); claims.IsDefined() && !claims.IsNull())
+    if (const YAML::Node claims = KeyOf(node, root, "claims"); claims.IsDefined() && !claims.IsNull())
       part.claims = ParseClaims(claims, part);
-    if (const YAML::Node select = Own(node, root, "select"); select.IsDefined() && !select.IsNull())
+    if (const YAML::Node select = KeyOf(node, root, "select"); select.IsDefined() && !select.IsNull())
       part.select = ParseSelection(select, part);
-    if (const YAML::Node compare = Own(node, root, "compare"); compare.IsDefined() && !compare.IsNull())
+    if (const YAML::Node compare = KeyOf(node, root, "compare"); compare.IsDefined() && !compare.IsNull())
       part.comparisons = ParsePairs(compare, "compare", part);
     if ((part.claims || !part.comparisons.empty()) && !part.inject)
       Fail(node, "claims and comparisons need an 'inject' section");
@@ -184,12 +184,12 @@ class Parser {
 
   // What is possible alone but not together.
   void CheckTogether(const Part& part, const YAML::Node& node, const YAML::Node& root) const {
-    const YAML::Node widths = Own(node, root, "widths");
+    const YAML::Node widths = KeyOf(node, root, "widths");
     const bool sign = part.inject && std::count(part.inject->encodings.begin(), part.inject->encodings.end(),
                                                 memory::Encoding::kSignMagnitude) > 0;
     for (const NamedRecipe& named : part.recipes) {
       if ((part.inject || part.select) && named.recipe.quantizer == recipe::Quantizer::kFloat) {
-        Fail(Own(node, root, "recipes")[named.name],
+        Fail(KeyOf(node, root, "recipes")[named.name],
              fmt::format("{}: a float network has no stored codes to break or choose by; name it in a part that has "
                          "neither 'inject' nor 'select'",
                          named.name));
@@ -201,7 +201,7 @@ class Parser {
         Placed(widths.IsDefined() ? widths : node, [&] { Check(recipe); });
       }
       if (sign && !named.recipe.narrow) {
-        Fail(Own(node, root, "inject")["encodings"],
+        Fail(KeyOf(node, root, "inject")["encodings"],
              fmt::format("sign-magnitude cannot hold every code of the recipe '{}'; train it with narrow: true",
                          named.name));
       }

@@ -143,19 +143,19 @@ STEADFAST_INLINE void SoftmaxBody(const uint8_t* input, int64_t terms, int64_t s
   int32_t sums[kRowBytes] = {};
   for (int64_t t = 0; t < terms; ++t) {
     const uint8_t* row = input + t * stride;
-    int32_t* own = numerators + t * kRowBytes;
+    int32_t* looked_up = numerators + t * kRowBytes;
     uint8_t distances[kRowBytes];
     for (int i = 0; i < kRowBytes; ++i) distances[i] = static_cast<uint8_t>(largest[i] - row[i]);
-    Tile::LookUp(exponentials, distances, own);
-    for (int i = 0; i < kRowBytes; ++i) sums[i] += own[i];
+    Tile::LookUp(exponentials, distances, looked_up);
+    for (int i = 0; i < kRowBytes; ++i) sums[i] += looked_up[i];
   }
   if (kQuads) CombineFours(sums, std::plus<int32_t>());
   float inverse[kRowBytes];
   for (int i = 0; i < kRowBytes; ++i) inverse[i] = model::InverseSum(sums[i], constants.scale);
   for (int64_t t = 0; t < terms; ++t) {
-    const int32_t* own = numerators + t * kRowBytes;
+    const int32_t* numerator = numerators + t * kRowBytes;
     uint8_t* row = output + t * stride;
-    for (int i = 0; i < kRowBytes; ++i) row[i] = CodeOfSteps(static_cast<float>(own[i]) * inverse[i], constants);
+    for (int i = 0; i < kRowBytes; ++i) row[i] = CodeOfSteps(static_cast<float>(numerator[i]) * inverse[i], constants);
   }
 }
 

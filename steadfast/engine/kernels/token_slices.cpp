@@ -24,9 +24,9 @@ STEADFAST_INLINE void RunQuadTile(const int16_t* left, const int16_t* right, con
                                           product.quads, kSliceQuadBytes, sums);
       for (int r = 0; r < kRows; ++r) {
         for (int c = 0; c < kColumns; ++c) {
-          const int32_t* own = sums + (r * kColumns + c) * Tile::kLanes;
+          const int32_t* of_place = sums + (r * kColumns + c) * Tile::kLanes;
           int32_t whole[kImages];
-          for (int i = 0; i < kImages; ++i) whole[i] = own[2 * i] + own[2 * i + 1];
+          for (int i = 0; i < kImages; ++i) whole[i] = of_place[2 * i] + of_place[2 * i + 1];
           RequantizeSome<kImages>(whole, product.constants, codes[m + r][c] + first / 2);
         }
       }
@@ -157,11 +157,11 @@ struct VnniQuads {
     }
     const uint8_t* left[4];
     for (int r = 0; r < 4; ++r) left[r] = product.left[static_cast<size_t>(m + r)];
-    const int8_t* own = right + n * product.quads * kSliceQuadBytes;
+    const int8_t* columns_here = right + n * product.quads * kSliceQuadBytes;
     for (int64_t q = 0; q < product.quads; ++q) {
       __m512i b[kColumns];
       _Pragma("GCC unroll 4") for (int c = 0; c < kColumns; ++c) b[c] =
-          Load(own + (c * product.quads + q) * kSliceQuadBytes);
+          Load(columns_here + (c * product.quads + q) * kSliceQuadBytes);
       _Pragma("GCC unroll 4") for (int r = 0; r < 4; ++r) {
         const __m512i a = Load(left[r] + q * kSliceQuadBytes);
         _Pragma("GCC unroll 4") for (int c = 0; c < kColumns; ++c) total[r][c] =
@@ -310,11 +310,11 @@ struct VnniQuads {
     __m512i sums[4];
     for (auto& sum : sums) sum = _mm512_setzero_si512();
     for (int64_t q = 0; q < quads; ++q) {
-      __m512i own[4];
-      look_up(_mm512_sub_epi8(largest, Load(input + q * kSliceQuadBytes)), own);
+      __m512i looked_up[4];
+      look_up(_mm512_sub_epi8(largest, Load(input + q * kSliceQuadBytes)), looked_up);
       _Pragma("GCC unroll 4") for (int i = 0; i < 4; ++i) {
-        sums[i] = _mm512_add_epi32(sums[i], own[i]);
-        _mm512_storeu_si512(numerators + q * kSliceQuadBytes + i * kSliceImages, own[i]);
+        sums[i] = _mm512_add_epi32(sums[i], looked_up[i]);
+        _mm512_storeu_si512(numerators + q * kSliceQuadBytes + i * kSliceImages, looked_up[i]);
       }
     }
     __m512i of_images = _mm512_setzero_si512();
@@ -331,8 +331,8 @@ struct VnniQuads {
     for (int64_t q = 0; q < quads; ++q) {
       __m512i values[4];
       _Pragma("GCC unroll 4") for (int i = 0; i < 4; ++i) {
-        const __m512 own = _mm512_cvtepi32_ps(Load(numerators + q * kSliceQuadBytes + i * kSliceImages));
-        values[i] = Steps(_mm512_mul_ps(own, inverses[i]));
+        const __m512 numerator = _mm512_cvtepi32_ps(Load(numerators + q * kSliceQuadBytes + i * kSliceImages));
+        values[i] = Steps(_mm512_mul_ps(numerator, inverses[i]));
       }
       _mm512_storeu_si512(output + q * kSliceQuadBytes, ending.Codes(values[0], values[1], values[2], values[3]));
     }

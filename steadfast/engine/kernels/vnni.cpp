@@ -176,9 +176,9 @@ struct VnniRequantizer {
 
 STEADFAST_VNNI STEADFAST_INLINE __m512i VnniRequantized(const int32_t* sums, int32_t correction,
                                                         const RequantizeConstants& c) {
-  __m512i own[4];
-  for (int q = 0; q < 4; ++q) own[q] = _mm512_loadu_si512(sums + 16 * q);
-  return VnniRequantizer(correction, c).Row(own);
+  __m512i registers[4];
+  for (int q = 0; q < 4; ++q) registers[q] = _mm512_loadu_si512(sums + 16 * q);
+  return VnniRequantizer(correction, c).Row(registers);
 }
 
 STEADFAST_VNNI void VnniRequantize(const int32_t* sums, int32_t correction, const RequantizeConstants& c,

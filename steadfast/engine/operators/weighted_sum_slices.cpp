@@ -218,10 +218,10 @@ void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
         const int64_t first_channel = groups_ == 1 ? 0 : o / outputs_per_group() * group_inputs_;
         for (size_t slot = 0; slot < 4; ++slot) {
           const Slices::Source& source = part.sources[tap][slot];
-          const int64_t own = source.channel - first_channel;
-          const bool connected = source.channel >= 0 && (groups_ == 1 || (own >= 0 && own < group_inputs_));
+          const int64_t in_group = source.channel - first_channel;
+          const bool connected = source.channel >= 0 && (groups_ == 1 || (in_group >= 0 && in_group < group_inputs_));
           if (!connected) continue;
-          const int level = LevelAt(o, own * kernel + source.ky * s.kernel_w + source.kx);
+          const int level = LevelAt(o, in_group * kernel + source.ky * s.kernel_w + source.kx);
           levels[slot] =
               s.terms == 1 ? static_cast<int16_t>(level) : TermOf(level, static_cast<int>(tap / taps_of_term), s.terms);
         }

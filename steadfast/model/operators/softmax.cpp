@@ -45,8 +45,8 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
         for (int64_t i = 0; i < terms; ++i) sum += exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
         const float inverse = InverseSum(sum, quantization.scale);
         for (int64_t i = 0; i < terms; ++i) {
-          const int32_t own = exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
-          codes[at(i)] = CodeOfSteps(static_cast<float>(own) * inverse, quantization);
+          const int32_t numerator = exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
+          codes[at(i)] = CodeOfSteps(static_cast<float>(numerator) * inverse, quantization);
         }
       }
     }
