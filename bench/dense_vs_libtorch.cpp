@@ -72,6 +72,21 @@ void MeasureVit(const std::vector<engine::InstructionSet>& sets) {
   }
 }
 
+// What ran on rows of 64 images before slices came, and must not be slower now: LeNet-5 and wide layers.
+void MeasureEarlier(const std::string& network, const std::vector<engine::InstructionSet>& sets) {
+  const bool is_lenet = network == "LeNet-5";
+  torch::nn::Sequential theirs = is_lenet ? bench::LibTorchLeNet5() : bench::LibTorchResNet18();
+  theirs->eval();
+  const int64_t channels = is_lenet ? 1 : 3, side = is_lenet ? 28 : 32;
+  const auto floats = torch::randn({kImages, channels, side, side}).contiguous(torch::MemoryFormat::ChannelsLast);
+  for (auto& parameter : theirs->parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+  Compare(
+      network.c_str(), 4, is_lenet ? model::RandomLeNet5(4, 4, 1) : model::RandomResNet18(4, 4, 1),
+      [&] { theirs->forward(floats); }, sets);
+}
+
 void Measure(const Case& c, const std::vector<engine::InstructionSet>& sets) {
   bench::LibTorchBuilder network(c.input);
   c.describe(network);
@@ -104,6 +119,9 @@ int main(int argc, char** argv) {
                         Case{"ResNet-8", colour, [](auto& n) { bench::CifarResNet(n, 1); }, {8}},
                         Case{"DS-CNN", {1, 49, 10}, bench::DsCnn, {8}}}) {
     if (only.empty() || only == c.network) Measure(c, sets);
+  }
+  for (const char* network : {"LeNet-5", "ResNet-18"}) {
+    if (only.empty() || only == network) MeasureEarlier(network, sets);
   }
   if (only.empty() || only == "vit") MeasureVit(sets);
 }

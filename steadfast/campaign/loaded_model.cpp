@@ -155,8 +155,12 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
   row.rho = StrengthOf(ValueOr<std::string>(recipe, "sharpness", ""));
   row.lambda = StrengthOf(ValueOr<std::string>(recipe, "sparsity", ""));
   row.reading = model.reading;
-  row.weight_bits = ValueOr<int64_t>(recipe, "weight_bits", CommonWeightBits(model));
-  row.activation_bits = ValueOr<int64_t>(recipe, "activation_bits", CommonActivationBits(model));
+  // The recipe's widths, unless it has others for some layers.
+  const bool is_mixed = recipe.is_object() && recipe.contains("layer_bits") && !recipe["layer_bits"].empty();
+  row.weight_bits =
+      is_mixed ? CommonWeightBits(model) : ValueOr<int64_t>(recipe, "weight_bits", CommonWeightBits(model));
+  row.activation_bits =
+      is_mixed ? CommonActivationBits(model) : ValueOr<int64_t>(recipe, "activation_bits", CommonActivationBits(model));
   row.layout = memory::MemoryImage(model, {memory::Encoding::kTwosComplement, word_bits}).LayoutDescription();
   row.memory_bits = model::MemoryBits(model);
   row.macs = model::Macs(model);

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
 
 namespace steadfast::data {
 namespace {
@@ -39,6 +40,21 @@ TEST(LoadDataset, SaysWhatToDo) {
     FAIL();
   } catch (const IoError& error) {
     EXPECT_NE(std::string(error.what()).find("To get it"), std::string::npos);
+  }
+}
+
+// As its archive unpacks: in DIR, in DIR/cifar10, or without the folder inside.
+TEST(LoadDataset, LooksIntoTheFolderInside) {
+  for (const char* inside : {"cifar-10-batches-bin", "cifar10/cifar-10-batches-bin", "cifar10", "."}) {
+    const TemporaryFolder folder;
+    EXPECT_FALSE(FindDataset("cifar10", {.folder = folder.path()}));
+    const std::filesystem::path place = folder.path() / inside;
+    for (const char* file : {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                             "data_batch_5.bin", "test_batch.bin"})
+      WriteFileWhole(place / file, "x");
+    const auto found = FindDataset("cifar10", {.folder = folder.path()});
+    ASSERT_TRUE(found) << inside;
+    EXPECT_TRUE(std::filesystem::equivalent(*found, place)) << *found;
   }
 }
 
