@@ -168,7 +168,7 @@ TEST_F(TrainProgram, TheTutorialRuns) {
       commands += line.starts_with("steadfast ");
     }
   }
-  EXPECT_EQ(commands, 9);
+  EXPECT_EQ(commands, 11);
   WriteFileWhole(folder_ / "script.sh", script);
   std::string output;
   const ProcessResult result = RunProcess("/bin/bash", {(folder_ / "script.sh").string()},
@@ -179,6 +179,8 @@ TEST_F(TrainProgram, TheTutorialRuns) {
   EXPECT_NE(result.errors.find("as it came, without quantization: validation accuracy 100.00 %"), std::string::npos)
       << result.errors;
   EXPECT_NE(output.find("Paired differences"), std::string::npos) << output;
+  EXPECT_NE(output.find("on 90 % of chips"), std::string::npos) << output;
+  EXPECT_NE(output.find("Trials ended when the mean was known"), std::string::npos) << output;
   EXPECT_TRUE(fs::exists(folder_ / "report.html"));
 }
 
