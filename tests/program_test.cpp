@@ -281,6 +281,21 @@ TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
 
 // Each single-bit fault of a sweep against a campaign over the same fault, which evaluates the whole network anew: 100
 // faults of every layer and bit position.
+TEST_F(Program, SaysHowManyFaultsToDraw) {
+  const std::string model = (std::filesystem::path(STEADFAST_SOURCE_DIR) / "models/lenet5-w4a4-standard.onnx").string();
+  const Outcome result = RunSteadfast({"samples", model, "--json", "-"});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const auto document = nlohmann::json::parse(result.output);
+  EXPECT_EQ(document["bits"], 245880);
+  EXPECT_EQ(document["faults"], 9243);  // 245,880 / (1 + 0.01^2 * 245,879 / (1.96^2 / 4))
+  EXPECT_EQ(document["arrays"].size(), 5u);
+  EXPECT_EQ(document["arrays"][0]["faults"], 565);  // of 600
+  EXPECT_EQ(document["arrays"][0]["faults_of_each_bit_position"], 148);
+  const Outcome text = RunSteadfast({"samples", model});
+  EXPECT_NE(text.output.find("9243 faults for the network as a whole"), std::string::npos) << text.output;
+  EXPECT_EQ(RunSteadfast({"samples", model, "--margin", "0"}).exit_code, 2);
+}
+
 TEST_F(ProgramWithData, TrialsEndWhenTheMeanIsKnownWellEnough) {
   const std::string model = (std::filesystem::path(STEADFAST_SOURCE_DIR) / "models/lenet5-w4a4-standard.onnx").string();
   const auto run = [&](const std::string& store, const Arguments& more) {
