@@ -18,6 +18,7 @@ struct Options {
   campaign::CampaignSettings settings;
   std::filesystem::path store, csv, json, export_faults;
   std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos", where = "weights", until;
+  double floor = 0;  // in percent; 0: none
   int64_t memory_mib = 2048;
 };
 
@@ -70,6 +71,10 @@ void CheckPaths(const Options& options) {
   CheckDistinct(paths);
 }
 
+std::optional<double> FloorOf(const Options& options) {
+  return options.floor > 0 ? std::optional(options.floor / 100) : std::nullopt;
+}
+
 void Run(Options& options, const Cancellation& cancellation) {
   CompleteSettings(options);
   CheckPaths(options);
@@ -91,7 +96,7 @@ void Run(Options& options, const Cancellation& cancellation) {
     fmt::print(stderr, "{} of {} trials were already in {}\n", result.resumed, result.trials.size(),
                options.store.string());
   const report::CampaignReport report =
-      report::MakeCampaignReport(result.models, result.trials, options.settings.until.has_value());
+      report::MakeCampaignReport(result.models, result.trials, {options.settings.until.has_value(), FloorOf(options)});
   if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
   if (!options.json.empty())
     WriteJson(options.json, report::ToJson(report, store::Store::OpenForReading(options.store).settings()));
@@ -152,6 +157,10 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
           "MiB for what is kept of the fault-free run, from which trials of few faults start; changes no number")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--floor", options->floor, "Accuracy in percent, below which a trial counts as critical (0: none)")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 100.0));
   command->add_option("--csv", options->csv, "Write one row a trial")->type_name("FILE");
   AddJsonOption(*command, options->json, "Write the summary");
   command->add_flag("--extend", settings.extend,

@@ -48,8 +48,8 @@ void Run(const Options& options, const Cancellation& cancellation) {
   if (!options.csv.empty() || !options.json.empty()) {
     const auto summary =
         report::MakeCampaignReport(evidence.models, evidence.trials,
-                                   std::all_of(evidence.sources.begin(), evidence.sources.end(),
-                                               [](const report::Source& source) { return source.IsSequential(); }));
+                                   {std::all_of(evidence.sources.begin(), evidence.sources.end(),
+                                                [](const report::Source& source) { return source.IsSequential(); })});
     if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(summary));
     if (!options.json.empty()) WriteJson(options.json, report::ToJson(summary, evidence.sources[0].settings));
   }

@@ -47,7 +47,31 @@ std::optional<statistics::Interval> SequenceOf(std::vector<const TrialRow*> tria
   return sequence.interval();
 }
 
-Cell CellOf(const std::vector<const TrialRow*>& trials, bool is_sequential) {
+Outcomes OutcomesOf(const std::vector<const TrialRow*>& trials, const ModelRow& model, std::optional<double> floor) {
+  Outcomes outcomes;
+  if (floor) outcomes.critical = 0;
+  std::vector<double> accuracies;
+  for (const TrialRow* t : trials) {
+    const auto images = static_cast<double>(t->images);
+    accuracies.push_back(t->accuracy());
+    outcomes.changed += static_cast<double>(t->changed) / images;
+    outcomes.repaired += static_cast<double>(t->repaired) / images;
+    const bool is_whole = t->images == model.images;  // otherwise the sums are of other images
+    const bool is_still = is_whole && t->margin_sum == model.margin_sum && t->loss_sum == model.loss_sum;
+    ++(t->changed > 0 ? outcomes.sdc1 : is_still ? outcomes.masked : outcomes.tolerable);
+    outcomes.beneficial += t->repaired > t->broken;
+    if (floor && t->accuracy() < *floor) ++*outcomes.critical;
+  }
+  const auto count = static_cast<double>(trials.size());
+  outcomes.changed /= count;
+  outcomes.repaired /= count;
+  std::sort(accuracies.begin(), accuracies.end());
+  accuracies.resize(std::max<size_t>(1, accuracies.size() / 20));
+  outcomes.shortfall = statistics::Mean(accuracies);
+  return outcomes;
+}
+
+Cell CellOf(const std::vector<const TrialRow*>& trials, const ModelRow& model, const ReportOptions& options) {
   std::vector<double> accuracies;
   double faulty = 0, codes = 0, predictions = 0, margin = 0, loss = 0, images = 0;
   for (const TrialRow* t : trials) {
@@ -66,12 +90,13 @@ Cell CellOf(const std::vector<const TrialRow*>& trials, bool is_sequential) {
           first.encoding,
           first.rate,
           statistics::Summarize(accuracies),
-          SequenceOf(trials, is_sequential),
+          SequenceOf(trials, options.is_sequential),
           faulty / n,
           codes / n,
           predictions / n,
           margin / images,
-          loss / images};
+          loss / images,
+          OutcomesOf(trials, model, options.floor)};
 }
 
 const ModelRow& ModelOf(const CampaignReport& report, int64_t id) {
@@ -148,6 +173,42 @@ std::string IntervalText(const statistics::Interval& interval, double factor) {
 
 }  // namespace
 
+namespace {
+
+std::string OutcomesText(const CampaignReport& report) {
+  if (report.cells.empty()) return "";
+  const bool has_floor = report.cells[0].outcomes.critical.has_value();
+  std::vector<std::string> headers = {"model",   "fault",      "encoding", ">rate",
+                                      ">masked", ">tolerable", ">SDC-1",   ">beneficial"};
+  if (has_floor) headers.emplace_back(">critical");
+  headers.insert(headers.end(), {">images changed", ">made right", ">worst trials"});
+  TextTable table(headers);
+  for (const Cell& cell : report.cells) {
+    const Outcomes& o = cell.outcomes;
+    const auto share = [&](int64_t count) {
+      return Percent(static_cast<double>(count) / static_cast<double>(cell.accuracy.count));
+    };
+    std::vector<std::string> row = {ModelOf(report, cell.model).label,
+                                    cell.fault,
+                                    cell.encoding,
+                                    FormatShortest(cell.rate),
+                                    share(o.masked),
+                                    share(o.tolerable),
+                                    share(o.sdc1),
+                                    share(o.beneficial)};
+    if (has_floor) row.push_back(share(*o.critical));
+    row.insert(row.end(), {Percent(o.changed), Percent(o.repaired), Percent(o.shortfall)});
+    table.AddRow(row);
+  }
+  const std::string critical = has_floor ? "; critical: accuracy below the floor" : "";
+  return "\nOutcomes, percent of trials (masked: no output moved; tolerable: outputs moved, classes stay; SDC-1: a "
+         "class "
+         "changed;\nbeneficial: more right than without faults" +
+         critical + "), of images, and mean accuracy of the worst twentieth of trials\n\n" + table.Text();
+}
+
+}  // namespace
+
 bool EndedAtChance(const ModelRow& model) {
   const json accuracy = json::parse(model.accuracy_json, nullptr, false);
   return accuracy.is_object() && accuracy.contains("at_chance") && accuracy["at_chance"] == true;
@@ -157,9 +218,11 @@ json JsonNumber(double value) {
   return std::isfinite(value) ? json(value) : json();
 }
 
-CampaignReport MakeCampaignReport(std::vector<ModelRow> models, std::vector<TrialRow> trials, bool is_sequential) {
+CampaignReport MakeCampaignReport(std::vector<ModelRow> models, std::vector<TrialRow> trials,
+                                  const ReportOptions& options) {
   CampaignReport report{std::move(models), std::move(trials), {}, {}, {}};
-  for (const auto& group : Group(report.trials)) report.cells.push_back(CellOf(group, is_sequential));
+  for (const auto& group : Group(report.trials))
+    report.cells.push_back(CellOf(group, ModelOf(report, group.front()->model), options));
   report.drops = DropsOf(report);
   report.differences = DifferencesOf(report);
   return report;
@@ -189,6 +252,7 @@ std::string ToText(const CampaignReport& report) {
     text +=
         "(Trials ended when the mean was known well enough: the intervals hold however often they are looked at.)\n";
   if (any_at_chance) text += kAtChance;
+  text += OutcomesText(report);
   if (!report.drops.empty()) {
     text += "\nFault rate at which mean accuracy has dropped by 1, 5 and 10 points\n\n";
     TextTable drops({"model", "fault", "encoding", ">1 point", ">5 points", ">10 points"});
@@ -269,7 +333,16 @@ json ToJson(const CampaignReport& report, const json& settings) {
                      {"mean_changed_codes", c.mean_changed_codes},
                      {"mean_changed_predictions", c.mean_changed_predictions},
                      {"mean_margin", c.mean_margin},
-                     {"mean_loss", c.mean_loss}});
+                     {"mean_loss", c.mean_loss},
+                     {"outcomes",
+                      {{"masked", c.outcomes.masked},
+                       {"tolerable", c.outcomes.tolerable},
+                       {"sdc1", c.outcomes.sdc1},
+                       {"beneficial", c.outcomes.beneficial},
+                       {"critical", c.outcomes.critical ? json(*c.outcomes.critical) : json()},
+                       {"changed", c.outcomes.changed},
+                       {"repaired", c.outcomes.repaired},
+                       {"shortfall", c.outcomes.shortfall}}}});
     if (c.sequence) cells.back()["accuracy"]["sequence"] = {c.sequence->low, c.sequence->high};
   }
   for (const DropRate& d : report.drops) {

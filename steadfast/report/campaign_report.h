@@ -14,6 +14,17 @@
 
 namespace steadfast::report {
 
+// What the trials of a cell did, as the field sorts them.
+struct Outcomes {
+  int64_t masked = 0;      // trials in which no output moved: margins and losses add up to the fault-free sums
+  int64_t tolerable = 0;   // in which outputs moved, and every image has the class it had without faults
+  int64_t sdc1 = 0;        // in which the class of some image changed (silent data corruption of the top class)
+  int64_t beneficial = 0;  // of all: more images are right than without faults
+  std::optional<int64_t> critical;   // of all: accuracy is below the floor; nothing: no floor is given
+  double changed = 0, repaired = 0;  // mean shares of images: whose class changed; wrong ones made right
+  double shortfall = 0;  // mean accuracy of the worst twentieth of trials (expected shortfall), at least of one
+};
+
 // All trials of one model at one fault kind, encoding and rate.
 struct Cell {
   int64_t model;
@@ -24,6 +35,7 @@ struct Cell {
   std::optional<statistics::Interval> sequence;
   double mean_faulty_bits, mean_changed_codes, mean_changed_predictions;
   double mean_margin, mean_loss;
+  Outcomes outcomes;
 };
 
 // The rate at which mean accuracy has dropped by `points` from the fault-free accuracy: interpolated between rates of
@@ -53,10 +65,13 @@ struct CampaignReport {
   std::vector<PairedDifference> differences;
 };
 
-// Cells come in the order in which their first trials do. is_sequential: whether trials ended when means were known
-// well enough (--until).
+struct ReportOptions {
+  bool is_sequential = false;        // trials ended when means were known well enough (--until)
+  std::optional<double> floor = {};  // of accuracy, as a share: below it, a trial is critical
+};
+// Cells come in the order in which their first trials do.
 CampaignReport MakeCampaignReport(std::vector<store::ModelRow> models, std::vector<store::TrialRow> trials,
-                                  bool is_sequential = false);
+                                  const ReportOptions& options = {});
 
 std::string ToText(const CampaignReport& report);
 // One row a trial (docs/formats.md).

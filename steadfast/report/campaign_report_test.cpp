@@ -71,6 +71,47 @@ TEST(CampaignReport, MarksChance) {
   EXPECT_EQ(table.find("first (chance)"), std::string::npos) << table;
 }
 
+// By hand: of four trials one moves nothing, one moves outputs, two change classes, of which one helps.
+TEST(CampaignReport, SortsOutcomes) {
+  store::ModelRow model;
+  model.id = 1;
+  model.label = "m";
+  model.images = 100;
+  model.correct = 90;
+  model.margin_sum = 5000;
+  model.loss_sum = 700;
+  const auto trial = [](int64_t number, int64_t correct, int64_t changed, int64_t broken, int64_t repaired,
+                        int64_t margin) {
+    return TrialRow{.id = "id",
+                    .model = 1,
+                    .fault = "flip",
+                    .encoding = "twos",
+                    .rate = 0.001,
+                    .trial = number,
+                    .images = 100,
+                    .correct = correct,
+                    .changed = changed,
+                    .broken = broken,
+                    .repaired = repaired,
+                    .margin_sum = margin,
+                    .loss_sum = 700};
+  };
+  const std::vector<TrialRow> trials = {trial(0, 90, 0, 0, 0, 5000), trial(1, 90, 0, 0, 0, 4999),
+                                        trial(2, 80, 12, 11, 1, 4000), trial(3, 91, 2, 0, 1, 5100)};
+  const CampaignReport report = MakeCampaignReport({model}, trials, {.floor = 0.85});
+  const Outcomes& outcomes = report.cells[0].outcomes;
+  EXPECT_EQ(outcomes.masked, 1);
+  EXPECT_EQ(outcomes.tolerable, 1);
+  EXPECT_EQ(outcomes.sdc1, 2);
+  EXPECT_EQ(outcomes.beneficial, 1);
+  EXPECT_EQ(outcomes.critical, 1);
+  EXPECT_NEAR(outcomes.changed, 0.035, 1e-12);
+  EXPECT_NEAR(outcomes.repaired, 0.005, 1e-12);
+  EXPECT_EQ(outcomes.shortfall, 0.8);
+  EXPECT_FALSE(MakeCampaignReport({model}, trials).cells[0].outcomes.critical);
+  EXPECT_NE(ToText(report).find("critical"), std::string::npos);
+}
+
 TEST(CampaignReport, QuotesCsvAndKeepsOrder) {
   const std::string csv = ToCsv(Example());
   EXPECT_NE(csv.find("id,\"second, with a comma\",,flip,twos,0.001,0,"), std::string::npos);

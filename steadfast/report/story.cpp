@@ -507,11 +507,10 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
     if (!source.claims.empty()) text += "\n";
     if (source.trials.empty()) continue;
     const bool recipes = !evidence.model(source.models.front()).recipe.empty();
-    text +=
-        recipes
-            ? TextOf(AccuracyTable(evidence, source))
-            : ToText(MakeCampaignReport(evidence.ModelsOf(source), evidence.TrialsOf(source), source.IsSequential())) +
-                  "\n";
+    text += recipes ? TextOf(AccuracyTable(evidence, source))
+                    : ToText(MakeCampaignReport(evidence.ModelsOf(source), evidence.TrialsOf(source),
+                                                {source.IsSequential()})) +
+                          "\n";
     const StoryTable sketch = CurveSketch(evidence, source);
     if (!sketch.rows.empty()) text += TextOf(sketch);
   }
