@@ -48,6 +48,13 @@ void AddPacked(int64_t packed, SweepPart::Fault& to) {
   to.repaired += counts >> kRepairedShift & 127;
 }
 
+void Add(const engine::Tally& tally, SweepPart::Fault& to) {
+  to.changed += tally.changed;
+  to.broken += tally.broken;
+  to.repaired += tally.repaired;
+  to.margin_delta += tally.margin_delta;
+}
+
 void Add(const SweepPart::Fault& from, SweepPart::Fault& to) {
   to.changed += from.changed;
   to.broken += from.broken;
@@ -147,6 +154,7 @@ class Sweep {
     const auto start = std::chrono::steady_clock::now();
     const engine::EvaluationSet set = EvaluationSetOf(file_.model, data_.images, settings_.data.input);
     golden_ = engine::RunGolden(file_.model, set, threads_, cancellation_);
+    set_ = &set;
     labels_ = &set.labels;
     SweepResult result;
     const std::string label = LabelsOf({settings_.model})[0];
@@ -389,9 +397,16 @@ class Sweep {
     std::vector<std::pair<int32_t, engine::StepDeltas>> changes;
     for (int64_t fault = 0; fault < part.count; ++fault) {
       const model::ModelChange change = ChangeOf(part, fault);
-      if (!change.empty())
+      if (ChangesCodings(file_.model, change)) {
+        engine::Tally tally = engine::RunRebuilt(file_.model, change, *set_, golden_, first, last,
+                                                 engine::BestInstructionSet(), cancellation_);
+        if (settings_.decisions_only) tally.margin_delta = 0;
+        Add(tally, worker.faults[static_cast<size_t>(fault)]);
+      } else if (!change.empty()) {
         changes.emplace_back(static_cast<int32_t>(fault), engine::StepDeltas(plan, file_.model, change));
+      }
     }
+    if (changes.empty()) return;
     std::unique_ptr<engine::GoldenBlock> computed;
     for (int64_t block = first; block < last; ++block) {
       const engine::GoldenBlock& golden = blocks.Get(block, computed);
@@ -502,6 +517,7 @@ class Sweep {
   const TestData data_;
   const memory::MemoryImage image_;
   engine::Golden golden_;
+  const engine::EvaluationSet* set_ = nullptr;
   const std::vector<uint16_t>* labels_ = nullptr;
   std::vector<bool> swept_;  // [array]
   std::vector<Part> parts_;

@@ -55,7 +55,7 @@ inline void AddWhereOption(CLI::App& command, std::string& where) {
   command
       .add_option("--where", where,
                   "Which stored parameters can fail, comma-separated: weights, biases, scales (of weights and integer "
-                  "biases), normalization (multipliers, means, variances), or all")
+                  "biases), normalization (multipliers, means, variances), activation-scales, or all")
       ->capture_default_str();
 }
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
+#include <random>
 
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
@@ -33,6 +35,34 @@ TEST_P(Dense, EqualsTheReferenceOnRandomGraphs) {
     const auto model = model::RandomModel(seed);
     model::Validate(model);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(model, 1 + static_cast<int64_t>(seed % 70), seed));
+  }
+}
+
+// Of all signs and sizes, those that are no numbers among them.
+TEST_P(Dense, EqualsTheReferenceUnderBrokenActivationScales) {
+  const uint32_t extremes[] = {0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC00000, 0x7F7FFFFF,
+                               0xFF7FFFFF, 0x00000000, 0x80000000, 0x00000001, 0x80000001};
+  for (uint64_t seed = 0; seed < GraphsToTry(400); ++seed) {
+    auto model = model::RandomModel(seed);
+    std::mt19937_64 random(seed);
+    const auto breaks = static_cast<int64_t>(1 + random() % 3);
+    for (int64_t i = 0; i < breaks; ++i) {
+      const auto v = static_cast<size_t>(random() % model.values.size());
+      const bool second = model.values[v].dequantizing_scale >= 0 && random() % 2 == 0;
+      const int scale = second ? model.values[v].dequantizing_scale : model.values[v].scale;
+      if (scale < 0) continue;
+      uint32_t& bits = model.parameters[static_cast<size_t>(scale)].bits[0];
+      bits = random() % 3 == 0 ? extremes[random() % std::size(extremes)] : bits ^ 1u << random() % 32;
+    }
+    UpdateCodings(model);
+    const auto bytes = model::RandomImages(model, 1 + static_cast<int64_t>(seed % 70), seed);
+    DenseEngine engine(model, GetParam());
+    const auto fast = engine.Run(PreparedImages(bytes, model.values[0].shape.elements()));
+    const auto reference = RunReference(model, bytes);
+    for (size_t i = 0; i < fast.size(); ++i) {
+      const bool same = std::bit_cast<uint32_t>(fast[i]) == std::bit_cast<uint32_t>(reference[i]);
+      ASSERT_TRUE(same || (std::isnan(fast[i]) && std::isnan(reference[i]))) << seed << ", " << i;
+    }
   }
 }
 

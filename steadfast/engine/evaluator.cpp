@@ -25,6 +25,25 @@ std::array<uint16_t, kBlockImages> LabelsOf(const EvaluationSet& set, int64_t bl
   return labels;
 }
 
+// Adds up blocks [first, end) of a dense run.
+void AddBlocks(DenseEngine& engine, const EvaluationSet& set, const Golden& golden, int64_t first, int64_t end,
+               InstructionSet instruction_set, std::vector<float>& logits, const Cancellation* cancellation,
+               Tally& tally) {
+  const Kernels& kernels = KernelsOf(instruction_set);
+  const auto classes = static_cast<int>(logits.size() / kBlockImages);
+  for (int64_t b = first; b < end; ++b) {
+    if (cancellation != nullptr) cancellation->ThrowIfRequested();
+    engine.RunBlock(set.images, b, logits);
+    const auto labels = LabelsOf(set, b);
+    const BlockScores scores(kernels, logits.data(), classes, labels.data(), true);
+    for (int64_t i = 0; i < set.images.images_in(b); ++i) {
+      const auto lane = static_cast<size_t>(i), image = static_cast<size_t>(b * kBlockImages + i);
+      tally += TallyOf(set.labels[image], golden.predictions[image], scores.predictions[lane],
+                       scores.margins[lane] - golden.margins[image], scores.losses[lane] - golden.losses[image]);
+    }
+  }
+}
+
 // Costs within a factor of two, as shares of a dense run.
 constexpr size_t kCostClasses = 8;
 size_t CostClass(double share) {
@@ -141,6 +160,18 @@ ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const
   return shares;
 }
 
+Tally RunRebuilt(const model::QuantizedModel& model, const model::ModelChange& change, const EvaluationSet& set,
+                 const Golden& golden, int64_t first, int64_t end, InstructionSet instruction_set,
+                 const Cancellation* cancellation) {
+  model::QuantizedModel changed = model;
+  Apply(change, changed);
+  DenseEngine engine(changed, instruction_set);
+  std::vector<float> logits(static_cast<size_t>(kBlockImages * model.classes()));
+  Tally tally;
+  AddBlocks(engine, set, golden, first, end, instruction_set, logits, cancellation, tally);
+  return tally;
+}
+
 // Adds up what a differential engine finds for one change.
 struct Evaluator::Differential final : ResultSink {
   std::shared_ptr<const GoldenRun> run;
@@ -189,7 +220,7 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
   if (change.empty()) return golden.scores;
-  if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
+  if (differential_ == nullptr || ChangesCodings(model_, change)) return EvaluateDensely(change, golden, cancellation);
   return ScoresOf(EvaluateBlocks(change, golden, cancellation), golden.scores);
 }
 
@@ -197,6 +228,12 @@ Tally Evaluator::EvaluateBlocks(const model::ModelChange& change, const Golden& 
                                 const Cancellation* cancellation) {
   const std::vector<GoldenBlock>& blocks = differential_->run->blocks;
   if (change.empty() || blocks.empty()) return {};
+  if (ChangesCodings(model_, change)) {
+    Tally tally;
+    const int64_t number = blocks[0].number;
+    AddDensely(change, golden, number, number + static_cast<int64_t>(blocks.size()), cancellation, tally);
+    return tally;
+  }
   // Expected costs are replaced by what earlier changes of about this size, in the same layer, did cost.
   const DifferentialPlan& plan = differential_->run->plan;
   const StepDeltas deltas(plan, model_, change);
@@ -226,6 +263,7 @@ Tally Evaluator::EvaluateBlocks(const model::ModelChange& change, const Golden& 
 
 Scores Evaluator::EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,
                                          const Cancellation* cancellation) {
+  if (ChangesCodings(model_, change)) return EvaluateDensely(change, golden, cancellation);
   Tally tally;
   AddDifferentially(change, golden, std::numeric_limits<double>::infinity(), cancellation, tally);
   return ScoresOf(tally, golden.scores);
@@ -262,21 +300,14 @@ Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden
 
 void Evaluator::AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first, int64_t end,
                            const Cancellation* cancellation, Tally& tally) {
+  if (ChangesCodings(model_, change)) {
+    tally += RunRebuilt(model_, change, *set_, golden, first, end, instruction_set_, cancellation);
+    return;
+  }
   Apply(change, model_);
   dense_.SetParameters(model_);
   Undo(change, model_);
-  const Kernels& kernels = KernelsOf(instruction_set_);
-  for (int64_t b = first; b < end; ++b) {
-    if (cancellation != nullptr) cancellation->ThrowIfRequested();
-    dense_.RunBlock(set_->images, b, logits_);
-    const auto labels = LabelsOf(*set_, b);
-    const BlockScores scores(kernels, logits_.data(), static_cast<int>(model_.classes()), labels.data(), true);
-    for (int64_t i = 0; i < set_->images.images_in(b); ++i) {
-      const auto lane = static_cast<size_t>(i), image = static_cast<size_t>(b * kBlockImages + i);
-      tally += TallyOf(set_->labels[image], golden.predictions[image], scores.predictions[lane],
-                       scores.margins[lane] - golden.margins[image], scores.losses[lane] - golden.losses[image]);
-    }
-  }
+  AddBlocks(dense_, *set_, golden, first, end, instruction_set_, logits_, cancellation, tally);
 }
 
 }  // namespace steadfast::engine

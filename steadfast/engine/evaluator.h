@@ -57,6 +57,12 @@ struct ZeroShares {
 };
 ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images, int threads);
 
+// What a change does on blocks [first, end), by a dense run of a network that is built for this change alone: for
+// changes of what engines work out once, the scales of activations.
+Tally RunRebuilt(const model::QuantizedModel& model, const model::ModelChange& change, const EvaluationSet& set,
+                 const Golden& golden, int64_t first, int64_t end,
+                 InstructionSet instruction_set = BestInstructionSet(), const Cancellation* cancellation = nullptr);
+
 // Evaluates changes of one model, one after another. One evaluator serves one thread.
 class Evaluator {
  public:
@@ -76,7 +82,7 @@ class Evaluator {
   Tally EvaluateBlocks(const model::ModelChange& change, const Golden& golden,
                        const Cancellation* cancellation = nullptr);
 
-  // The same as Evaluate by one path.
+  // The same as Evaluate by one path. Changed scales of activations are evaluated densely by all.
   Scores EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                          const Cancellation* cancellation = nullptr);
   Scores EvaluateDifferentially(const model::ModelChange& change, const Golden& golden,

@@ -15,7 +15,8 @@ struct WhereName {
 constexpr WhereName kWhereNames[] = {{"weights", &Where::weights},
                                      {"biases", &Where::biases},
                                      {"scales", &Where::scales},
-                                     {"normalization", &Where::normalization}};
+                                     {"normalization", &Where::normalization},
+                                     {"activation-scales", &Where::activation_scales}};
 
 }  // namespace
 
@@ -31,6 +32,8 @@ bool Where::Holds(model::Role role) const {
     case model::Role::kMean:
     case model::Role::kVariance:
       return normalization;
+    case model::Role::kActivationScale:
+      return activation_scales;
   }
   return false;
 }
@@ -46,7 +49,7 @@ std::string NameOf(const Where& where) {
 }
 
 Where ParseWhere(std::string_view text) {
-  if (text == "all") return {true, true, true, true};
+  if (text == "all") return {true, true, true, true, true};
   Where where{false, false, false, false};
   for (const std::string& piece : Split(text, ',')) {
     bool found = false;
@@ -55,7 +58,8 @@ Where ParseWhere(std::string_view text) {
       where.*field = found = true;
     }
     if (!found)
-      throw UsageError(fmt::format("--where: '{}' is not one of weights, biases, scales, normalization, all", piece));
+      throw UsageError(fmt::format(
+          "--where: '{}' is not one of weights, biases, scales, normalization, activation-scales, all", piece));
   }
   return where;
 }

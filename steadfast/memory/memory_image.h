@@ -24,13 +24,13 @@ struct MemoryLayout {
 
 // Which parameters lie in the memory that fails, by role.
 struct Where {
-  bool weights = true, biases = false, scales = false, normalization = false;
+  bool weights = true, biases = false, scales = false, normalization = false, activation_scales = false;
   bool Holds(model::Role role) const;
   bool operator==(const Where&) const = default;
 };
 std::string NameOf(const Where& where);   // "weights", "weights,biases"
-Where ParseWhere(std::string_view text);  // weights, biases, scales, normalization, comma-separated, or all; throws
-                                          // UsageError
+Where ParseWhere(std::string_view text);  // weights, biases, scales, normalization, activation-scales,
+                                          // comma-separated, or all; throws UsageError
 
 struct BitAddress {
   int array;     // place in MemoryImage::arrays

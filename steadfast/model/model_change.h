@@ -23,7 +23,10 @@ struct ModelChange {
   bool empty() const { return changes.empty(); }
 };
 
-// Sets the new bits. The model must hold the old ones (asserted).
+// Whether the scale of a value is among what changes: then every operator that makes or takes the value changes.
+bool ChangesCodings(const QuantizedModel& model, const ModelChange& change);
+
+// Sets the new bits, and what codings say of changed scales. The model must hold the old bits (asserted).
 void Apply(const ModelChange& change, QuantizedModel& model);
 void Undo(const ModelChange& change, QuantizedModel& model);
 

@@ -11,6 +11,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/inspect.h"
+#include "steadfast/model/model_change.h"
 #include "steadfast/model/operators/layer_normalization.h"
 #include "steadfast/model/random_graph.h"
 #include "steadfast/model/random_model.h"
@@ -24,7 +25,6 @@ std::span<const uint8_t> BytesOf(const std::string& text) {
 }
 
 void ExpectSame(const QuantizedModel& a, const QuantizedModel& b) {
-  ASSERT_EQ(a.parameters.size(), b.parameters.size());
   std::map<std::string, const Parameter*> of_b;
   for (const Parameter& parameter : b.parameters) of_b[parameter.name] = &parameter;
   for (const Parameter& parameter : a.parameters) {
@@ -36,6 +36,7 @@ void ExpectSame(const QuantizedModel& a, const QuantizedModel& b) {
     ASSERT_EQ(parameter.output_axis, other.output_axis) << parameter.name;
     ASSERT_EQ(parameter.role == Role::kWeight, other.role == Role::kWeight) << parameter.name;
   }
+  ASSERT_EQ(a.parameters.size(), b.parameters.size());
   ASSERT_EQ(a.nodes.size(), b.nodes.size());
   for (size_t i = 0; i < a.nodes.size(); ++i) {
     if (!WeightOf(a.nodes[i])) continue;
@@ -62,6 +63,73 @@ TEST(Onnx, SurvivesTheFile) {
     ASSERT_TRUE(again == bytes) << seed << " from byte " << same
                                 << " on: " << bytes.substr(same > 80 ? same - 80 : 0, 160);
   }
+}
+
+onnx::TensorProto* InitializerNamed(onnx::ModelProto& proto, const std::string& name) {
+  for (auto& tensor : *proto.mutable_graph()->mutable_initializer()) {
+    if (tensor.name() == name) return &tensor;
+  }
+  return nullptr;
+}
+
+// One element of a scale that a quantizer shares with what dequantizes is one parameter, of two tensors two.
+TEST(Onnx, HasTheScalesOfActivationsAsParameters) {
+  const QuantizedModel model = FromOnnx(BytesOf(ToOnnx(RandomLeNet5(4, 4, 1))), "m.onnx");
+  std::vector<std::string> names;
+  for (const Parameter& parameter : model.parameters) {
+    if (parameter.role == Role::kActivationScale) names.push_back(parameter.name);
+    EXPECT_TRUE(names.empty() || parameter.role == Role::kActivationScale) << "behind them: " << parameter.name;
+  }
+  // Pooling and flattening keep what they take.
+  EXPECT_EQ(names, (std::vector<std::string>{"input.scale", "conv1.codes.scale", "conv2.codes.scale", "fc1.codes.scale",
+                                             "fc2.codes.scale"}));
+  onnx::ModelProto proto;
+  ASSERT_TRUE(proto.ParseFromString(ToOnnx(model)));
+  auto& graph = *proto.mutable_graph();
+  auto* other = graph.add_initializer();
+  *other = *InitializerNamed(proto, "fc1.codes.scale");
+  other->set_name("another");
+  for (auto& node : *graph.mutable_node()) {
+    if (node.op_type() == "DequantizeLinear" && node.input(1) == "fc1.codes.scale") node.set_input(1, "another");
+  }
+  QuantizedModel two = FromOnnx(BytesOf(proto.SerializeAsString()), "m.onnx");
+  ASSERT_EQ(two.parameters.size(), model.parameters.size() + 1);
+  // A fault in the one is not a fault in the other.
+  const auto value =
+      std::find_if(two.values.begin(), two.values.end(), [](const Value& v) { return v.name == "fc1.codes"; });
+  const int quantizer = value->scale, dequantizer = value->dequantizing_scale;
+  ASSERT_EQ(two.parameter(dequantizer).name, "another");
+  const uint32_t bits = two.parameter(quantizer).bits[0];
+  Apply({{{dequantizer, 0, bits, bits ^ 1u << 22}}}, two);
+  EXPECT_EQ(value->coding->scale, two.parameter(quantizer).real(0));
+  EXPECT_EQ(value->coding->real_scale(), two.parameter(dequantizer).real(0));
+  EXPECT_NE(value->coding->real_scale(), value->coding->scale);
+  Undo({{{dequantizer, 0, bits, bits ^ 1u << 22}}}, two);
+  EXPECT_EQ(value->coding->dequantizing_scale, std::nullopt);
+}
+
+// Tools that keep equal constants once: weights and activations then have one scale, and a fault in it is in both.
+TEST(Onnx, SharesAScaleOfWeightsWithActivations) {
+  onnx::ModelProto proto;
+  ASSERT_TRUE(proto.ParseFromString(ToOnnx(RandomLeNet5(4, 4, 1))));
+  EXPECT_EQ(FromOnnx(BytesOf(proto.SerializeAsString()), "m.onnx").reading, 1);
+  int shared = 0;
+  for (auto& node : *proto.mutable_graph()->mutable_node()) {
+    if (node.op_type() != "DequantizeLinear" || !node.input(0).ends_with(".weight")) continue;
+    if (InitializerNamed(proto, node.input(1))->dims_size() > 0 || ++shared > 1) continue;
+    node.set_input(1, "fc2.codes.scale");
+  }
+  ASSERT_GT(shared, 0);
+  QuantizedModel model = FromOnnx(BytesOf(proto.SerializeAsString()), "m.onnx");
+  EXPECT_EQ(model.reading, 3);  // earlier versions took a fault in it for one of the weights' scale alone
+  const auto found = std::find_if(model.parameters.begin(), model.parameters.end(),
+                                  [](const Parameter& p) { return p.name == "fc2.codes.scale"; });
+  ASSERT_NE(found, model.parameters.end());
+  EXPECT_EQ(found->role, Role::kScale);
+  const int index = static_cast<int>(found - model.parameters.begin());
+  Apply({{{index, 0, found->bits[0], found->bits[0] ^ 1u << 23}}}, model);
+  EXPECT_EQ(model.values[static_cast<size_t>(model.nodes.back().input())].coding->scale,
+            model.parameter(index).real(0));
 }
 
 // A result with channels last, taken for one with channels first: the same sizes, other elements.
@@ -127,13 +195,6 @@ std::string MessageAfter(const std::function<void(onnx::ModelProto&)>& change) {
     return error.what();
   }
   return "accepted";
-}
-
-onnx::TensorProto* InitializerNamed(onnx::ModelProto& proto, const std::string& name) {
-  for (auto& tensor : *proto.mutable_graph()->mutable_initializer()) {
-    if (tensor.name() == name) return &tensor;
-  }
-  return nullptr;
 }
 
 onnx::NodeProto* NodeOf(onnx::ModelProto& proto, const std::string& type) {

@@ -69,6 +69,7 @@ QuantizedModel OnnxReader::Read() {
   ReadInput();
   for (const auto& node : graph.node()) ReadNode(OnnxNode(node, source_));
   ReadOutput();
+  AddActivationScales();
   for (const Node& node : model_.nodes) {
     const auto& coding = model_.value(node.output).coding;
     if (!node.operation.definition().is_requantization || !coding) continue;
@@ -77,6 +78,7 @@ QuantizedModel OnnxReader::Read() {
                         (pool != nullptr && RequantizationOfMean(model_, node, pool->elements()).divisor != 1);
   }
   if (needs_reading_2_) model_.reading = 2;
+  if (needs_reading_3_) model_.reading = 3;
   try {
     Validate(model_);
   } catch (const InputError& error) {
@@ -377,7 +379,9 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     node.Fail(fmt::format("its metadata says that codes below {} become zero, and its ThresholdedRelu {}",
                           coding.zero_below, threshold_code));
   }
-  Define(node, Codes{Finish(pending, node.output(), coding, activation)});
+  const int quantized = Finish(pending, node.output(), coding, activation);
+  ScaleTensorsOf(quantized).quantizer = ScaleTensor(node);
+  Define(node, Codes{quantized});
 }
 
 // The first operator of a network that takes real numbers.
@@ -387,6 +391,7 @@ void OnnxReader::QuantizeInput(const OnnxNode& node) {
   if (input.coding && !(*input.coding == coding))
     node.Fail("quantizes the input a second time, with another scale or zero point");
   input.coding = coding;
+  if (ScaleTensorsOf(0).quantizer == nullptr) ScaleTensorsOf(0).quantizer = ScaleTensor(node);
   Define(node, Codes{0});
 }
 
@@ -399,7 +404,9 @@ void OnnxReader::QuantizeAgain(const OnnxNode& node, int index) {
   pending.make = [](const Weighted&) { return Operation(Elementwise{}); };
   pending.inputs = {index};
   pending.shape = value(index).shape;
-  Define(node, Codes{Finish(pending, node.output(), coding, {})});
+  const int quantized = Finish(pending, node.output(), coding, {});
+  ScaleTensorsOf(quantized).quantizer = ScaleTensor(node);
+  Define(node, Codes{quantized});
 }
 
 // Codes that are the same for every image.
@@ -493,7 +500,30 @@ void OnnxReader::DequantizeValue(const OnnxNode& node, int index) {
       zero.value - coding.stored_offset() != coding.zero_point) {
     node.Fail("dequantizes with another scale or zero point than QuantizeLinear used");
   }
+  if (ScaleTensorsOf(index).dequantizer == nullptr) ScaleTensorsOf(index).dequantizer = ScaleTensor(node);
   Define(node, Real{index});
+}
+
+OnnxReader::ScaleTensors& OnnxReader::ScaleTensorsOf(int value) {
+  scale_tensors_.resize(std::max(scale_tensors_.size(), static_cast<size_t>(value) + 1));
+  return scale_tensors_[static_cast<size_t>(value)];
+}
+
+const onnx::TensorProto* OnnxReader::ScaleTensor(const OnnxNode& node) const {
+  return Expect<Constant>(node, 1, "a constant").tensor;
+}
+
+void OnnxReader::AddActivationScales() {
+  for (size_t v = 0; v < model_.values.size(); ++v) {
+    Value& value = model_.values[v];
+    const auto [quantizer, dequantizer] = ScaleTensorsOf(static_cast<int>(v));
+    if (!value.coding || (quantizer == nullptr && dequantizer == nullptr)) continue;
+    value.scale = FloatParameterOf(quantizer != nullptr ? *quantizer : *dequantizer, Role::kActivationScale);
+    if (quantizer != nullptr && dequantizer != nullptr && dequantizer != quantizer)
+      value.dequantizing_scale = FloatParameterOf(*dequantizer, Role::kActivationScale);
+    for (const int index : {value.scale, value.dequantizing_scale})
+      needs_reading_3_ |= index >= 0 && parameter(index).role != Role::kActivationScale;
+  }
 }
 
 int OnnxReader::FloatParameterOf(const onnx::TensorProto& tensor, Role role) {
@@ -828,7 +858,10 @@ int OnnxReader::Rearranged(const OnnxNode& node, const Viewed& viewed, const std
   const bool flattens = viewed.view.from.empty() && shape.flat;
   const Operation operation = flattens ? Operation(Flatten{}) : Operation(op);
   pending.make = [operation](const Weighted&) { return operation; };
-  return Finish(pending, value_name, value(viewed.value).coding, {});
+  const int moved = Finish(pending, value_name, value(viewed.value).coding, {});
+  const ScaleTensors scales = ScaleTensorsOf(viewed.value);
+  ScaleTensorsOf(moved) = scales;
+  return moved;
 }
 
 void OnnxReader::ReadGather(const OnnxNode& node) {
@@ -1013,6 +1046,12 @@ void OnnxReader::MoveCodes(const OnnxNode& node, Operation operation) {
   pending.make = [operation](const Weighted&) { return operation; };
   pending.inputs = {input};
   const int output = Finish(pending, pending.name, value(input).coding, {});
+  ScaleTensors scales = ScaleTensorsOf(input);
+  if (on_codes) {  // what dequantizes the result comes behind it
+    if (scales.quantizer == nullptr) scales.quantizer = scales.dequantizer;
+    scales.dequantizer = nullptr;
+  }
+  ScaleTensorsOf(output) = scales;
   Define(node, on_codes ? Meaning(Codes{output}) : Meaning(Real{output}));
 }
 

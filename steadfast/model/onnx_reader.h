@@ -165,6 +165,14 @@ class OnnxReader {
   void QuantizeAgain(const OnnxNode& node, int value);
   void QuantizeConstant(const OnnxNode& node, const onnx::TensorProto& tensor);
   void DequantizeValue(const OnnxNode& node, int index);
+  // The tensors of a value's scale: what quantizes it, and what dequantizes it first. (Others have the same number.)
+  struct ScaleTensors {
+    const onnx::TensorProto *quantizer = nullptr, *dequantizer = nullptr;
+  };
+  ScaleTensors& ScaleTensorsOf(int value);
+  const onnx::TensorProto* ScaleTensor(const OnnxNode& node) const;
+  // Makes parameters of them, behind all others.
+  void AddActivationScales();
   void DequantizeBias(const OnnxNode& node, const onnx::TensorProto& tensor);
   void DequantizeWeights(const OnnxNode& node, const onnx::TensorProto& tensor);
   void ShiftWeights(const OnnxNode& node, int weight);
@@ -194,9 +202,11 @@ class OnnxReader {
   };
   std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
+  std::vector<ScaleTensors> scale_tensors_;     // [value]
   std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken
   std::unordered_set<int> shifted_weights_;
   bool needs_reading_2_ = false;
+  bool needs_reading_3_ = false;
 };
 
 }  // namespace steadfast::model

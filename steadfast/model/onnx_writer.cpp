@@ -204,7 +204,7 @@ void OnnxWriter::WriteInput() {
   std::string codes = input.name;
   if (model_.real_input) {
     codes += ".codes";
-    AddNode("QuantizeLinear", {input.name, input.name + ".scale", input.name + ".zero_point"}, codes);
+    AddNode("QuantizeLinear", {input.name, ScaleName(0), input.name + ".zero_point"}, codes);
   }
   WriteDequantize(0, codes);
 }
@@ -217,14 +217,28 @@ void OnnxWriter::WriteOutput() {
 
 void OnnxWriter::WriteQuantizer(int value) {
   const Value& v = model_.value(value);
-  AddFloats(v.name + ".scale", {}, {v.coding->scale});
+  const std::string name = ScaleName(value);
+  if (v.scale < 0 && written_.insert(name).second) AddFloats(name, {}, {v.coding->scale});
+  for (const int index : {v.scale, v.dequantizing_scale}) {
+    if (index >= 0) AddParameter(index, model_.parameter(index).shape);
+  }
   AddBytes(v.name + ".zero_point", v.coding->is_signed, {},
            {static_cast<uint8_t>(v.coding->zero_point + v.coding->stored_offset())});
 }
 
+std::string OnnxWriter::ScaleName(int value) const {
+  const Value& v = model_.value(value);
+  if (v.scale >= 0) return model_.parameter(v.scale).name;
+  for (const Node& node : model_.nodes) {
+    if (node.output == value && node.operation.definition().keeps_coding) return ScaleName(node.input());
+  }
+  return v.name + ".scale";
+}
+
 void OnnxWriter::WriteDequantize(int value, const std::string& codes) {
-  const std::string& name = model_.value(value).name;
-  AddNode("DequantizeLinear", {codes, name + ".scale", name + ".zero_point"}, RealName(value));
+  const Value& v = model_.value(value);
+  const std::string scale = v.dequantizing_scale < 0 ? ScaleName(value) : model_.parameter(v.dequantizing_scale).name;
+  AddNode("DequantizeLinear", {codes, scale, v.name + ".zero_point"}, RealName(value));
 }
 
 std::string OnnxWriter::WriteWeights(int index) {
@@ -327,7 +341,7 @@ void OnnxWriter::WriteQuantize(const Node& node, std::string current) {
 void OnnxWriter::WriteQuantizeAgain(const Node& node, const std::string& current) {
   const Value& output = model_.value(node.output);
   WriteQuantizer(node.output);
-  AddNode("QuantizeLinear", {current, output.name + ".scale", output.name + ".zero_point"}, output.name);
+  AddNode("QuantizeLinear", {current, ScaleName(node.output), output.name + ".zero_point"}, output.name);
   WriteDequantize(node.output, output.name);
 }
 

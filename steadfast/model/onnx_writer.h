@@ -64,6 +64,7 @@ class OnnxWriter {
   void WriteInput();
   void WriteOutput();
   void WriteQuantizer(int value);
+  std::string ScaleName(int value) const;
   void WriteDequantize(int value, const std::string& codes);
 
   const QuantizedModel& model_;

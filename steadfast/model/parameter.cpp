@@ -43,6 +43,8 @@ std::string_view NameOf(Role role) {
       return "mean";
     case Role::kVariance:
       return "variance";
+    case Role::kActivationScale:
+      return "activation scale";
   }
   return "?";
 }

@@ -47,7 +47,7 @@ int LargestStoredLevel(const CodeFormat& format);
 // The format of a quantizer without zero: unsigned codes, levels 2 code + 1 - 2^bits.
 CodeFormat FormatWithoutZero(int bits);
 
-enum class Role : uint8_t { kWeight, kBias, kScale, kMultiplier, kMean, kVariance };
+enum class Role : uint8_t { kWeight, kBias, kScale, kMultiplier, kMean, kVariance, kActivationScale };
 std::string_view NameOf(Role role);  // "weight", "bias", …
 
 struct StorageFormat {

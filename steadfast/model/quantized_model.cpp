@@ -61,7 +61,8 @@ void ValidateParameter(const QuantizedModel& model, const Parameter& parameter) 
   if (!parameter.format.is_float()) return;
   for (int64_t i = 0; i < elements; ++i) {
     const float value = parameter.real(i);
-    if (parameter.role == Role::kScale && !(std::isfinite(value) && value > 0))
+    const bool is_scale = parameter.role == Role::kScale || parameter.role == Role::kActivationScale;
+    if (is_scale && !(std::isfinite(value) && value > 0))
       Fail(parameter.name, fmt::format("scale {}, expected a positive number", value));
     if (!std::isfinite(value)) Fail(parameter.name, fmt::format("{} at index {}, expected a number", value, i));
   }
@@ -78,9 +79,16 @@ void ValidateWeight(const QuantizedModel& model, const Parameter& weight) {
     Fail(weight.name, fmt::format("{} scales, expected 1 or {}", scales, weight.outputs()));
 }
 
-void ValidateCoding(const Value& value) {
+void ValidateCoding(const QuantizedModel& model, const Value& value) {
   if (!value.coding) return;
   const ActivationCoding& coding = *value.coding;
+  for (int index : {value.scale, value.dequantizing_scale}) {
+    if (index < 0) continue;
+    const bool exists = index < static_cast<int>(model.parameters.size());
+    if (!exists || !model.parameter(index).format.is_float() || model.parameter(index).elements() != 1 ||
+        model.parameter(index).real(0) != coding.scale)
+      Fail(value.name, "the parameter of its scale is another number");
+  }
   if (coding.bits < 1 || coding.bits > 8) Fail(value.name, fmt::format("{} bits a code, expected 1 to 8", coding.bits));
   if (!std::isfinite(coding.scale) || coding.scale <= 0) {
     Fail(value.name, fmt::format("scale {}, expected a positive number", coding.scale));
@@ -100,6 +108,7 @@ void ValidateUses(const QuantizedModel& model) {
   for (const Node& node : model.nodes) {
     for (int parameter : ParametersOf(model, node)) used.insert(parameter);
   }
+  for (const Value& value : model.values) used.insert({value.scale, value.dequantizing_scale});
   std::set<std::string_view> names;
   for (size_t p = 0; p < model.parameters.size(); ++p) {
     const Parameter& parameter = model.parameters[p];
@@ -254,6 +263,37 @@ std::vector<int> WeightsOf(const QuantizedModel& model) {
   return weights;
 }
 
+void AddActivationScales(QuantizedModel& model) {
+  std::vector<int> kept_from(model.values.size(), -1);
+  for (const Node& node : model.nodes) {
+    if (node.operation.definition().keeps_coding) kept_from[static_cast<size_t>(node.output)] = node.input();
+  }
+  for (size_t v = 0; v < model.values.size(); ++v) {
+    Value& value = model.values[v];
+    if (!value.coding || value.scale >= 0) continue;
+    value.scale = kept_from[v] >= 0
+                      ? model.value(kept_from[v]).scale
+                      : AddFloats(model, value.name + ".scale", Role::kActivationScale, {}, {value.coding->scale});
+  }
+}
+
+bool HoldsActivationScale(const QuantizedModel& model, int parameter) {
+  return std::any_of(model.values.begin(), model.values.end(), [&](const Value& value) {
+    return value.scale == parameter || value.dequantizing_scale == parameter;
+  });
+}
+
+void UpdateCodings(QuantizedModel& model) {
+  for (Value& value : model.values) {
+    if (!value.coding || value.scale < 0) continue;
+    const uint32_t bits = model.parameter(value.scale).bits[0];
+    value.coding->scale = model.parameter(value.scale).real(0);
+    value.coding->dequantizing_scale.reset();
+    if (value.dequantizing_scale >= 0 && model.parameter(value.dequantizing_scale).bits[0] != bits)
+      value.coding->dequantizing_scale = model.parameter(value.dequantizing_scale).real(0);
+  }
+}
+
 std::vector<int> ParametersOf(const QuantizedModel& model, const Node& node) {
   const Weighted* weighted = node.operation.weighted();
   if (weighted == nullptr) return {};
@@ -286,7 +326,7 @@ void Validate(const QuantizedModel& model) {
   if (count < 2 || model.nodes.empty()) Fail("model", "has no operators");
   for (const auto& parameter : model.parameters) ValidateParameter(model, parameter);
   for (const auto& value : model.values) {
-    ValidateCoding(value);
+    ValidateCoding(model, value);
     ValidateShape(value);
   }
   const Value& input = model.values[0];

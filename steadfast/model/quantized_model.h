@@ -30,10 +30,14 @@ struct ValueShape {
 // How a value is coded. Codes are unsigned; level = code - zero_point.
 struct ActivationCoding {
   int bits = 8;
-  float scale = 1.0f;
+  float scale = 1.0f;  // what real numbers are divided by where they become codes
   int zero_point = 0;
   int zero_below = 0;      // FATReLU over codes: codes below this become zero_point; 0: none
   bool is_signed = false;  // files and memories hold code - 2^(bits-1), in two's complement
+  // What levels are multiplied by where they become real numbers again: the scale, unless files store another one for
+  // it and a fault has made the two differ.
+  std::optional<float> dequantizing_scale = {};
+  float real_scale() const { return dequantizing_scale.value_or(scale); }
   int highest_code() const { return (1 << bits) - 1; }
   int stored_offset() const { return is_signed ? -(1 << (bits - 1)) : 0; }  // stored = code + this
   bool operator==(const ActivationCoding&) const = default;
@@ -44,6 +48,8 @@ struct Value {
   std::string name;
   ValueShape shape;
   std::optional<ActivationCoding> coding;  // nothing: real numbers (the network's output)
+  int scale = -1;                          // the parameter that holds the scale of the coding; -1: it is not stored
+  int dequantizing_scale = -1;             // where another parameter holds what levels are multiplied by
   bool operator==(const Value&) const = default;
 };
 
@@ -99,7 +105,7 @@ struct QuantizedModel {
   std::vector<Node> nodes;                      // in the order of execution
   int output = 0;                               // index of the logits
   bool real_input = false;                      // the file takes real numbers, which values[0].coding quantizes
-  int reading = 1;                              // 2: earlier versions read this file differently (docs/formats.md)
+  int reading = 1;                              // 2, 3: earlier versions read this file differently (docs/formats.md)
   std::map<std::string, std::string> metadata;  // "steadfast.recipe" and so on
 
   int64_t classes() const { return values[static_cast<size_t>(output)].shape.elements(); }
@@ -125,6 +131,12 @@ std::optional<int> WeightOf(const Node& node);
 std::string_view KindOf(const Node& node);  // "Convolution"
 // The weight parameters, in their order: the arrays of the weight memory.
 std::vector<int> WeightsOf(const QuantizedModel& model);  // without fixed ones
+// Scales of values as parameters NAME.scale, for models that were not read from a file. Operators that keep their
+// input's coding keep its scale.
+void AddActivationScales(QuantizedModel& model);
+// Whether a parameter holds the scale of values, and the values' codings made to say what the parameters hold.
+bool HoldsActivationScale(const QuantizedModel& model, int parameter);
+void UpdateCodings(QuantizedModel& model);
 // All parameters that a node refers to: its weights, their scales, and the constants of its steps.
 std::vector<int> ParametersOf(const QuantizedModel& model, const Node& node);
 

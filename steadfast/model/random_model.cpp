@@ -6,6 +6,7 @@
 
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/linear.h"
@@ -54,6 +55,19 @@ QuantizedModel RandomModel(uint64_t seed) {
   const int64_t hidden = graph.Between(0, 5);
   for (int64_t layer = 0; layer < hidden; ++layer) current = AddRandomLayer(graph, current);
   model.output = graph.AddLinear(current, "last", graph.Between(2, 12), graph.Format(), true);
+  AddActivationScales(model);
+  for (size_t v = 0; v < model.values.size(); ++v) {  // some are dequantized with a scale of their own
+    Value& value = model.values[v];
+    const auto index = static_cast<int>(v);
+    const bool is_one = std::any_of(model.nodes.begin(), model.nodes.end(), [&](const Node& node) {
+      const bool is_kept = node.operation.definition().keeps_coding && (node.input() == index || node.output == index);
+      return is_kept || (node.operation.As<Constant>() != nullptr && node.output == index);
+    });
+    const bool has_quantizer = v > 0 || model.real_input;
+    if (!value.coding || is_one || !has_quantizer || !graph.Chance(15)) continue;
+    value.dequantizing_scale =
+        AddFloats(model, value.name + ".dequantizing_scale", Role::kActivationScale, {}, {value.coding->scale});
+  }
   return std::move(graph.model);
 }
 
@@ -113,6 +127,7 @@ QuantizedModel RandomLeNet5(int weight_bits, int activation_bits, uint64_t seed)
                                 coding);
   }
   model.output = current;
+  AddActivationScales(model);
   return std::move(generator.model);
 }
 
@@ -163,6 +178,7 @@ QuantizedModel RandomResNet18(int weight_bits, int activation_bits, uint64_t see
   current = generator.AddNode("pool", {"", AveragePool{whole}, {current}, 0},
                               model.values[static_cast<size_t>(current)].coding);
   model.output = generator.AddLinear(current, "fc", 10, format, true);
+  AddActivationScales(model);
   return std::move(generator.model);
 }
 

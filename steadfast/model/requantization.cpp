@@ -93,7 +93,8 @@ Requantization RequantizationOf(const QuantizedModel& model, const Node& node, c
     const auto channel = static_cast<size_t>(c);
     const double weight_scale = scales.real(scales.elements() == 1 ? 0 : c) / level_multiplier;
     const double multiplier = affine.multiplier[channel], bias = affine.bias[channel];
-    result.scale.push_back(static_cast<float>(double{input.coding->scale} * weight_scale * multiplier / output_scale));
+    result.scale.push_back(
+        static_cast<float>(double{input.coding->real_scale()} * weight_scale * multiplier / output_scale));
     result.offset.push_back(static_cast<float>(bias / output_scale));
   }
   result.real = !output.coding.has_value();
@@ -106,11 +107,11 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
   const Value& output = model.value(node.output);
   const auto count = static_cast<double>(elements);
   const auto channels = static_cast<size_t>(output.shape.channels);
-  const double ratio = double{from.scale} / output.coding->scale;
+  const double ratio = double{from.real_scale()} / output.coding->scale;
   const bool meets_ties = IsPowerOfTwo(ratio) && !IsPowerOfTwo(count);
   Requantization result;
-  result.scale.assign(channels,
-                      static_cast<float>(meets_ties ? ratio : double{from.scale} / count / output.coding->scale));
+  result.scale.assign(
+      channels, static_cast<float>(meets_ties ? ratio : double{from.real_scale()} / count / output.coding->scale));
   result.offset.assign(channels, 0.0f);
   if (meets_ties) result.divisor = static_cast<float>(elements);
   SetCodes(node, *output.coding, result);
@@ -118,7 +119,8 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
 }
 
 Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& node, float factor) {
-  const double a = model.value(node.inputs[0]).coding->scale, b = model.value(node.inputs[1]).coding->scale;
+  const double a = model.value(node.inputs[0]).coding->real_scale(),
+               b = model.value(node.inputs[1]).coding->real_scale();
   const ActivationCoding& output = *model.value(node.output).coding;
   Requantization result;
   const auto channels = static_cast<size_t>(model.value(node.output).shape.channels);
@@ -161,7 +163,7 @@ uint8_t CodeOfSteps(float steps, const Quantization& q) {
 }
 
 float RealOf(int code, const ActivationCoding& coding) {
-  return static_cast<float>(code - coding.zero_point) * coding.scale;
+  return static_cast<float>(code - coding.zero_point) * coding.real_scale();
 }
 
 }  // namespace steadfast::model

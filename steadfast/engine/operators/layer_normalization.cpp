@@ -17,8 +17,10 @@ class LayerNormalizationOperator final : public Operator {
         positions_(source.output().shape.elements() / channels_),
         zero_point_(source.input(0).coding->zero_point),
         epsilon_(model::EpsilonOf(*source.node.operation.As<model::LayerNormalization>(), channels_,
-                                  source.input(0).coding->scale)),
-        constants_(ConstantsOf(source.output(), source.node)) {}
+                                  source.input(0).coding->real_scale())),
+        constants_(ConstantsOf(source.output(), source.node)) {
+    constants_.scale = model::SignedOutputScale(constants_.scale, source.input(0).coding->real_scale());
+  }
 
   void RunBlock(std::span<const uint8_t* const> inputs, Workspace&, const BlockOutput& output) const override {
     Run(inputs[0], output.rows);
@@ -62,7 +64,7 @@ class LayerNormalizationOperator final : public Operator {
   const int64_t channels_, positions_;
   const int zero_point_;
   const double epsilon_;
-  const QuantizeConstants constants_;
+  QuantizeConstants constants_;
   SliceSetting setting_;
 };
 

@@ -11,7 +11,7 @@ QuantizeConstants ConstantsOf(const model::Value& output, const model::Node& nod
   return {q.scale, q.zero_point, q.lowest, q.highest, q.zero_below};
 }
 OperandConstants OperandOf(const model::ActivationCoding& coding) {
-  return {coding.zero_point, coding.scale};
+  return {coding.zero_point, coding.real_scale()};
 }
 
 bool AreWholeQuads(const SliceSetting& setting, int64_t groups) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
@@ -73,7 +75,9 @@ std::array<uint8_t, 256> TranslationOf(const QuantizedModel& model, const Node& 
   const ActivationCoding& from = *model.value(node.inputs[input]).coding;
   const ActivationCoding& to = *model.value(node.output).coding;
   const Quantization quantization = QuantizationOf(to, node.activation);
-  const bool same = from == to && node.activation == Activation{};
+  // A scale that keeps every level what it is. (A fault may make it another one.)
+  const bool is_plain = std::isfinite(to.scale * 256) && to.scale > 0 && !from.dequantizing_scale;
+  const bool same = is_plain && from == to && node.activation == Activation{};
   std::array<uint8_t, 256> table = {};
   for (int code = 0; code < 256; ++code) {
     table[static_cast<size_t>(code)] = same ? static_cast<uint8_t>(code) : CodeOf(RealOf(code, from), quantization);

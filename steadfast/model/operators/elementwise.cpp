@@ -187,7 +187,7 @@ std::array<uint8_t, 256> TableOf(const QuantizedModel& model, const Node& node) 
   std::array<uint8_t, 256> table = {};
   for (int code = 0; code < 256; ++code) {
     const float real = RealOf(std::min(code, from.highest_code()), from);
-    table[static_cast<size_t>(code)] = CodeOf(value(real, op), quantization);
+    table[static_cast<size_t>(code)] = CodeOf(std::isnan(real) ? real : value(real, op), quantization);
   }
   return table;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_reader.h"
@@ -32,7 +33,8 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   const ValueShape& shape = model.value(node.input()).shape;
   const ActivationCoding& coding = *model.value(node.input()).coding;
   return [channels = shape.channels, positions = shape.height * shape.width, zero = coding.zero_point,
-          epsilon = EpsilonOf(*node.operation.As<LayerNormalization>(), shape.channels, coding.scale),
+          epsilon = EpsilonOf(*node.operation.As<LayerNormalization>(), shape.channels, coding.real_scale()),
+          output_scale = SignedOutputScale(model.value(node.output).coding->scale, coding.real_scale()),
           quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
                                                                                             auto) {
     for (int64_t p = 0; p < positions; ++p) {
@@ -43,7 +45,7 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
         sum += level;
         squares += level * level;
       }
-      const float inverse = InverseDeviation(channels * squares - sum * sum, epsilon, quantization.scale);
+      const float inverse = InverseDeviation(channels * squares - sum * sum, epsilon, output_scale);
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t centered = channels * (inputs[0][at(c)] - zero) - sum;
         codes[at(c)] = CodeOfSteps(static_cast<float>(centered) * inverse, quantization);
@@ -104,6 +106,7 @@ int Sample(RandomGraph& graph, int input) {
 }  // namespace
 
 double EpsilonOf(const LayerNormalization& op, int64_t channels, float scale) {
+  if (!std::isfinite(scale)) return std::numeric_limits<double>::quiet_NaN();
   const double ratio = static_cast<double>(channels) / double{scale};
   return double{op.epsilon} * ratio * ratio;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "steadfast/base/elementary.h"  // PortableExp
 #include "steadfast/base/error.h"
@@ -32,21 +33,25 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   const ValueShape& shape = model.value(node.input()).shape;
   const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
-  return [terms, positions, exponentials = ExponentialsOf(*model.value(node.input()).coding),
+  const ActivationCoding& coding = *model.value(node.input()).coding;
+  return [terms, positions, exponentials = ExponentialsOf(coding), falls = coding.real_scale() < 0,
           quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
                                                                                             auto) {
     const auto elements = static_cast<int64_t>(codes.size());
     for (int64_t first = 0; first < elements; first += terms * positions) {
       for (int64_t p = first; p < first + positions; ++p) {
         const auto at = [&](int64_t i) { return static_cast<size_t>(p + i * positions); };
-        uint8_t largest = 0;
-        for (int64_t i = 0; i < terms; ++i) largest = std::max(largest, inputs[0][at(i)]);
+        int largest = inputs[0][at(0)];
+        for (int64_t i = 1; i < terms; ++i)
+          largest = falls ? std::min(largest, int{inputs[0][at(i)]}) : std::max(largest, int{inputs[0][at(i)]});
+        const auto exponential = [&](int64_t i) {
+          return exponentials[static_cast<size_t>(std::abs(largest - inputs[0][at(i)]))];
+        };
         int32_t sum = 0;
-        for (int64_t i = 0; i < terms; ++i) sum += exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
+        for (int64_t i = 0; i < terms; ++i) sum += exponential(i);
         const float inverse = InverseSum(sum, quantization.scale);
         for (int64_t i = 0; i < terms; ++i) {
-          const int32_t numerator = exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
-          codes[at(i)] = CodeOfSteps(static_cast<float>(numerator) * inverse, quantization);
+          codes[at(i)] = CodeOfSteps(static_cast<float>(exponential(i)) * inverse, quantization);
         }
       }
     }
@@ -97,8 +102,10 @@ int Sample(RandomGraph& graph, int input) {
 
 std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input) {
   std::array<int32_t, 256> exponentials = {};
+  const double scale = std::abs(double{input.real_scale()});
+  if (!std::isfinite(scale)) return exponentials;
   for (int distance = 0; distance < 256; ++distance) {
-    const double exponent = std::max(-double{input.scale} * distance, -700.0);
+    const double exponent = std::max(-scale * distance, -700.0);
     exponentials[static_cast<size_t>(distance)] = static_cast<int32_t>(std::nearbyint(kOne * PortableExp(exponent)));
   }
   return exponentials;

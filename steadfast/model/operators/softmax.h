@@ -3,7 +3,9 @@
 //
 // Of integers, so that every machine gives the same codes: 2^20 e^(-d * scale), rounded to an integer once, for the
 // distance d of a code to the largest one; an integer sum S; then float(numerator) * r, rounded, are steps of the
-// output's scale, where r = 1 / (double(S) * scale of the output), rounded to float once.
+// output's scale, where r = 1 / (double(S) * scale of the output), rounded to float once. A fault may make the input's
+// scale negative: then d is the distance to the smallest code, whose number is the largest, and |scale| counts; or not
+// finite: then all exponentials are 0, and the quotients not numbers.
 #pragma once
 
 #include <array>
@@ -23,7 +25,7 @@ const OperatorDefinition& Definition<Softmax>();
 inline float InverseSum(int32_t sum, float output_scale) {
   return static_cast<float>(1.0 / (static_cast<double>(sum) * output_scale));
 }
-// [distance to the largest code]
+// [distance to the code of the largest number]
 std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input);
 
 }  // namespace steadfast::model
