@@ -261,6 +261,11 @@ std::vector<float> FloatsOf(const onnx::TensorProto& tensor, const OnnxSource& s
   return RawOf<float>(tensor, source);
 }
 
+std::vector<uint32_t> HalvesOf(const onnx::TensorProto& tensor, const OnnxSource& source) {
+  const auto halves = RawOf<uint16_t>(tensor, source);
+  return {halves.begin(), halves.end()};
+}
+
 std::vector<int64_t> Int64sOf(const onnx::TensorProto& tensor, const OnnxSource& source) {
   if (tensor.data_type() != onnx::TensorProto::INT64) source.Fail(WhereOf(tensor), "expected int64 values");
   return RawOf<int64_t>(tensor, source);

@@ -80,6 +80,7 @@ class OnnxNode {
 
 // The content of tensors, which must be stored in the file; checked against their shape before anything is allocated.
 std::vector<float> FloatsOf(const onnx::TensorProto& tensor, const OnnxSource& source);
+std::vector<uint32_t> HalvesOf(const onnx::TensorProto& tensor, const OnnxSource& source);  // patterns of 16 bits
 std::vector<int64_t> Int64sOf(const onnx::TensorProto& tensor, const OnnxSource& source);
 std::vector<int> IntegersOf(const onnx::TensorProto& tensor, const OnnxSource& source);
 

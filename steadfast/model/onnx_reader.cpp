@@ -43,6 +43,16 @@ int TrailingDims(const ValueShape& shape) {
   return shape.flat ? 0 : 2;
 }
 
+// The format of a tensor of float16 or bfloat16.
+std::optional<StorageFormat> FormatOfHalves(const onnx::TensorProto& tensor) {
+  StorageFormat format;
+  format.kind = StorageFormat::Kind::kFloat16;
+  if (tensor.data_type() == onnx::TensorProto::FLOAT16) return format;
+  format.kind = StorageFormat::Kind::kBfloat16;
+  if (tensor.data_type() == onnx::TensorProto::BFLOAT16) return format;
+  return std::nullopt;
+}
+
 // Whether a code stands for the same number under both, so that quantizing again changes nothing.
 bool IsSameGrid(const ActivationCoding& a, const ActivationCoding& b) {
   return a.scale == b.scale && a.is_signed == b.is_signed &&
@@ -242,6 +252,7 @@ const std::unordered_map<std::string, OnnxReader::Handler>& OnnxReader::Handlers
       {"ThresholdedRelu", {{{"alpha"}}, &OnnxReader::ReadThresholdedRelu}},
       {"Clip", {{{"min", 1, 10}, {"max", 1, 10}}, &OnnxReader::ReadClip}},
       {"Identity", {{}, &OnnxReader::ReadIdentity}},
+      {"Cast", {{{"to"}, {"saturate", 19}}, &OnnxReader::ReadCast}},
       {"Constant",
        {{{"value"}, {"value_float", 12}, {"value_floats", 12}, {"value_int", 12}, {"value_ints", 12}},
         &OnnxReader::ReadConstant}}};
@@ -288,6 +299,25 @@ void OnnxReader::ReadConstant(const OnnxNode& node) {
   }
   tensor->set_name(node.output());
   own_tensors_.push_back(std::move(tensor));
+  Define(node, Constant{own_tensors_.back().get()});
+}
+
+void OnnxReader::ReadCast(const OnnxNode& node) {
+  const auto* constant = std::get_if<Constant>(&Lookup(node, 0));
+  if (constant == nullptr || node.Int("to", 0) != onnx::TensorProto::FLOAT)
+    node.Fail("only constants are cast, to float32");
+  const onnx::TensorProto& tensor = *constant->tensor;
+  if (tensor.data_type() == onnx::TensorProto::FLOAT) return Define(node, Constant{&tensor});
+  const std::optional<StorageFormat> format = FormatOfHalves(tensor);
+  if (!format) node.Fail("only constants of float16 or bfloat16 are cast, to float32");
+  const Parameter halves{.format = *format, .bits = HalvesOf(tensor, source_)};
+  auto cast = std::make_unique<onnx::TensorProto>();
+  cast->set_name(node.output());
+  cast->set_data_type(onnx::TensorProto::FLOAT);
+  for (const int64_t size : tensor.dims()) cast->add_dims(size);
+  for (int64_t i = 0; i < halves.elements(); ++i) cast->add_float_data(halves.real(i));
+  own_tensors_.push_back(std::move(cast));
+  stored_as_[own_tensors_.back().get()] = &tensor;
   Define(node, Constant{own_tensors_.back().get()});
 }
 
@@ -527,11 +557,18 @@ void OnnxReader::AddActivationScales() {
 }
 
 int OnnxReader::FloatParameterOf(const onnx::TensorProto& tensor, Role role) {
-  const auto found = parameter_of_.find(&tensor);
+  const auto cast = stored_as_.find(&tensor);
+  const onnx::TensorProto& stored = cast == stored_as_.end() ? tensor : *cast->second;
+  const auto found = parameter_of_.find(&stored);
   if (found != parameter_of_.end()) return found->second;
   const int index =
-      AddFloats(model_, tensor.name(), role, {tensor.dims().begin(), tensor.dims().end()}, FloatsOf(tensor, source_));
-  parameter_of_[&tensor] = index;
+      AddFloats(model_, stored.name(), role, {tensor.dims().begin(), tensor.dims().end()}, FloatsOf(tensor, source_));
+  if (&stored != &tensor) {
+    Parameter& parameter = model_.parameters[static_cast<size_t>(index)];
+    parameter.format = *FormatOfHalves(stored);
+    parameter.bits = HalvesOf(stored, source_);
+  }
+  parameter_of_[&stored] = index;
   return index;
 }
 

@@ -134,6 +134,8 @@ class OnnxReader {
   void ReadOutput();
   void ReadNode(const OnnxNode& node);
   void ReadConstant(const OnnxNode& node);
+  // Constants that are stored in 16 bits, as float32.
+  void ReadCast(const OnnxNode& node);
   void ReadIdentity(const OnnxNode& node);
   void ReadQuantize(const OnnxNode& node);
   void ReadDequantize(const OnnxNode& node);
@@ -202,7 +204,8 @@ class OnnxReader {
   };
   std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
-  std::vector<ScaleTensors> scale_tensors_;     // [value]
+  std::unordered_map<const onnx::TensorProto*, const onnx::TensorProto*> stored_as_;  // of what is cast
+  std::vector<ScaleTensors> scale_tensors_;                                           // [value]
   std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken
   std::unordered_set<int> shifted_weights_;
   bool needs_reading_2_ = false;

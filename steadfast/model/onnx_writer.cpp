@@ -220,7 +220,7 @@ void OnnxWriter::WriteQuantizer(int value) {
   const std::string name = ScaleName(value);
   if (v.scale < 0 && written_.insert(name).second) AddFloats(name, {}, {v.coding->scale});
   for (const int index : {v.scale, v.dequantizing_scale}) {
-    if (index >= 0) AddParameter(index, model_.parameter(index).shape);
+    if (index >= 0) WriteFloats(index, model_.parameter(index).shape);
   }
   AddBytes(v.name + ".zero_point", v.coding->is_signed, {},
            {static_cast<uint8_t>(v.coding->zero_point + v.coding->stored_offset())});
@@ -228,7 +228,7 @@ void OnnxWriter::WriteQuantizer(int value) {
 
 std::string OnnxWriter::ScaleName(int value) const {
   const Value& v = model_.value(value);
-  if (v.scale >= 0) return model_.parameter(v.scale).name;
+  if (v.scale >= 0) return FloatsName(v.scale);
   for (const Node& node : model_.nodes) {
     if (node.output == value && node.operation.definition().keeps_coding) return ScaleName(node.input());
   }
@@ -237,8 +237,21 @@ std::string OnnxWriter::ScaleName(int value) const {
 
 void OnnxWriter::WriteDequantize(int value, const std::string& codes) {
   const Value& v = model_.value(value);
-  const std::string scale = v.dequantizing_scale < 0 ? ScaleName(value) : model_.parameter(v.dequantizing_scale).name;
+  const std::string scale = v.dequantizing_scale < 0 ? ScaleName(value) : FloatsName(v.dequantizing_scale);
   AddNode("DequantizeLinear", {codes, scale, v.name + ".zero_point"}, RealName(value));
+}
+
+std::string OnnxWriter::FloatsName(int index) const {
+  const Parameter& parameter = model_.parameter(index);
+  return parameter.name + (parameter.format.bits() == 32 ? "" : "_real");
+}
+
+std::string OnnxWriter::WriteFloats(int index, const std::vector<int64_t>& shape) {
+  AddParameter(index, shape);
+  const std::string &stored = model_.parameter(index).name, name = FloatsName(index);
+  if (name != stored && written_.insert(name).second)
+    SetInt(AddNode("Cast", {stored}, name), "to", onnx::TensorProto::FLOAT);
+  return name;
 }
 
 std::string OnnxWriter::WriteWeights(int index) {
@@ -250,11 +263,11 @@ std::string OnnxWriter::WriteWeights(int index) {
   const LevelMap& map = weight.format.codes.levels;
   AddParameter(index, weight.shape);
   const std::vector<int64_t> shape = per_channel ? std::vector<int64_t>{weight.outputs()} : std::vector<int64_t>{};
-  AddParameter(weight.scale, shape);
+  const std::string scale = WriteFloats(weight.scale, shape);
   AddBytes(weight.name + "_zero_point", weight.format.codes.is_signed, shape,
            std::vector<uint8_t>(static_cast<size_t>(scales.elements()), 0));
   const std::string dequantized = map.offset == 0 ? real : weight.name + "_unshifted";
-  auto* node = AddNode("DequantizeLinear", {weight.name, scales.name, weight.name + "_zero_point"}, dequantized);
+  auto* node = AddNode("DequantizeLinear", {weight.name, scale, weight.name + "_zero_point"}, dequantized);
   if (per_channel) SetInt(node, "axis", weight.output_axis);
   if (map.offset != 0) {
     std::vector<float> shift;
@@ -272,14 +285,14 @@ std::string OnnxWriter::WriteConstant(int index, int channel_dims) {
   const Parameter& constant = model_.parameter(index);
   std::vector<int64_t> shape = {constant.elements()};
   shape.resize(1 + static_cast<size_t>(channel_dims), 1);
+  if (constant.scale < 0) return WriteFloats(index, shape);
   AddParameter(index, shape);
-  if (constant.scale < 0) return constant.name;
   const std::string real = constant.name + "_real";
   if (!written_.insert(real).second) return real;
   const Parameter& scales = model_.parameter(constant.scale);
   const bool per_channel = scales.elements() > 1;
-  AddParameter(constant.scale, per_channel ? std::vector<int64_t>{scales.elements()} : std::vector<int64_t>{});
-  auto* node = AddNode("DequantizeLinear", {constant.name, scales.name}, real);
+  const std::string scale = WriteFloats(constant.scale, per_channel ? std::vector<int64_t>{scales.elements()} : std::vector<int64_t>{});
+  auto* node = AddNode("DequantizeLinear", {constant.name, scale}, real);
   if (per_channel) SetInt(node, "axis", 0);
   return real;
 }

@@ -65,6 +65,9 @@ class OnnxWriter {
   void WriteOutput();
   void WriteQuantizer(int value);
   std::string ScaleName(int value) const;
+  // The name of a float parameter where it is used: what is stored in 16 bits is cast to float32.
+  std::string FloatsName(int index) const;
+  std::string WriteFloats(int index, const std::vector<int64_t>& shape);
   void WriteDequantize(int value, const std::string& codes);
 
   const QuantizedModel& model_;

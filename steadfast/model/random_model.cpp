@@ -22,6 +22,14 @@ Value InputValue(ValueShape shape, float scale, int zero_point) {
   return {"input", shape, ActivationCoding{.bits = 8, .scale = scale, .zero_point = zero_point}};
 }
 
+// The float16 next to zero from a float32, or zero where it is smaller than any that is not denormal.
+uint32_t HalfOf(uint32_t single) {
+  const uint32_t sign = single >> 31 << 15;
+  const int exponent = static_cast<int>(single >> 23 & 255) - 127 + 15;
+  if (exponent <= 0 || exponent >= 31) return sign;
+  return sign | static_cast<uint32_t>(exponent) << 10 | (single >> 13 & 1023);
+}
+
 // An operator, each as often as its weight says, behind `input`.
 int AddRandomLayer(RandomGraph& graph, int input) {
   int64_t total = 0;
@@ -67,6 +75,14 @@ QuantizedModel RandomModel(uint64_t seed) {
     if (!value.coding || is_one || !has_quantizer || !graph.Chance(15)) continue;
     value.dequantizing_scale =
         AddFloats(model, value.name + ".dequantizing_scale", Role::kActivationScale, {}, {value.coding->scale});
+  }
+  for (Parameter& parameter : model.parameters) {  // some are stored in 16 bits
+    const bool is_constant = parameter.role == Role::kBias || parameter.role == Role::kMultiplier ||
+                             parameter.role == Role::kMean || parameter.role == Role::kVariance;
+    if (!is_constant || parameter.format.kind != StorageFormat::Kind::kFloat32 || !graph.Chance(15)) continue;
+    const bool is_half = graph.Chance(50);
+    parameter.format.kind = is_half ? StorageFormat::Kind::kFloat16 : StorageFormat::Kind::kBfloat16;
+    for (uint32_t& bits : parameter.bits) bits = is_half ? HalfOf(bits) : bits >> 16;
   }
   return std::move(graph.model);
 }
