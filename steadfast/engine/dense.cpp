@@ -170,6 +170,9 @@ std::span<const uint8_t> DenseEngine::CodesOf(int value) const {
 
 std::vector<DenseEngine::StepTime> DenseEngine::ChoosePaths(const PreparedImages& images) {
   plan_->OwnOperators();
+  for (const Step& step : plan_->steps) {
+    if (plan_->sliced != nullptr && step.weighted() != nullptr) step.weighted()->ChooseTiles(plan_->workspace);
+  }
   plan_->PrepareRows();
   std::vector<StepTime> times;
   std::vector<uint8_t> has_sparse;

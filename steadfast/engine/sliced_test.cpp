@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <functional>
 
 #include "steadfast/engine/block.h"
 #include "steadfast/engine/dense.h"
@@ -35,7 +36,8 @@ class Sliced : public OnInstructionSet {
  protected:
   // Runs a model slice by slice, under other parameters of the same structure where given.
   std::vector<uint32_t> Run(const QuantizedModel& model, const std::vector<uint8_t>& bytes,
-                            const QuantizedModel* changed = nullptr) {
+                            const QuantizedModel* changed = nullptr,
+                            const std::function<void(WeightedOperator&)>& prepare = {}) {
     std::vector<Step> steps = MakeSteps(model, true, GetParam());
     const std::unique_ptr<const SlicedPath> path = SlicedPath::Make(model, steps, GetParam());
     if (path == nullptr) return {};
@@ -43,6 +45,9 @@ class Sliced : public OnInstructionSet {
       if (changed == nullptr || step.weighted() == nullptr) continue;
       step.operation = step.weighted()->Clone();
       step.weighted()->SetParameters(*changed, model.nodes[static_cast<size_t>(step.node)]);
+    }
+    for (Step& step : steps) {
+      if (prepare && step.weighted() != nullptr) prepare(*step.weighted());
     }
     Workspace workspace(GetParam());
     SlicedMemory memory;
@@ -271,6 +276,43 @@ TEST_P(Sliced, AddsEveryPairOfCodes) {
     graph.model.output = graph.AddLinear(sum, "last", 2, {}, true);
     ASSERT_NO_FATAL_FAILURE(ExpectEqual(graph.model, pairs)) << scales[2];
   }
+}
+
+// Every way to tile a layer, on random graphs and on a layer that takes several bands.
+TEST_P(Sliced, EqualsTheReferenceHoweverLayersAreTiled) {
+  const auto expect_equal = [&](const QuantizedModel& model, int64_t count, uint64_t seed) {
+    const auto bytes = model::RandomImages(model, count, seed);
+    const auto reference = Reference(model, bytes);
+    int most = 1;
+    for (int way = 0; way < most; ++way) {
+      const auto sliced = Run(model, bytes, nullptr, [&](WeightedOperator& weighted) {
+        most = std::max(most, weighted.WaysToTile());
+        weighted.TakeTiles(way % weighted.WaysToTile());
+      });
+      ASSERT_EQ(sliced, reference) << model.name << ", " << way;
+    }
+    EXPECT_GE(most, 4) << "bands of two caches and none, beside what the shape suggests";
+    // The fastest, whichever that is.
+    DenseEngine engine(model, GetParam());
+    const PreparedImages images(bytes, model.values[0].shape.elements());
+    engine.ChoosePaths(images);
+    ASSERT_EQ(BitsOf(engine.Run(images)), reference) << model.name;
+  };
+  for (uint64_t seed = 0; seed < GraphsToTry(30); ++seed) {
+    RandomGraph graph(seed);
+    graph.model.values.push_back({"input",
+                                  {graph.Between(1, 9), graph.Between(3, 9), graph.Between(3, 9)},
+                                  model::ActivationCoding{.scale = 0.01f}});
+    const int hidden = graph.AddConvolution(0, "first", {.kernel_h = 3, .kernel_w = 3}, graph.Between(1, 20));
+    graph.model.output = graph.AddLinear(hidden, "last", 5, graph.Format(), true);
+    ASSERT_NO_FATAL_FAILURE(expect_equal(graph.model, 1 + static_cast<int64_t>(seed * 5 % 70), seed));
+  }
+  RandomGraph graph(1);
+  graph.model.values.push_back({"input", {16, 40, 40}, model::ActivationCoding{.scale = 0.01f}});
+  const int hidden = graph.AddConvolution(
+      0, "wide", {.kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1}, 12);
+  graph.model.output = graph.AddLinear(hidden, "last", 5, {.bits = 4}, true);
+  ASSERT_NO_FATAL_FAILURE(expect_equal(graph.model, 17, 1));
 }
 
 // Weights, scales and biases of any bits, those that make a scale negative or not a number among them.

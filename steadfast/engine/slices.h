@@ -98,6 +98,7 @@ struct SliceKernels {
   int outputs_in_step = 4;
   int taps_in_step = 1;
   const SliceKernels* of_few = nullptr;  // for layers too small to fill such steps
+  const SliceKernels* other = nullptr;   // another way, faster for some layers
 };
 
 // Null where a set has none: values are then rows of 64 images throughout.

@@ -291,7 +291,8 @@ std::string OnnxWriter::WriteConstant(int index, int channel_dims) {
   if (!written_.insert(real).second) return real;
   const Parameter& scales = model_.parameter(constant.scale);
   const bool per_channel = scales.elements() > 1;
-  const std::string scale = WriteFloats(constant.scale, per_channel ? std::vector<int64_t>{scales.elements()} : std::vector<int64_t>{});
+  const std::string scale =
+      WriteFloats(constant.scale, per_channel ? std::vector<int64_t>{scales.elements()} : std::vector<int64_t>{});
   auto* node = AddNode("DequantizeLinear", {constant.name, scale}, real);
   if (per_channel) SetInt(node, "axis", 0);
   return real;

@@ -29,6 +29,10 @@ struct Vector : Registers512 {
 STEADFAST_TARGET void Run(const Tile& tile) {
   RunTile<2, 4>(tile);
 }
+// More accumulators: 24 registers where pairs are summed in 16 bits.
+STEADFAST_TARGET void RunThree(const Tile& tile) {
+  RunTile<3, 4>(tile);
+}
 
 }  // namespace avx512
 
@@ -56,12 +60,24 @@ STEADFAST_TARGET void Run(const Tile& tile) {
 }  // namespace
 
 const SliceKernels& Avx512SliceKernels() {
-  static const SliceKernels kernels = {4, false, 2, 0, PackInPairs, avx512::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels of_three = {4, false, 2, 0, PackInPairs, avx512::RunThree, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = [] {
+    SliceKernels set = of_three;
+    set.run = avx512::Run;
+    set.other = &of_three;
+    return set;
+  }();
   return kernels;
 }
 
 const SliceKernels& VnniSliceKernels() {
-  static const SliceKernels kernels = {8, true, 1, 0, PackBytes, avx512_vnni::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels of_four = {4, true, 1, 0, PackBytes, avx512_vnni::Run, MakeSliceQuad, SplitSliceQuad};
+  static const SliceKernels kernels = [] {
+    SliceKernels set = of_four;
+    set.most_outputs = 8;
+    set.other = &of_four;
+    return set;
+  }();
   return kernels;
 }
 

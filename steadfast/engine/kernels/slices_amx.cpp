@@ -307,7 +307,7 @@ const SliceKernels& AmxSliceKernels() {
     set.taps_in_step = kTileRows;
     set.pack = PackTiles;
     set.run = amx::Run;
-    set.of_few = &VnniSliceKernels();
+    set.of_few = set.other = &VnniSliceKernels();
     return set;
   }();
   return kernels;

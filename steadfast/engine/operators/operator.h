@@ -183,6 +183,13 @@ class WeightedOperator : public Operator {
   virtual bool HasParameters(const model::QuantizedModel& model, const model::Node& node) const = 0;
   virtual std::shared_ptr<WeightedOperator> Clone() const = 0;
   virtual int64_t PackedBytes() const = 0;  // of weights, in every form that is held
+  // Measures the ways that there are to run slices, where they are prepared, and takes the fastest, which is remembered
+  // for later operators of the same shape. No result depends on it.
+  virtual void ChooseTiles(Workspace& workspace) = 0;
+  // How many ways there are, and taking one of them; 0 is what the layer's shape suggests. Nothing where slices are not
+  // prepared.
+  virtual int WaysToTile() const = 0;
+  virtual void TakeTiles(int way) = 0;
   // Whether, from now on, RunSlice is all that is called.
   virtual void RunSlicesAlone(bool alone) = 0;
   // Fuses the max-pool that follows it, if that gives the same results; otherwise returns false.

@@ -23,6 +23,9 @@ class WeightedSum final : public WeightedOperator {
   bool HasParameters(const model::QuantizedModel& model, const model::Node& node) const override;
   std::shared_ptr<WeightedOperator> Clone() const override;
   int64_t PackedBytes() const override;
+  void ChooseTiles(Workspace& workspace) override;
+  int WaysToTile() const override { return static_cast<int>(TileChoices().size()); }
+  void TakeTiles(int way) override;
   void RunSlicesAlone(bool alone) override;
   bool Fuse(const model::MaxPool& pool) override;
   void PrepareDifferential() override;
@@ -81,6 +84,11 @@ class WeightedSum final : public WeightedOperator {
   };
   struct State;
   struct Slices;
+  // How slices are run: the kernels, and how much input a band of places may take.
+  struct TileChoice {
+    const SliceKernels* kernels = nullptr;  // null: by the layer's shape
+    int64_t band_bytes = 0;                 // 0: by the weights
+  };
 
   int64_t outputs_per_group() const { return out_.channels / groups_; }
   int64_t positions() const { return out_.height * out_.width; }
@@ -106,6 +114,9 @@ class WeightedSum final : public WeightedOperator {
   const int32_t* ProductsAt(const Program& program, int64_t channel, int count, int64_t position,
                             const Kernels& kernels, int32_t* into) const;
   std::vector<int16_t> LevelsOf(const model::Parameter& weight) const;
+  std::vector<TileChoice> TileChoices() const;
+  bool PrepareSlices(const SliceSetting& setting, const TileChoice& choice);
+  std::vector<int64_t> ShapeKey(const SliceSetting& setting) const;  // what the fastest choice depends on
   void PlanTiles(Slices& slices) const;
   // Packs the tiles of changed outputs.
   void PackSlices(const std::vector<uint8_t>& is_changed);

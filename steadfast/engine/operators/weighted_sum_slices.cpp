@@ -1,6 +1,11 @@
 // Weighted sums on slices: tiles of outputs and places, from quads to quads.
 #include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
 #include <numeric>
+#include <optional>
+#include <set>
 
 #include "steadfast/engine/operators/weighted_sum_parts.h"
 
@@ -8,8 +13,10 @@ namespace steadfast::engine {
 namespace {
 
 // Places are computed in bands whose input stays in a cache while tile after tile of outputs takes it: the first cache,
-// where the weights are few enough to be read again for each band; otherwise the second.
-constexpr int64_t kFewWeights = 16 * 1024, kFirstCache = 64 * 1024, kSecondCache = 384 * 1024;
+// where the weights are few enough to be read again for each band; otherwise the second. Where it is measured,
+// whichever is faster, or no bands.
+constexpr int64_t kFewWeights = 16 * 1024, kFirstCache = 64 * 1024, kSecondCache = 384 * 1024,
+                  kNoBands = int64_t{1} << 40;
 
 // How many groups are computed together, so that planes of 4 channels belong to them alone.
 int64_t GroupsTogether(int64_t groups, int64_t inputs, int64_t outputs) {
@@ -20,6 +27,26 @@ int64_t GroupsTogether(int64_t groups, int64_t inputs, int64_t outputs) {
 }
 
 }  // namespace
+
+// The choices that were measured, by ShapeKey.
+template <typename Choice>
+struct Measured {
+  std::mutex mutex;
+  std::map<std::vector<int64_t>, Choice> of_shape;
+  static Measured& Get() {
+    static Measured all;
+    return all;
+  }
+  std::optional<Choice> Find(const std::vector<int64_t>& shape) {
+    const std::lock_guard lock(mutex);
+    const auto found = of_shape.find(shape);
+    return found == of_shape.end() ? std::nullopt : std::optional(found->second);
+  }
+  void Add(const std::vector<int64_t>& shape, const Choice& choice) {
+    const std::lock_guard lock(mutex);
+    of_shape.emplace(shape, choice);
+  }
+};
 
 struct WeightedSum::Slices {
   const SliceKernels* kernels;
@@ -84,9 +111,99 @@ bool WeightedSum::Slices::FillsSteps(const std::vector<Part>& in_steps, int64_t 
   return steps * 16 < taps_of(parts) * CeilDivide(outputs, 4) * 4 / 2;
 }
 
+std::vector<int64_t> WeightedSum::ShapeKey(const SliceSetting& setting) const {
+  std::vector<int64_t> key = {static_cast<int64_t>(set_),
+                              groups_,
+                              terms_,
+                              pool_h_,
+                              pool_w_,
+                              largest_code_,
+                              format_.bits,
+                              setting.add ? (setting.add->is_exact ? 3 : 1 + setting.add->can_be_refined) : 0};
+  const model::Window& w = window_;
+  for (const int size : {w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.pad_top, w.pad_left, w.pad_bottom,
+                         w.pad_right, w.dilation_h, w.dilation_w})
+    key.push_back(size);
+  const auto add = [&](const SliceLayout& layout) {
+    key.insert(key.end(), {layout.shape.channels, layout.shape.height, layout.shape.width, layout.quad.columns,
+                           layout.top, layout.left, layout.bottom, layout.right});
+  };
+  add(setting.inputs[0]);
+  if (setting.output) add(*setting.output);
+  if (setting.add) add(setting.other);
+  return key;
+}
+
 bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
+  if (setting.inputs.size() != 1) return false;
+  return PrepareSlices(setting, Measured<TileChoice>::Get().Find(ShapeKey(setting)).value_or(TileChoice{}));
+}
+
+void WeightedSum::ChooseTiles(Workspace& workspace) {
+  if (slices_ == nullptr) return;
+  const SliceSetting setting = slices_->setting;
+  const std::vector<int64_t> shape = ShapeKey(setting);
+  auto& measured = Measured<TileChoice>::Get();
+  if (const auto known = measured.Find(shape)) {
+    PrepareSlices(setting, *known);
+    return;
+  }
+  // Codes as they may come, and room for what taps read behind them.
+  const SliceLayout& in = setting.inputs[0];
+  Buffer<uint8_t> input(static_cast<size_t>(in.bytes() + 64 * in.row_bytes()), 0);
+  for (size_t i = 0; i < input.size(); ++i)
+    input.data()[i] = static_cast<uint8_t>(i * 37 % static_cast<size_t>(largest_code_ + 1));
+  Buffer<uint8_t> output(static_cast<size_t>(setting.output ? setting.output->bytes() : 0), 0);
+  Buffer<uint8_t> other(static_cast<size_t>(setting.add ? setting.other.bytes() : 0), 0);
+  std::vector<float> reals(static_cast<size_t>(out_.elements() * kBlockImages));
+  const uint8_t* from = input.data();
+  const SliceRun run{{&from, 1}, setting.add ? other.data() : nullptr, output.data(), reals.data()};
+  workspace.kernels->prepare();
+  const auto time = [&](const TileChoice& choice) {
+    PrepareSlices(setting, choice);
+    double least = 1e300;
+    constexpr double kLong = 1e6;  // nanoseconds, after which one run tells enough
+    for (int round = 0; round < 4 && (round < 2 || least < kLong); ++round) {
+      const auto start = std::chrono::steady_clock::now();
+      RunSlice(run, workspace);
+      const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - start;
+      least = std::min(least, elapsed.count());
+    }
+    return least;
+  };
+  TileChoice best;
+  double least = 1e300;
+  std::set<std::pair<const SliceKernels*, int64_t>> tried;
+  for (const TileChoice& choice : TileChoices()) {
+    PrepareSlices(setting, choice);
+    if (!tried.emplace(slices_->kernels, slices_->places_in_band).second) continue;
+    constexpr double kWorthIt = 0.97;
+    const double taken = time(choice);
+    if (taken >= kWorthIt * least) continue;
+    least = taken;
+    best = choice;
+  }
+  measured.Add(shape, best);
+  PrepareSlices(setting, best);
+}
+
+std::vector<WeightedSum::TileChoice> WeightedSum::TileChoices() const {
+  std::vector<TileChoice> choices = {{}};
+  for (const SliceKernels* kernels = SliceKernelsOf(set_); kernels != nullptr; kernels = kernels->other) {
+    for (const int64_t band : {kFirstCache, kSecondCache, kNoBands}) choices.push_back({kernels, band});
+  }
+  return choices;
+}
+
+void WeightedSum::TakeTiles(int way) {
+  if (slices_ == nullptr) return;
+  const SliceSetting setting = slices_->setting;
+  PrepareSlices(setting, TileChoices()[static_cast<size_t>(way)]);
+}
+
+bool WeightedSum::PrepareSlices(const SliceSetting& setting, const TileChoice& choice) {
   slices_ = nullptr;
-  const SliceKernels* kernels = SliceKernelsOf(set_);
+  const SliceKernels* kernels = choice.kernels != nullptr ? choice.kernels : SliceKernelsOf(set_);
   if (kernels == nullptr || setting.inputs.size() != 1) return false;
   const SliceLayout& in = setting.inputs[0];
   // A linear layer takes a value that was flattened as it was before.
@@ -130,10 +247,10 @@ bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
     }
     s.parts.push_back(std::move(part));
   }
-  if (kernels->of_few != nullptr) {
+  if (kernels->taps_in_step > 1) {
     std::vector<Slices::Part> in_steps;
     for (const Slices::Part& part : s.parts) in_steps.push_back(s.InSteps(part, in.row_bytes()));
-    if (s.FillsSteps(in_steps, s.groups * outputs_per_group()))
+    if (choice.kernels != nullptr || s.FillsSteps(in_steps, s.groups * outputs_per_group()))
       s.parts = std::move(in_steps);
     else
       s.kernels = kernels->of_few;
@@ -150,9 +267,12 @@ bool WeightedSum::PrepareSlices(const SliceSetting& setting) {
     s.other_places.push_back(setting.add ? static_cast<int32_t>(setting.other.at(y, x)) : 0);
   }
   const int64_t weight_bytes = 4 * out_.channels * static_cast<int64_t>(s.parts[0].taps.size());
-  const int64_t cache = weight_bytes <= kFewWeights ? kFirstCache : kSecondCache;
+  const int64_t cache = choice.band_bytes > 0         ? choice.band_bytes
+                        : weight_bytes <= kFewWeights ? kFirstCache
+                                                      : kSecondCache;
   const int64_t rows_at_once = (cache / in.row_bytes() - s.kernel_h + 1) / (window_.stride_h * pool_h_);
-  s.places_in_band = std::max<int64_t>(1, rows_at_once) * pooled_w;
+  const auto all_places = static_cast<int64_t>(s.targets.size());
+  s.places_in_band = std::min(all_places, std::max<int64_t>(1, rows_at_once) * pooled_w);
   PlanTiles(s);
   slices_ = std::move(slices);
   PackSlices(std::vector<uint8_t>(static_cast<size_t>(out_.channels), 1));
