@@ -250,7 +250,7 @@ bool WeightedSum::PrepareSlices(const SliceSetting& setting, const TileChoice& c
   if (kernels->taps_in_step > 1) {
     std::vector<Slices::Part> in_steps;
     for (const Slices::Part& part : s.parts) in_steps.push_back(s.InSteps(part, in.row_bytes()));
-    if (choice.kernels != nullptr || s.FillsSteps(in_steps, s.groups * outputs_per_group()))
+    if (s.FillsSteps(in_steps, s.groups * outputs_per_group()))
       s.parts = std::move(in_steps);
     else
       s.kernels = kernels->of_few;
