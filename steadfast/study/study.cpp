@@ -278,6 +278,10 @@ class StudyRunner {
               ArgumentsOf({step.recipe, step.model, data_}),
               [&](const json& event) {
                 const std::lock_guard lock(mutex);
+                if (event.value("event", "") == "stage") {  // of some minutes, behind the last epoch
+                  running[i] = fmt::format("{} seed {} {}", step.recipe.name, step.recipe.seed, event.value("text", ""));
+                  show();
+                }
                 if (event.value("event", "") == "progress") {
                   shares[i] = std::min(0.999, event.value("share", 0.0));
                   running[i] = fmt::format("{} seed {} epoch {}/{} loss {:.3f}", step.recipe.name, step.recipe.seed,
