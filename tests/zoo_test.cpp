@@ -45,7 +45,7 @@ int CheckNetworksOf(const std::string& dataset) {
 
 TEST(Zoo, NetworksAreAsTheirCardsSay) {
   if (!data::FindDataset("fashion-mnist", {})) GTEST_SKIP() << "Fashion-MNIST is not installed";
-  EXPECT_EQ(CheckNetworksOf("fashion-mnist"), 4);
+  EXPECT_EQ(CheckNetworksOf("fashion-mnist"), 8);
   uintmax_t bytes = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(STEADFAST_SOURCE_DIR) / "models"))
     bytes += entry.file_size();
