@@ -279,7 +279,8 @@ class StudyRunner {
               [&](const json& event) {
                 const std::lock_guard lock(mutex);
                 if (event.value("event", "") == "stage") {  // of some minutes, behind the last epoch
-                  running[i] = fmt::format("{} seed {} {}", step.recipe.name, step.recipe.seed, event.value("text", ""));
+                  running[i] =
+                      fmt::format("{} seed {} {}", step.recipe.name, step.recipe.seed, event.value("text", ""));
                   show();
                 }
                 if (event.value("event", "") == "progress") {
