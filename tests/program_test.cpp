@@ -367,6 +367,39 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   }
 }
 
+// Right answers of all trials: in the confusion matrix of evaluate, and in the rows of inject.
+int64_t CorrectOf(const nlohmann::json& evaluated) {
+  int64_t diagonal = 0;
+  for (size_t c = 0; c < 10; ++c) diagonal += evaluated["faulty"]["confusion"][c][c].get<int64_t>();
+  return diagonal;
+}
+int64_t CorrectIn(const std::string& csv) {
+  std::istringstream rows(ReadTextFile(csv));
+  std::string line;
+  std::getline(rows, line);
+  const auto header = Split(line, ',');
+  const auto correct_at = std::find(header.begin(), header.end(), "correct") - header.begin();
+  int64_t correct = 0;
+  while (std::getline(rows, line)) correct += std::stoll(Split(line, ',')[static_cast<size_t>(correct_at)]);
+  return correct;
+}
+
+// Scales of activations change what all operators have worked out, residual additions, Softmax and layer normalization
+// too.
+TEST_F(ProgramWithData, EvaluateAgreesWithInjectOnScalesOfActivations) {
+  const std::string vit = std::string(STEADFAST_SOURCE_DIR) + "/models/vit-w4a4-standard.onnx";
+  const Arguments faults = {"--fault", "flip",     "--rate", "5e-3",    "--trials",
+                            "3",       "--images", "96",     "--where", "activation-scales"};
+  Arguments evaluate = {"evaluate", vit, "--json", "-"}, inject = {"inject", vit, "--json", "-"};
+  evaluate.insert(evaluate.end(), faults.begin(), faults.end());
+  inject.insert(inject.end(), faults.begin(), faults.end());
+  inject.insert(inject.end(), {"--store", Path("trials.sqlite"), "--csv", Path("trials.csv")});
+  const Outcome evaluated = RunSteadfast(evaluate), injected = RunSteadfast(inject);
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+  ASSERT_EQ(injected.exit_code, 0) << injected.errors;
+  EXPECT_EQ(CorrectOf(nlohmann::json::parse(evaluated.output)), CorrectIn(Path("trials.csv")));
+}
+
 // Class by class, what the same trials of inject give altogether.
 TEST_F(ProgramWithData, EvaluateAgreesWithInject) {
   const std::string model = MakeModel("model.onnx", 5);
@@ -379,20 +412,12 @@ TEST_F(ProgramWithData, EvaluateAgreesWithInject) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
   ASSERT_EQ(RunSteadfast(inject).exit_code, 0);
   const auto json = nlohmann::json::parse(outcome.output);
-  std::istringstream rows(ReadTextFile(Path("trials.csv")));
-  std::string line;
-  std::getline(rows, line);
-  const auto header = Split(line, ',');
-  const auto correct_at = std::find(header.begin(), header.end(), "correct") - header.begin();
-  int64_t correct = 0;
-  while (std::getline(rows, line)) correct += std::stoll(Split(line, ',')[static_cast<size_t>(correct_at)]);
-  int64_t diagonal = 0, all = 0;
-  for (size_t c = 0; c < 10; ++c) {
-    diagonal += json["faulty"]["confusion"][c][c].get<int64_t>();
-    for (size_t p = 0; p < 10; ++p) all += json["faulty"]["confusion"][c][p].get<int64_t>();
+  int64_t all = 0;
+  for (const auto& row : json["faulty"]["confusion"]) {
+    for (const auto& count : row) all += count.get<int64_t>();
   }
   EXPECT_EQ(all, 4 * 300);
-  EXPECT_EQ(diagonal, correct);
+  EXPECT_EQ(CorrectOf(json), CorrectIn(Path("trials.csv")));
   EXPECT_EQ(json["clean"]["images"], 300);
   EXPECT_GE(json["clean"]["top_five"].get<double>(), json["clean"]["accuracy"].get<double>());
   EXPECT_NE(ReadTextFile(Path("confusion.csv")).find("faulty,"), std::string::npos);

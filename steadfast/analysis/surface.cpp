@@ -1,6 +1,8 @@
 #include "steadfast/analysis/surface.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 #include <bit>
 
 #include "steadfast/analysis/spectrum.h"  // NormalVector
@@ -19,15 +21,26 @@ double Place(int i, int points, double low, double high) {
 float Between(float a, float b, double t) {
   return static_cast<float>((1 - t) * double{a} + t * double{b});
 }
+bool IsScale(const model::Parameter& parameter) {
+  return parameter.role == model::Role::kScale || parameter.role == model::Role::kActivationScale;
+}
+// Parameters without the scales of activations, which are the last, and which values name.
+size_t ParametersBeforeActivationScales(const model::QuantizedModel& model) {
+  const auto first = std::find_if(model.parameters.begin(), model.parameters.end(),
+                                  [](const model::Parameter& p) { return p.role == model::Role::kActivationScale; });
+  return static_cast<size_t>(first - model.parameters.begin());
+}
 // `a` with everything but its weights moved towards b.
 model::QuantizedModel SurroundingsBetween(model::QuantizedModel a, const model::QuantizedModel& b, double t) {
   for (size_t v = 0; v < a.values.size(); ++v) {
     if (a.values[v].coding)
       a.values[v].coding->scale = Between(a.values[v].coding->scale, b.values[v].coding->scale, t);
+    a.values[v].scale = a.values[v].dequantizing_scale = -1;
   }
+  a.parameters.resize(ParametersBeforeActivationScales(a));
   for (size_t p = 0; p < a.parameters.size(); ++p) {
     model::Parameter& parameter = a.parameters[p];
-    if (parameter.role == model::Role::kWeight || parameter.role == model::Role::kScale) continue;
+    if (parameter.role == model::Role::kWeight || IsScale(parameter)) continue;
     for (int64_t i = 0; i < parameter.elements(); ++i)
       parameter.bits[static_cast<size_t>(i)] =
           std::bit_cast<uint32_t>(Between(parameter.real(i), b.parameters[p].real(i), t));
@@ -37,7 +50,7 @@ model::QuantizedModel SurroundingsBetween(model::QuantizedModel a, const model::
 
 // Constants that a line moves must be float32 on both ends.
 bool CanMove(const model::Parameter& parameter) {
-  return parameter.role == model::Role::kWeight || parameter.role == model::Role::kScale ||
+  return parameter.role == model::Role::kWeight || IsScale(parameter) ||
          parameter.format.kind == model::StorageFormat::Kind::kFloat32;
 }
 
@@ -45,10 +58,11 @@ bool CanMove(const model::Parameter& parameter) {
 
 void CheckLine(const model::QuantizedModel& a, const LineTo& to) {
   const model::QuantizedModel& b = to.model;
-  bool same = a.nodes.size() == b.nodes.size() && a.parameters.size() == b.parameters.size() &&
+  bool same = a.nodes.size() == b.nodes.size() &&
+              ParametersBeforeActivationScales(a) == ParametersBeforeActivationScales(b) &&
               a.values.size() == b.values.size();
   for (size_t i = 0; same && i < a.nodes.size(); ++i) same = a.nodes[i] == b.nodes[i];
-  for (size_t i = 0; same && i < a.parameters.size(); ++i) {
+  for (size_t i = 0; same && i < ParametersBeforeActivationScales(a); ++i) {
     const model::Parameter &of_a = a.parameters[i], &of_b = b.parameters[i];
     const bool same_shape = of_a.role == model::Role::kScale || of_a.shape == of_b.shape;  // per tensor, or per channel
     same = of_a.role == of_b.role && same_shape && CanMove(of_a) && CanMove(of_b);

@@ -457,7 +457,7 @@ class Campaign {
 
   static bool IsWorthIt(const engine::DifferentialPlan& plan, const model::QuantizedModel& model,
                         const model::ModelChange& change) {
-    return !change.empty() &&
+    return !change.empty() && !ChangesCodings(model, change) &&
            engine::StepDeltas(plan, model, change).expected_nanoseconds(plan) < plan.nanoseconds_per_block();
   }
 

@@ -546,13 +546,17 @@ const onnx::TensorProto* OnnxReader::ScaleTensor(const OnnxNode& node) const {
 void OnnxReader::AddActivationScales() {
   for (size_t v = 0; v < model_.values.size(); ++v) {
     Value& value = model_.values[v];
-    const auto [quantizer, dequantizer] = ScaleTensorsOf(static_cast<int>(v));
+    auto [quantizer, dequantizer] = ScaleTensorsOf(static_cast<int>(v));
+    if (v == 0 && model_.real_input) quantizer = nullptr;  // images come as codes, fault-free
     if (!value.coding || (quantizer == nullptr && dequantizer == nullptr)) continue;
     value.scale = FloatParameterOf(quantizer != nullptr ? *quantizer : *dequantizer, Role::kActivationScale);
     if (quantizer != nullptr && dequantizer != nullptr && dequantizer != quantizer)
       value.dequantizing_scale = FloatParameterOf(*dequantizer, Role::kActivationScale);
-    for (const int index : {value.scale, value.dequantizing_scale})
-      needs_reading_3_ |= index >= 0 && parameter(index).role != Role::kActivationScale;
+    for (const int index : {value.scale, value.dequantizing_scale}) {
+      if (index < 0) continue;
+      needs_reading_3_ |= parameter(index).role != Role::kActivationScale;
+      model_.parameters[static_cast<size_t>(index)].is_fixed = false;  // not the program's alone
+    }
   }
 }
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
@@ -20,6 +22,27 @@ constexpr Activation kRelu{.relu = true};
 
 Value InputValue(ValueShape shape, float scale, int zero_point) {
   return {"input", shape, ActivationCoding{.bits = 8, .scale = scale, .zero_point = zero_point}};
+}
+
+// As tools do that keep equal constants once.
+void ShareEqualScales(RandomGraph& graph) {
+  QuantizedModel& model = graph.model;
+  std::map<float, int> first;
+  std::set<int> unused;
+  for (Value& value : model.values) {
+    if (!value.coding) continue;
+    const int other = first.emplace(value.coding->scale, value.scale).first->second;
+    if (other == value.scale || !graph.Chance(50)) continue;
+    const int own = value.scale;
+    for (Value& user : model.values) {
+      if (user.scale == own) user.scale = other;
+    }
+    unused.insert(own);
+  }
+  for (auto index = unused.rbegin(); index != unused.rend(); ++index) {  // scales are behind all that refer to others
+    model.parameters.erase(model.parameters.begin() + *index);
+    for (Value& value : model.values) value.scale -= value.scale > *index ? 1 : 0;
+  }
 }
 
 // The float16 next to zero from a float32, or zero where it is smaller than any that is not denormal.
@@ -64,6 +87,7 @@ QuantizedModel RandomModel(uint64_t seed) {
   for (int64_t layer = 0; layer < hidden; ++layer) current = AddRandomLayer(graph, current);
   model.output = graph.AddLinear(current, "last", graph.Between(2, 12), graph.Format(), true);
   AddActivationScales(model);
+  ShareEqualScales(graph);
   for (size_t v = 0; v < model.values.size(); ++v) {  // some are dequantized with a scale of their own
     Value& value = model.values[v];
     const auto index = static_cast<int>(v);
@@ -71,8 +95,7 @@ QuantizedModel RandomModel(uint64_t seed) {
       const bool is_kept = node.operation.definition().keeps_coding && (node.input() == index || node.output == index);
       return is_kept || (node.operation.As<Constant>() != nullptr && node.output == index);
     });
-    const bool has_quantizer = v > 0 || model.real_input;
-    if (!value.coding || is_one || !has_quantizer || !graph.Chance(15)) continue;
+    if (!value.coding || is_one || v == 0 || !graph.Chance(15)) continue;
     value.dequantizing_scale =
         AddFloats(model, value.name + ".dequantizing_scale", Role::kActivationScale, {}, {value.coding->scale});
   }

@@ -13,9 +13,11 @@ class ConcatenateOperator final : public Operator {
   explicit ConcatenateOperator(const OperatorSource& source)
       : channel_rows_(source.output().shape.height * source.output().shape.width) {
     for (size_t i = 0; i < source.node.inputs.size(); ++i) {
-      const bool same =
-          source.input(i).coding == source.output().coding && source.node.activation == model::Activation{};
-      parts_.push_back({source.input(i).shape.channels, same, model::TranslationOf(source.model, source.node, i)});
+      const auto table = model::TranslationOf(source.model, source.node, i);
+      bool same = true;
+      for (int code = 0; code <= source.input(i).coding->highest_code(); ++code)
+        same = same && table[static_cast<size_t>(code)] == code;
+      parts_.push_back({source.input(i).shape.channels, same, table});
     }
   }
 
