@@ -207,7 +207,7 @@ TEST_F(OutsideFiles, AnInterruptedStoreCanBeReadWhereNothingMayBeWritten) {
       _exit(127);
     }
     int64_t seen = 0;
-    for (int i = 0; i < 500 && seen == 0; ++i) {
+    for (int i = 0; i < 5000 && seen == 0; ++i) {
       usleep(20000);
       try {
         seen = static_cast<int64_t>(store::Store::OpenForReading(store).Trials().size());
