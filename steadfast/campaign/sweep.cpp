@@ -398,8 +398,10 @@ class Sweep {
     for (int64_t fault = 0; fault < part.count; ++fault) {
       const model::ModelChange change = ChangeOf(part, fault);
       if (ChangesCodings(file_.model, change)) {
-        engine::Tally tally = engine::RunRebuilt(file_.model, change, *set_, golden_, first, last,
-                                                 engine::BestInstructionSet(), cancellation_);
+        model::QuantizedModel changed = file_.model;
+        Apply(change, changed);
+        engine::DenseEngine engine(changed);
+        engine::Tally tally = engine::RunDensely(engine, *set_, golden_, first, last, cancellation_);
         if (settings_.decisions_only) tally.margin_delta = 0;
         Add(tally, worker.faults[static_cast<size_t>(fault)]);
       } else if (!change.empty()) {

@@ -70,15 +70,9 @@ ClassScores UnderFaults(const Options& options, const model::QuantizedModel& mod
         Worker& worker = workers[static_cast<size_t>(w)];
         const auto faults = campaign::FaultsOf(context, keys[static_cast<size_t>(trial)], image, nullptr);
         model::QuantizedModel broken = model;
-        const model::ModelChange change = memory::EffectOf(faults, image);
-        Apply(change, broken);
-        if (ChangesCodings(model, change)) {
-          engine::DenseEngine rebuilt(broken);
-          worker.scores += ScoresOf(rebuilt, set, model.classes());
-        } else {
-          worker.engine.SetParameters(broken);
-          worker.scores += ScoresOf(worker.engine, set, model.classes());
-        }
+        Apply(memory::EffectOf(faults, image), broken);
+        worker.engine.SetParameters(broken);
+        worker.scores += ScoresOf(worker.engine, set, model.classes());
         const int64_t finished = ++done;
         if (w == 0) line.Update(fmt::format("{}/{} trials", finished, keys.size()));
       },

@@ -1,6 +1,8 @@
 #include "steadfast/engine/dense.h"
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "steadfast/engine/plan.h"
 #include "steadfast/engine/sliced.h"
@@ -10,6 +12,7 @@ namespace steadfast::engine {
 using model::QuantizedModel;
 
 struct DenseEngine::Plan {
+  std::vector<std::optional<model::ActivationCoding>> codings;  // [value]
   std::vector<Step> steps;
   InstructionSet instruction_set;
   Workspace workspace;
@@ -24,6 +27,7 @@ struct DenseEngine::Plan {
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
       : steps(MakeSteps(model, fuse, set)), instruction_set(set), workspace(set), classes(model.classes()) {
     sparse.assign(steps.size(), 0);
+    for (const model::Value& value : model.values) codings.push_back(value.coding);
     rows.resize(model.values.size());
     row_bytes.assign(model.values.size(), 0);
     for (const Step& step : steps) {
@@ -36,7 +40,8 @@ struct DenseEngine::Plan {
 
   // The same network, with memory of its own.
   Plan(const Plan& other)
-      : steps(other.steps),
+      : codings(other.codings),
+        steps(other.steps),
         instruction_set(other.instruction_set),
         workspace(other.instruction_set),
         rows(other.rows.size()),
@@ -45,6 +50,11 @@ struct DenseEngine::Plan {
         sliced(other.sliced),
         nanoseconds(other.nanoseconds),
         row_bytes(other.row_bytes) {}
+
+  bool HasCodingsOf(const QuantizedModel& model) const {
+    return std::equal(codings.begin(), codings.end(), model.values.begin(), model.values.end(),
+                      [](const auto& coding, const model::Value& value) { return coding == value.coding; });
+  }
 
   // Operators that another engine has too must not be changed.
   void OwnOperators() {
@@ -130,12 +140,19 @@ struct DenseEngine::Plan {
 
 DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set)
     : plan_(std::make_unique<Plan>(model, set, /*fuse=*/true)) {}
-DenseEngine::DenseEngine(const DenseEngine& other) : plan_(std::make_unique<Plan>(*other.plan_)) {}
+DenseEngine::DenseEngine(const DenseEngine& other)
+    : plan_(std::make_unique<Plan>(*other.plan_)),
+      rebuilt_(other.rebuilt_ == nullptr ? nullptr : std::make_unique<Plan>(*other.rebuilt_)) {}
 DenseEngine::~DenseEngine() = default;
 DenseEngine::DenseEngine(DenseEngine&&) noexcept = default;
 DenseEngine& DenseEngine::operator=(DenseEngine&&) noexcept = default;
 
 void DenseEngine::SetParameters(const QuantizedModel& model) {
+  rebuilt_ = nullptr;
+  if (!plan_->HasCodingsOf(model)) {
+    rebuilt_ = std::make_unique<Plan>(model, plan_->instruction_set, /*fuse=*/true);
+    return;
+  }
   for (Step& step : plan_->steps) {
     if (step.weighted() == nullptr) continue;
     const model::Node& node = model.nodes[static_cast<size_t>(step.node)];
@@ -154,6 +171,14 @@ DenseEngine::Held DenseEngine::held() const {
     if (step.weighted() != nullptr) held.weights += step.weighted()->PackedBytes();
   }
   return held;
+}
+
+InstructionSet DenseEngine::instruction_set() const {
+  return plan_->instruction_set;
+}
+
+int64_t DenseEngine::classes() const {
+  return plan_->classes;
 }
 
 double DenseEngine::nanoseconds_per_block() const {
@@ -216,7 +241,7 @@ void DenseEngine::UseSparsePaths() {
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {
-  plan_->Run(images.block(block).data(), images.images_in(block), logits.data());
+  current().Run(images.block(block).data(), images.images_in(block), logits.data());
 }
 
 std::vector<float> DenseEngine::Run(const PreparedImages& images) {

@@ -28,13 +28,17 @@ class DenseEngine {
   DenseEngine(DenseEngine&&) noexcept;
   DenseEngine& operator=(DenseEngine&&) noexcept;
 
-  // Takes the parameters of a model with the same structure.
+  // Takes the parameters of a model with the same structure. Where scales of activations are others than those it was
+  // made for, it is built anew, until they are the same again.
   void SetParameters(const model::QuantizedModel& model);
 
   // Keeps the codes of every value from now on (no pooling on sums), for CodesOf.
   void KeepAllValues(const model::QuantizedModel& model);
   // The codes of a value after the last block: [element][64], of which the first images_in(block) images count.
   std::span<const uint8_t> CodesOf(int value) const;
+
+  InstructionSet instruction_set() const;
+  int64_t classes() const;
 
   // Of a block, on the path that was chosen; 0 before ChoosePaths.
   double nanoseconds_per_block() const;
@@ -67,7 +71,9 @@ class DenseEngine {
 
  private:
   struct Plan;
+  Plan& current() { return rebuilt_ != nullptr ? *rebuilt_ : *plan_; }
   std::unique_ptr<Plan> plan_;
+  std::unique_ptr<Plan> rebuilt_;  // under other scales of activations, which operators work out once; otherwise null
 };
 
 }  // namespace steadfast::engine

@@ -25,25 +25,6 @@ std::array<uint16_t, kBlockImages> LabelsOf(const EvaluationSet& set, int64_t bl
   return labels;
 }
 
-// Adds up blocks [first, end) of a dense run.
-void AddBlocks(DenseEngine& engine, const EvaluationSet& set, const Golden& golden, int64_t first, int64_t end,
-               InstructionSet instruction_set, std::vector<float>& logits, const Cancellation* cancellation,
-               Tally& tally) {
-  const Kernels& kernels = KernelsOf(instruction_set);
-  const auto classes = static_cast<int>(logits.size() / kBlockImages);
-  for (int64_t b = first; b < end; ++b) {
-    if (cancellation != nullptr) cancellation->ThrowIfRequested();
-    engine.RunBlock(set.images, b, logits);
-    const auto labels = LabelsOf(set, b);
-    const BlockScores scores(kernels, logits.data(), classes, labels.data(), true);
-    for (int64_t i = 0; i < set.images.images_in(b); ++i) {
-      const auto lane = static_cast<size_t>(i), image = static_cast<size_t>(b * kBlockImages + i);
-      tally += TallyOf(set.labels[image], golden.predictions[image], scores.predictions[lane],
-                       scores.margins[lane] - golden.margins[image], scores.losses[lane] - golden.losses[image]);
-    }
-  }
-}
-
 // Costs within a factor of two, as shares of a dense run.
 constexpr size_t kCostClasses = 8;
 size_t CostClass(double share) {
@@ -160,15 +141,23 @@ ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const
   return shares;
 }
 
-Tally RunRebuilt(const model::QuantizedModel& model, const model::ModelChange& change, const EvaluationSet& set,
-                 const Golden& golden, int64_t first, int64_t end, InstructionSet instruction_set,
+Tally RunDensely(DenseEngine& engine, const EvaluationSet& set, const Golden& golden, int64_t first, int64_t end,
                  const Cancellation* cancellation) {
-  model::QuantizedModel changed = model;
-  Apply(change, changed);
-  DenseEngine engine(changed, instruction_set);
-  std::vector<float> logits(static_cast<size_t>(kBlockImages * model.classes()));
+  const Kernels& kernels = KernelsOf(engine.instruction_set());
+  const int64_t classes = engine.classes();
+  std::vector<float> logits(static_cast<size_t>(kBlockImages * classes));
   Tally tally;
-  AddBlocks(engine, set, golden, first, end, instruction_set, logits, cancellation, tally);
+  for (int64_t b = first; b < end; ++b) {
+    if (cancellation != nullptr) cancellation->ThrowIfRequested();
+    engine.RunBlock(set.images, b, logits);
+    const auto labels = LabelsOf(set, b);
+    const BlockScores scores(kernels, logits.data(), static_cast<int>(classes), labels.data(), true);
+    for (int64_t i = 0; i < set.images.images_in(b); ++i) {
+      const auto lane = static_cast<size_t>(i), image = static_cast<size_t>(b * kBlockImages + i);
+      tally += TallyOf(set.labels[image], golden.predictions[image], scores.predictions[lane],
+                       scores.margins[lane] - golden.margins[image], scores.losses[lane] - golden.losses[image]);
+    }
+  }
   return tally;
 }
 
@@ -197,20 +186,11 @@ struct Evaluator::Differential final : ResultSink {
 
 Evaluator::Evaluator(const model::QuantizedModel& model, const EvaluationSet& set, std::shared_ptr<const GoldenRun> run,
                      InstructionSet instruction_set)
-    : model_(model),
-      set_(&set),
-      instruction_set_(instruction_set),
-      dense_(model, instruction_set),
-      logits_(static_cast<size_t>(kBlockImages * model.classes())) {
+    : model_(model), set_(&set), dense_(model, instruction_set) {
   dense_.ChoosePaths(set.images.first_blocks(1));
   if (run != nullptr) differential_ = std::make_unique<Differential>(std::move(run), set);
 }
-Evaluator::Evaluator(const Evaluator& other)
-    : model_(other.model_),
-      set_(other.set_),
-      instruction_set_(other.instruction_set_),
-      dense_(other.dense_),
-      logits_(other.logits_.size()) {
+Evaluator::Evaluator(const Evaluator& other) : model_(other.model_), set_(other.set_), dense_(other.dense_) {
   if (other.differential_ == nullptr) return;
   differential_ = std::make_unique<Differential>(other.differential_->run, *set_);
   differential_->measured = other.differential_->measured;
@@ -220,7 +200,7 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golden, const Cancellation* cancellation) {
   if (change.empty()) return golden.scores;
-  if (differential_ == nullptr || ChangesCodings(model_, change)) return EvaluateDensely(change, golden, cancellation);
+  if (differential_ == nullptr) return EvaluateDensely(change, golden, cancellation);
   return ScoresOf(EvaluateBlocks(change, golden, cancellation), golden.scores);
 }
 
@@ -300,14 +280,10 @@ Scores Evaluator::EvaluateDensely(const model::ModelChange& change, const Golden
 
 void Evaluator::AddDensely(const model::ModelChange& change, const Golden& golden, int64_t first, int64_t end,
                            const Cancellation* cancellation, Tally& tally) {
-  if (ChangesCodings(model_, change)) {
-    tally += RunRebuilt(model_, change, *set_, golden, first, end, instruction_set_, cancellation);
-    return;
-  }
   Apply(change, model_);
   dense_.SetParameters(model_);
   Undo(change, model_);
-  AddBlocks(dense_, *set_, golden, first, end, instruction_set_, logits_, cancellation, tally);
+  tally += RunDensely(dense_, *set_, golden, first, end, cancellation);
 }
 
 }  // namespace steadfast::engine

@@ -57,11 +57,9 @@ struct ZeroShares {
 };
 ZeroShares MeasureZeroShares(const model::QuantizedModel& model, std::span<const uint8_t> images, int threads);
 
-// What a change does on blocks [first, end), by a dense run of a network that is built for this change alone: for
-// changes of what engines work out once, the scales of activations.
-Tally RunRebuilt(const model::QuantizedModel& model, const model::ModelChange& change, const EvaluationSet& set,
-                 const Golden& golden, int64_t first, int64_t end,
-                 InstructionSet instruction_set = BestInstructionSet(), const Cancellation* cancellation = nullptr);
+// How a changed network, which `engine` has, answers the images of blocks [first, end).
+Tally RunDensely(DenseEngine& engine, const EvaluationSet& set, const Golden& golden, int64_t first, int64_t end,
+                 const Cancellation* cancellation = nullptr);
 
 // Evaluates changes of one model, one after another. One evaluator serves one thread.
 class Evaluator {
@@ -97,9 +95,7 @@ class Evaluator {
                   const Cancellation* cancellation, Tally& tally);
   model::QuantizedModel model_;
   const EvaluationSet* set_;
-  InstructionSet instruction_set_;
   DenseEngine dense_;
-  std::vector<float> logits_;
   std::unique_ptr<Differential> differential_;
 };
 
