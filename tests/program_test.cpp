@@ -279,6 +279,90 @@ TEST_F(ProgramWithData, FaultListsGiveTheSameRowsAsTheFaultsTheyHold) {
   EXPECT_EQ(numbers("s.csv"), numbers("l.csv"));
 }
 
+// The accuracies of a CSV of trials, in the order of the file.
+std::vector<std::string> AccuraciesOf(const fs::path& csv) {
+  std::vector<std::string> accuracies;
+  size_t column = 0;
+  for (const auto& line : Split(ReadTextFile(csv), '\n')) {
+    const auto fields = Split(line, ',');
+    if (fields[0] == "id")
+      column = static_cast<size_t>(std::find(fields.begin(), fields.end(), "accuracy") - fields.begin());
+    else if (fields.size() > column)
+      accuracies.push_back(fields[column]);
+  }
+  return accuracies;
+}
+
+// A map that is sampled on a chip, as places in JSON and words in CSV, does what the model does that it is of; trials
+// of all kinds of models are replayed from what the store keeps.
+TEST_F(ProgramWithData, FaultsOfAChipTravelAndAreReplayed) {
+  const std::string model = MakeModel("m.onnx", 1);
+  const std::string chip = Path("chip.yaml");
+  WriteFileWhole(
+      chip,
+      "chip: two memories\nmemories:\n  - {name: a, holds: weights, word_bits: 64, words_per_row: 4, "
+      "interleaving: 4, cell_bits: 2}\n  - {name: b, holds: 'all,activations', rows: 64, order: alternate}\n");
+  const std::string mixture = "0.5*row+0.3*cluster:0.5:16x16@b_is_not_a_name";
+  EXPECT_EQ(RunSteadfast({"inject", model, "--store", Path("x"), "--chip", chip, "--fault", mixture}).exit_code, 2);
+  const std::string fault = "0.5*row+0.5*drift@weights";
+  const Arguments common = {"--chip", chip, "--images", "300"};
+  const auto run = [&](Arguments arguments) {
+    arguments.insert(arguments.end(), common.begin(), common.end());
+    const Outcome outcome = RunSteadfast(arguments);
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  };
+  run({"inject", model, "--store", Path("s"), "--fault", fault, "--rate", "0.02", "--trials", "3", "--csv",
+       Path("s.csv")});
+  for (const char* map : {"map.json", "map.csv"}) {
+    const Outcome faults = RunSteadfast({"faults", "--model", model, "--chip", chip, "--fault", fault, "--rate", "0.02",
+                                         "--trials", "3", "-o", Path(map), "--form",
+                                         std::string(map) == "map.json" ? "place" : "word", "--svg", Path("map.svg")});
+    ASSERT_EQ(faults.exit_code, 0) << faults.errors;
+    EXPECT_NE(faults.output.find("3 trials"), std::string::npos);
+    run({"inject", model, "--store", Path(std::string(map) + ".s"), "--fault-list", Path(map), "--csv", Path("l.csv")});
+    EXPECT_EQ(AccuraciesOf(folder_ / "l.csv"), AccuraciesOf(folder_ / "s.csv"));
+  }
+  EXPECT_NE(ReadTextFile(folder_ / "map.svg").find("a, bank 0"), std::string::npos);
+
+  WriteFileWhole(folder_ / "rates.csv", "tensor,index,bit,rate\nconv1.weight,0,3,1\nfc3.weight,5,3,0.5\n");
+  const std::string kinds =
+      "table:" + Path("rates.csv") +
+      ",transient:flip@activations,burst:~3@activations,exactly:4@(biases,scales),drift,column:sa1";
+  run({"inject", model, "--store", Path("k"), "--fault", kinds, "--rate", "0.01", "--trials", "2", "--csv",
+       Path("k.csv")});
+  fs::remove(folder_ / "rates.csv");
+  fs::remove(chip);
+  int replayed = 0;
+  for (const char* csv : {"k.csv", "l.csv"}) {
+    for (const auto& line : Split(ReadTextFile(folder_ / csv), '\n')) {
+      const std::string id = Split(line, ',')[0];
+      if (id.size() != 16) continue;
+      const Outcome again = RunSteadfast({"replay", Path(std::string(csv) == "k.csv" ? "k" : "map.csv.s"), id});
+      EXPECT_EQ(again.exit_code, 0) << again.errors << line;
+      ++replayed;
+    }
+  }
+  EXPECT_EQ(replayed, 12 + 3);
+}
+
+TEST_F(ProgramWithData, VoltagesAreRates) {
+  const std::string model = MakeModel("m.onnx", 1);
+  WriteFileWhole(folder_ / "v.csv", "voltage,rate\n0.6,1e-2\n0.8,1e-4\n");
+  const Arguments common = {"inject", model, "--images", "200", "--trials", "2"};
+  const auto run = [&](Arguments more) {
+    more.insert(more.begin(), common.begin(), common.end());
+    return RunSteadfast(more);
+  };
+  const Outcome by_voltage =
+      run({"--voltage", "0.6", "--voltage-table", Path("v.csv"), "--store", Path("a"), "--csv", Path("a.csv")});
+  ASSERT_EQ(by_voltage.exit_code, 0) << by_voltage.errors;
+  EXPECT_NE(by_voltage.errors.find("0.6 V: 0.01 faults per bit"), std::string::npos) << by_voltage.errors;
+  ASSERT_EQ(run({"--rate", "1e-2", "--store", Path("b"), "--csv", Path("b.csv")}).exit_code, 0);
+  EXPECT_EQ(ReadTextFile(folder_ / "a.csv"), ReadTextFile(folder_ / "b.csv"));
+  EXPECT_EQ(run({"--voltage", "0.5", "--voltage-table", Path("v.csv"), "--store", Path("c")}).exit_code, 2);
+  EXPECT_EQ(run({"--voltage", "0.6", "--store", Path("c")}).exit_code, 2);
+}
+
 // Each single-bit fault of a sweep against a campaign over the same fault, which evaluates the whole network anew: 100
 // faults of every layer and bit position.
 TEST_F(Program, SaysHowManyFaultsToDraw) {

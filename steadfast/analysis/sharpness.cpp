@@ -6,8 +6,9 @@
 #include <cmath>
 
 #include "steadfast/base/error.h"
-#include "steadfast/campaign/trial.h"
 #include "steadfast/engine/evaluator.h"
+#include "steadfast/memory/fault_map.h"
+#include "steadfast/memory/fault_sampler.h"
 
 namespace steadfast::analysis {
 namespace {
@@ -104,8 +105,8 @@ Estimate FaultSharpness(const model::QuantizedModel& model, const EngineView& vi
   std::vector<double> increases;
   for (int64_t trial = 0; trial < settings.fault_trials; ++trial) {
     const auto faults =
-        memory::SampleFaults(key, static_cast<uint64_t>(trial), image.sampled_arrays(), rate, memory::FaultModel{});
-    const engine::Scores scores = campaign::Evaluate(faults, image, evaluator, view.golden, cancellation).scores;
+        memory::SampleFaults(key, static_cast<uint64_t>(trial), image.sampled_arrays(), rate, memory::CellFault{});
+    const engine::Scores scores = evaluator.Evaluate(memory::EffectOf(faults, image), view.golden, cancellation);
     increases.push_back(static_cast<double>(scores.loss_sum - view.golden.scores.loss_sum) * kScoreUnit /
                         static_cast<double>(scores.images));
   }

@@ -17,6 +17,7 @@
 #include "steadfast/base/text.h"
 #include "steadfast/campaign/store_sink.h"
 #include "steadfast/campaign/trial.h"
+#include "steadfast/memory/fault_sampler.h"  // kSamplerVersion
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/statistics/mean_sequence.h"
 
@@ -68,8 +69,8 @@ json AsObject(const std::vector<std::string>& elements) {
 }
 
 // A list may name any parameter that words can hold, wherever random faults would lie.
-memory::Where WhereListsLie(int word_bits, const memory::Where& where) {
-  return word_bits < 32 ? where : memory::ParseWhere("all");
+memory::Where WhereListsLie(bool chip, int word_bits, const memory::Where& where) {
+  return !chip && word_bits < 32 ? where : memory::ParseWhere("all,activations");
 }
 
 class Campaign {
@@ -96,6 +97,9 @@ class Campaign {
     store_ = std::make_unique<store::Store>(store::Store::Create(store_path));
     ClaimSettings(store_path);
     if (list_) store_->AddFaultList(list_name_, list_csv_);
+    for (const auto& fault : settings_.faults) {
+      for (const auto& [name, csv] : fault.process().tables()) store_->AddFaultList(name, csv);
+    }
     keys_ = list_ ? PlanTrials(*list_, list_name_, settings_.encodings)
                   : PlanTrials(settings_.faults, settings_.encodings, settings_.rates, settings_.trials);
     for (const TrialRow& row : store_->Trials()) stored_.emplace(row.id, row);
@@ -103,7 +107,7 @@ class Campaign {
     start_ = std::chrono::steady_clock::now();
     CountDone();
     sink_ = std::make_unique<StoreSink>(*store_, run_, [this](int64_t rows) { Report(rows); });
-    CampaignResult result{{}, {}, done_};
+    CampaignResult result{{}, {}, done_, idle_};
     for (size_t m = 0; m < files_.size(); ++m) result.models.push_back(RunModel(m));
     store_->FinishRun(run_);
     CollectTrials(result);
@@ -112,10 +116,12 @@ class Campaign {
 
  private:
   memory::Where WhereFaultsLie() const {
-    return settings_.fault_list.empty() ? settings_.where : WhereListsLie(settings_.word_bits, settings_.where);
+    return settings_.fault_list.empty()
+               ? settings_.where
+               : WhereListsLie(settings_.chip.has_value(), settings_.word_bits, settings_.where);
   }
   memory::MemoryImage ImageOf(const model::ModelFile& file, memory::Encoding encoding) const {
-    return {file.model, {encoding, settings_.word_bits}, WhereFaultsLie()};
+    return memory::ImageOn(settings_.chip, file.model, {encoding, settings_.word_bits}, WhereFaultsLie());
   }
 
   void LoadModels() {
@@ -143,12 +149,13 @@ class Campaign {
     if (settings_.fault_list.empty()) return;
     list_csv_ = ReadTextFile(settings_.fault_list);
     list_name_ = "list:" + Sha256(list_csv_).substr(0, 12);
-    list_ =
-        memory::FaultListsFromCsv(list_csv_, ImageOf(files_[0], settings_.encodings[0]), settings_.fault_list.string());
+    list_ = memory::FaultListsFromText(list_csv_, ImageOf(files_[0], settings_.encodings[0]),
+                                       settings_.fault_list.string(), &idle_);
     if (list_->empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
-    for (size_t m = 1; m < files_.size(); ++m) {  // the list must mean the same for every model
-      memory::FaultListsFromCsv(list_csv_, ImageOf(files_[m], settings_.encodings[0]), settings_.fault_list.string());
-    }
+    // Of another model, the same place may hold another bit.
+    for (const auto& file : files_)
+      lists_.push_back(
+          memory::FaultListsFromText(list_csv_, ImageOf(file, settings_.encodings[0]), settings_.fault_list.string()));
   }
 
   json SettingsJson() const {
@@ -180,6 +187,7 @@ class Campaign {
       if (files_[m].model.real_input) settings["inputs"][labels_[m]] = NameOf(settings_.data.input, files_[m].model);
     }
     if (!list_ && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
+    if (settings_.chip) settings["chip"] = memory::ToText(*settings_.chip);
     if (settings_.until) settings["until"] = fmt::format("width<{}", FormatShortest(100 * *settings_.until));
     return settings;
   }
@@ -268,7 +276,8 @@ class Campaign {
             .images = data_.images.size(),
             .reading = model.reading,
             .input = NameOf(settings_.data.input, model),
-            .where = list_ ? "weights" : memory::NameOf(settings_.where)};
+            .where = list_ ? "weights" : memory::NameOf(settings_.where),
+            .chip = settings_.chip ? memory::ToText(*settings_.chip) : ""};
   }
 
   void CountDone() {
@@ -302,8 +311,9 @@ class Campaign {
     std::map<memory::Encoding, memory::MemoryImage> images;
     for (auto encoding : settings_.encodings) images.emplace(encoding, ImageOf(files_[m], encoding));
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
-    const auto faults_of = [&](const TrialKey& key) {
-      return FaultsOf(context, key, images.at(key.encoding), list_ ? &*list_ : nullptr);
+    const FaultSources sources{settings_.faults, list_ ? &lists_[m] : nullptr};
+    const auto effect_of = [&](const TrialKey& key) {
+      return EffectOfTrial(context, key, images.at(key.encoding), sources, model, set.images.images());
     };
     const auto take = [&](const TrialKey& key, const Outcome& outcome) {
       TrialRow trial = RowOf(context, key, outcome);
@@ -313,19 +323,16 @@ class Campaign {
     };
     std::shared_ptr<engine::GoldenRun> golden_run;
     bool is_first = true;
-    const auto changes_of = [&](const TrialKey& key) {
-      return memory::EffectOf(faults_of(key), images.at(key.encoding));
-    };
     std::unique_ptr<const engine::Evaluator> prototype;  // whose packed weights the threads' share
     std::vector<std::shared_ptr<engine::Evaluator>> evaluators(static_cast<size_t>(threads));  // [thread]
     const auto run_trials = [&](const std::vector<TrialKey>& missing) {
       if (missing.empty()) return;
-      if (is_first) golden_run = GoldenRunFor(model, missing, changes_of, set);
+      if (is_first) golden_run = GoldenRunFor(model, missing, effect_of, set);
       const bool fits =
           golden_run == nullptr || golden_run->plan.bytes_per_block() * set.images.blocks() <= settings_.memory_bytes;
       std::vector<TrialKey> at_once, in_pieces;  // all images at once; a piece of the images after the other
       for (const TrialKey& key : missing)
-        (fits || !IsWorthIt(golden_run->plan, model, changes_of(key)) ? at_once : in_pieces).push_back(key);
+        (fits || !IsWorthIt(golden_run->plan, model, effect_of(key)) ? at_once : in_pieces).push_back(key);
       if (is_first && fits && golden_run != nullptr)
         golden_run->blocks = engine::RunGoldenBlocks(golden_run->plan, set, threads, cancellation_);
       is_first = false;
@@ -335,13 +342,13 @@ class Campaign {
         auto& evaluator = evaluators[static_cast<size_t>(worker)];
         if (!evaluator) evaluator = std::make_shared<engine::Evaluator>(*prototype);
         const TrialKey& key = at_once[static_cast<size_t>(index)];
-        take(key, Evaluate(faults_of(key), images.at(key.encoding), *evaluator, golden, cancellation_));
+        take(key, Evaluate(effect_of(key), *evaluator, golden, cancellation_));
       };
       ParallelFor(threads, static_cast<int64_t>(at_once.size()), work, cancellation_);
       if (!in_pieces.empty()) evaluators.assign(static_cast<size_t>(threads), nullptr);
       for (size_t first = 0; first < in_pieces.size(); first += kTrialsAtOnce) {
         const auto some = std::span(in_pieces).subspan(first, std::min(kTrialsAtOnce, in_pieces.size() - first));
-        RunInPieces(model, set, golden, golden_run, evaluators, some, faults_of, images, take);
+        RunInPieces(model, set, golden, golden_run, evaluators, some, effect_of, take);
       }
       if (!in_pieces.empty()) evaluators.assign(static_cast<size_t>(threads), nullptr);
     };
@@ -413,12 +420,11 @@ class Campaign {
 
   // Trials that take what the fault-free run keeps, where that does not fit in memory for all images: for one piece of
   // the images after the other, it is computed and all these trials are evaluated.
-  template <typename Take, typename FaultsOfKey>
+  template <typename Take, typename EffectOfKey>
   void RunInPieces(const model::QuantizedModel& model, const engine::EvaluationSet& set, const engine::Golden& golden,
                    const std::shared_ptr<engine::GoldenRun>& run,
                    std::vector<std::shared_ptr<engine::Evaluator>>& evaluators, std::span<const TrialKey> keys,
-                   const FaultsOfKey& faults_of, const std::map<memory::Encoding, memory::MemoryImage>& images,
-                   const Take& take) {
+                   const EffectOfKey& effect_of, const Take& take) {
     struct Trial {
       int64_t faulty_bits;
       model::ModelChange change;
@@ -427,9 +433,8 @@ class Campaign {
     const auto threads = static_cast<int>(evaluators.size());
     std::vector<Trial> trials;
     for (const TrialKey& key : keys) {
-      const memory::FaultMap faults = faults_of(key);
-      trials.push_back(
-          {static_cast<int64_t>(faults.faults.size()), memory::EffectOf(faults, images.at(key.encoding)), {}});
+      Effect effect = effect_of(key);
+      trials.push_back({effect.faulty_bits, std::move(effect.change), {}});
     }
     const engine::Evaluator prototype(model, set, run);
     const int64_t blocks = set.images.blocks();
@@ -456,16 +461,17 @@ class Campaign {
   }
 
   static bool IsWorthIt(const engine::DifferentialPlan& plan, const model::QuantizedModel& model,
-                        const model::ModelChange& change) {
-    return !change.empty() && !ChangesCodings(model, change) &&
+                        const Effect& effect) {
+    const model::ModelChange& change = effect.change;
+    return effect.values.empty() && !change.empty() && !ChangesCodings(model, change) &&
            engine::StepDeltas(plan, model, change).expected_nanoseconds(plan) < plan.nanoseconds_per_block();
   }
 
   // What differential evaluations start from, its blocks still to be computed; null if no sampled trial is cheaper that
   // way, or even a block on each thread does not fit in memory.
-  template <typename ChangesOf>
+  template <typename EffectOfKey>
   std::shared_ptr<engine::GoldenRun> GoldenRunFor(const model::QuantizedModel& model,
-                                                  const std::vector<TrialKey>& missing, const ChangesOf& changes_of,
+                                                  const std::vector<TrialKey>& missing, const EffectOfKey& effect_of,
                                                   const engine::EvaluationSet& set) const {
     engine::DifferentialPlan plan(model);
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
@@ -473,7 +479,7 @@ class Campaign {
     if (least > settings_.memory_bytes) return nullptr;
     constexpr size_t kSamples = 64;
     for (size_t i = 0; i < missing.size(); i += std::max<size_t>(1, missing.size() / kSamples)) {
-      if (IsWorthIt(plan, model, changes_of(missing[i])))
+      if (IsWorthIt(plan, model, effect_of(missing[i])))
         return std::make_shared<engine::GoldenRun>(engine::GoldenRun{std::move(plan), {}});
     }
     return nullptr;
@@ -509,11 +515,12 @@ class Campaign {
   std::vector<model::ModelFile> files_;
   TestData data_;
   std::optional<memory::FaultLists> list_;
+  std::vector<memory::FaultLists> lists_;  // [model]
   std::string list_name_, list_csv_;
   std::unique_ptr<store::Store> store_;
   std::vector<TrialKey> keys_;
   std::map<std::string, TrialRow> stored_;
-  int64_t run_ = 0, done_ = 0, total_ = 0, resumed_ = 0, cells_ = 0, cells_done_ = 0;
+  int64_t idle_ = 0, run_ = 0, done_ = 0, total_ = 0, resumed_ = 0, cells_ = 0, cells_done_ = 0;
   std::unique_ptr<StoreSink> sink_;
   std::string label_;  // of the model at work
   std::chrono::steady_clock::time_point start_;
@@ -543,14 +550,18 @@ std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::file
   }
 }
 
-memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::FaultModel& fault, double rate) {
+memory::MemoryImage ImageOf(const CampaignSettings& settings, const model::QuantizedModel& model,
+                            memory::Encoding encoding) {
+  return memory::ImageOn(settings.chip, model, {encoding, settings.word_bits}, settings.where);
+}
+
+memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::MemoryImage& image,
+                                const memory::FaultModel& fault, double rate) {
   Check(settings);
-  const model::ModelFile file = model::ReadModelFile(settings.models[0]);
-  const memory::MemoryImage image(file.model, {settings.encodings[0], settings.word_bits}, settings.where);
   memory::FaultLists lists;
   for (int64_t trial = 0; trial < settings.trials; ++trial) {
     const auto number = static_cast<uint64_t>(trial);
-    lists[number] = memory::SampleFaults(KeyOfSeed(settings.seed), number, image.sampled_arrays(), rate, fault);
+    lists[number] = memory::SampleFaults(KeyOfSeed(settings.seed), number, image, rate, fault);
   }
   return lists;
 }
@@ -572,7 +583,8 @@ TrialContext ContextOfStored(const store::Store& store, const TrialRow& trial, c
           .images = condition.at("images").get<int64_t>(),
           .reading = condition.value("reading", int64_t{1}),
           .input = condition.value("input", ""),
-          .where = condition.value("where", "weights")};
+          .where = condition.value("where", "weights"),
+          .chip = condition.value("chip", "")};
 }
 
 }  // namespace
@@ -616,20 +628,32 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
   }
   const bool from_list = stored->fault.starts_with("list:");
   const memory::Where where = memory::ParseWhere(context.where);
-  const memory::MemoryImage image(file.model, {memory::ParseEncoding(stored->encoding), context.word_bits},
-                                  from_list ? WhereListsLie(context.word_bits, where) : where);
-  std::optional<memory::FaultLists> lists;
+  std::optional<memory::Chip> chip;
+  if (!context.chip.empty()) chip = memory::ParseChip(context.chip, "the chip of " + store_path.string());
+  const memory::Encoding encoding = memory::ParseEncoding(stored->encoding);
+  const memory::MemoryImage image =
+      memory::ImageOn(chip, file.model, {encoding, context.word_bits},
+                      from_list ? WhereListsLie(chip.has_value(), context.word_bits, where) : where);
+  const auto kept = [&](const std::string& name) {
+    const auto csv = store.FaultList(name);
+    if (!csv) throw InputError(fmt::format("{}: lacks the fault list {}", store_path.string(), name));
+    return *csv;
+  };
+  FaultSources sources;
+  memory::FaultLists lists;
   if (from_list) {
-    const auto csv = store.FaultList(stored->fault);
-    if (!csv) throw InputError(fmt::format("{}: lacks the fault list {}", store_path.string(), stored->fault));
-    lists = memory::FaultListsFromCsv(*csv, image, stored->fault);
+    lists = memory::FaultListsFromText(kept(stored->fault), image, stored->fault);
+    sources.lists = &lists;
+  } else {
+    sources.models = {memory::ParseFaultModel(stored->fault, [&](const auto& hash) { return kept("table:" + hash); })};
   }
   const engine::EvaluationSet set = EvaluationSetOf(file.model, data.images, choice.input);
   const engine::Golden golden = engine::RunGolden(file.model, set, 0);
   engine::Evaluator evaluator(file.model, set);
-  const TrialKey key{stored->fault, image.layout().encoding, stored->rate, stored->trial};
-  const memory::FaultMap faults = FaultsOf(context, key, image, lists ? &*lists : nullptr);
-  TrialRow again = RowOf(context, key, Evaluate(faults, image, evaluator, golden, nullptr));
+  const TrialKey key{stored->fault, encoding, stored->rate, stored->trial,
+                     !from_list && sources.models[0].process().sees_chip()};
+  const Effect effect = EffectOfTrial(context, key, image, sources, file.model, set.images.images());
+  TrialRow again = RowOf(context, key, Evaluate(effect, evaluator, golden, nullptr));
   if (again.id != stored->id && EarlierTrialId(context, key) == stored->id) again.id = stored->id;
   again.model = stored->model;
   again.condition = stored->condition;

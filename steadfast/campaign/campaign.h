@@ -11,7 +11,7 @@
 #include "steadfast/base/cancellation.h"
 #include "steadfast/campaign/loaded_model.h"  // DataChoice
 #include "steadfast/memory/fault_list.h"      // FaultLists
-#include "steadfast/memory/fault_sampler.h"   // FaultModel
+#include "steadfast/memory/fault_model.h"     // FaultModel
 #include "steadfast/memory/memory_image.h"    // Encoding
 #include "steadfast/store/store.h"
 
@@ -19,14 +19,15 @@ namespace steadfast::campaign {
 
 struct CampaignSettings {
   std::vector<std::filesystem::path> models;
-  std::vector<memory::FaultModel> faults = {{}};
+  std::vector<memory::FaultModel> faults = {memory::FaultModel()};
   std::vector<double> rates = {1e-3, 1e-2};  // faults per bit
   std::vector<memory::Encoding> encodings = {memory::Encoding::kTwosComplement};
   int64_t trials = 100;         // of each cell: a fault kind, encoding and rate; with `until`: at most
   std::optional<double> until;  // a cell's trials end when its mean accuracy is known so well: ParseUntil
   uint64_t seed = 1;
   int word_bits = 32;
-  memory::Where where;  // which parameters can fail; of a fault list: those that it names
+  memory::Where where;               // which parameters can fail; of a fault list: those that it names
+  std::optional<memory::Chip> chip;  // where they lie; without: on a plain one, of words of word_bits
   DataChoice data;
   std::filesystem::path fault_list;         // CSV; instead of faults, rates and trials
   int threads = 0;                          // 0: all cores. Changes no number.
@@ -53,6 +54,7 @@ struct CampaignResult {
   std::vector<store::ModelRow> models;  // in the order given
   std::vector<store::TrialRow> trials;  // in the order of models, faults, encodings, rates and trial numbers
   int64_t resumed;                      // how many were already in the store
+  int64_t idle = 0;  // of a fault list: faults on cells of the chip that hold nothing of the first model
 };
 
 // Runs the trials that the store lacks; creates the store if it does not exist. Throws InputError, naming each
@@ -67,8 +69,13 @@ CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesyst
 // encodings and trials; otherwise the differences, in words.
 std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::filesystem::path& store);
 
-// The faults of the trials of a campaign on its first model, for export.
-memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::FaultModel& fault, double rate);
+// The memory that a model lies in.
+memory::MemoryImage ImageOf(const CampaignSettings& settings, const model::QuantizedModel& model,
+                            memory::Encoding encoding);
+
+// The faults of the trials of a campaign on a model, for export.
+memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::MemoryImage& image,
+                                const memory::FaultModel& fault, double rate);
 
 // Runs the trial of a row again. `model`: where the file is now; empty: where the store says.
 struct Replay {

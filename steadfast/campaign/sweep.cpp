@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "steadfast/base/error.h"
+#include "steadfast/base/hash.h"
 #include "steadfast/base/machine.h"  // AvailableCores
 #include "steadfast/base/parallel.h"
 #include "steadfast/base/philox.h"
@@ -146,7 +147,8 @@ class Sweep {
         threads_(settings.threads > 0 ? settings.threads : AvailableCores()),
         file_(model::ReadModelFile(settings.model)),
         data_(LoadTestData(file_, settings.data)),
-        image_(file_.model, {settings.encoding, settings.word_bits}, settings.where) {
+        image_(memory::ImageOn(settings.chip, file_.model, {settings.encoding, settings.word_bits}, settings.where)) {
+    CheckChip();
     CheckArrays();
   }
 
@@ -192,8 +194,23 @@ class Sweep {
     const char* kind = settings_.pairs_in_word ? "pairs-in-word" : "bits";
     const std::string where =
         settings_.where == memory::Where{} ? "" : fmt::format(":{}", memory::NameOf(settings_.where));
+    const std::string chip =
+        settings_.chip ? fmt::format(":chip {}", Sha256(memory::ToText(*settings_.chip)).substr(0, 12)) : "";
     const std::string input = NameOf(settings_.data.input, file_.model);
-    return fmt::format("{}{}{}{}", kind, where, input.empty() ? "" : "@", input);
+    return fmt::format("{}{}{}{}{}", kind, where, chip, input.empty() ? "" : "@", input);
+  }
+
+  void CheckChip() const {
+    for (const auto& array : image_.arrays()) {
+      if (array.parameter < 0)
+        throw UsageError(fmt::format("--where {}: a sweep is of parameters; leave activations out",
+                                     memory::NameOf(settings_.where)));
+      if (!array.filters.empty())
+        throw UsageError(fmt::format("--where {}: a sweep takes parameters whole; leave out what stands in brackets",
+                                     memory::NameOf(settings_.where)));
+    }
+    if (settings_.chip && settings_.pairs_in_word)
+      throw UsageError("--pairs-in-word goes without --chip: give --word-bits");
   }
 
   // A layer may be named by its tensor, or without the tensor's ".weight".
@@ -466,7 +483,7 @@ class Sweep {
     const memory::MemoryArray& array = ArrayAt(part.array);
     const model::CodeFormat& format = array.format.codes;
     const auto level_of = [&](uint32_t pattern) {
-      return format.level(memory::Decode(format, settings_.encoding, pattern));
+      return format.level(memory::Decode(format, array.encoding, pattern));
     };
     std::vector<int32_t> deltas(static_cast<size_t>(part.count));
     for (int64_t fault = 0; fault < part.count; ++fault) {

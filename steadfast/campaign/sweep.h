@@ -24,7 +24,8 @@ struct SweepSettings {
   int word_bits = 32;
   bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
   bool decisions_only = false;       // no margins; images whose decision provably cannot change stop early
-  memory::Where where;               // which parameters can fail
+  memory::Where where;               // which parameters can fail, whole
+  std::optional<memory::Chip> chip;  // where they lie; without: on a plain one, of words of word_bits
   std::vector<std::string> tensors;  // those of them to sweep, weights with or without ".weight"; empty: all
   std::string layers;                // the same as a user types them, comma-separated
   // Only this share of the outputs of each tensor (of the pieces that the work is cut into, at least two), chosen by

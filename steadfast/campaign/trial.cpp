@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/base/text.h"
+#include "steadfast/memory/fault_sampler.h"  // kSamplerVersion
 
 namespace steadfast::campaign {
 namespace {
@@ -19,10 +21,21 @@ std::string IdOf(const TrialContext& context, const TrialKey& key, int word_bits
   if (context.reading > 1) text += fmt::format("/reading {}", context.reading);
   if (!context.input.empty()) text += fmt::format("/input {}", context.input);
   if (context.where != "weights") text += fmt::format("/where {}", context.where);
+  if (!context.chip.empty())
+    text += fmt::format("/chip {}", context.chip);
+  else if (key.sees_chip)
+    text += fmt::format("/chip {}", memory::ToText(memory::PlainChip("all", context.word_bits)));
   return Sha256(text).substr(0, 16);
 }
 
 constexpr int kHashedWordBits = 32;
+
+const memory::FaultModel& ModelNamed(const FaultSources& sources, const std::string& name) {
+  const auto model = std::find_if(sources.models.begin(), sources.models.end(),
+                                  [&](const auto& one) { return memory::NameOf(one) == name; });
+  if (model == sources.models.end()) throw Error(fmt::format("no fault model is called {}", name));
+  return *model;
+}
 
 }  // namespace
 
@@ -45,6 +58,7 @@ nlohmann::json ConditionOf(const TrialContext& context) {
   if (context.reading > 1) condition["reading"] = context.reading;
   if (!context.input.empty()) condition["input"] = context.input;
   if (context.where != "weights") condition["where"] = context.where;
+  if (!context.chip.empty()) condition["chip"] = context.chip;
   return condition;
 }
 
@@ -53,9 +67,11 @@ std::vector<TrialKey> PlanTrials(const std::vector<memory::FaultModel>& faults,
                                  int64_t trials) {
   std::vector<TrialKey> keys;
   for (const auto& fault : faults) {
+    const std::vector<double> own_rates = fault.process().takes_rate() ? rates : std::vector<double>{0.0};
     for (auto encoding : encodings) {
-      for (double rate : rates) {
-        for (int64_t trial = 0; trial < trials; ++trial) keys.push_back({memory::NameOf(fault), encoding, rate, trial});
+      for (double rate : own_rates) {
+        for (int64_t trial = 0; trial < trials; ++trial)
+          keys.push_back({memory::NameOf(fault), encoding, rate, trial, fault.process().sees_chip()});
       }
     }
   }
@@ -72,22 +88,49 @@ std::vector<TrialKey> PlanTrials(const memory::FaultLists& lists, const std::str
 }
 
 memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
-                          const memory::FaultLists* lists) {
-  if (lists == nullptr) {
-    return memory::SampleFaults(KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image.sampled_arrays(),
-                                key.rate, memory::ParseFaultModel(key.fault));
+                          const FaultSources& sources) {
+  if (sources.lists == nullptr) {
+    return memory::SampleFaults(KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image, key.rate,
+                                ModelNamed(sources, key.fault));
   }
-  const auto found = lists->find(static_cast<uint64_t>(key.trial));
-  if (found == lists->end()) throw InputError(fmt::format("the fault list has no trial {}", key.trial));
+  const auto found = sources.lists->find(static_cast<uint64_t>(key.trial));
+  if (found == sources.lists->end()) throw InputError(fmt::format("the fault list has no trial {}", key.trial));
   return found->second;
 }
 
-Outcome Evaluate(const memory::FaultMap& faults, const memory::MemoryImage& image, engine::Evaluator& evaluator,
-                 const engine::Golden& golden, const Cancellation* cancellation) {
-  const model::ModelChange change = memory::EffectOf(faults, image);
-  // If no stored element changed, no result can have changed: the golden scores are the answer.
-  return {static_cast<int64_t>(faults.faults.size()), static_cast<int64_t>(change.changes.size()),
-          change.empty() ? golden.scores : evaluator.Evaluate(change, golden, cancellation)};
+Effect EffectOfTrial(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
+                     const FaultSources& sources, const model::QuantizedModel& model, int64_t images) {
+  const memory::FaultMap map = FaultsOf(context, key, image, sources);
+  Effect effect{static_cast<int64_t>(map.faults.size()), memory::EffectOf(map, image), {}};
+  effect.values.values.resize(model.values.size());
+  memory::AddValueFaults(map, image, std::nullopt, effect.values);
+  if (sources.lists != nullptr) return effect;
+  const memory::FaultModel& fault = ModelNamed(sources, key.fault);
+  if (!fault.process().is_transient()) return effect;
+  for (int64_t i = 0; i < images; ++i) {
+    const memory::FaultMap of_image = memory::SampleFaultsOfImage(
+        KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image, key.rate, fault, i);
+    for (const memory::Fault& one : of_image.faults) {
+      const memory::MemoryArray& array = image.arrays()[static_cast<size_t>(one.bit.array)];
+      if (array.parameter >= 0)
+        throw UsageError(
+            fmt::format("{}: transient faults are of activations, not of parameters such as {}: add "
+                        "@activations, or --where activations",
+                        key.fault, array.name));
+    }
+    effect.faulty_bits += static_cast<int64_t>(of_image.faults.size());
+    memory::AddValueFaults(of_image, image, i, effect.values);
+  }
+  return effect;
+}
+
+Outcome Evaluate(const Effect& effect, engine::Evaluator& evaluator, const engine::Golden& golden,
+                 const Cancellation* cancellation) {
+  // If nothing changed, no result can have changed: the golden scores are the answer.
+  return {effect.faulty_bits, static_cast<int64_t>(effect.change.changes.size()),
+          effect.change.empty() && effect.values.empty()
+              ? golden.scores
+              : evaluator.Evaluate(effect.change, effect.values, golden, cancellation)};
 }
 
 store::TrialRow RowOf(const TrialContext& context, const TrialKey& key, const Outcome& outcome) {

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "steadfast/engine/evaluator.h"      // Evaluator, Golden
-#include "steadfast/memory/fault_list.h"     // FaultLists
-#include "steadfast/memory/fault_sampler.h"  // FaultModel
-#include "steadfast/memory/memory_image.h"   // MemoryImage
-#include "steadfast/store/store.h"           // TrialRow
+#include "steadfast/engine/evaluator.h"     // Evaluator, Golden
+#include "steadfast/memory/fault_list.h"    // FaultLists
+#include "steadfast/memory/fault_model.h"   // FaultModel
+#include "steadfast/memory/memory_image.h"  // MemoryImage
+#include "steadfast/store/store.h"          // TrialRow
 
 namespace steadfast::campaign {
 
@@ -20,8 +20,9 @@ namespace steadfast::campaign {
 struct TrialKey {
   std::string fault;  // a fault model's name, or "list:HASH"
   memory::Encoding encoding = memory::Encoding::kTwosComplement;
-  double rate = 0;  // 0 for fault lists
+  double rate = 0;  // 0 for fault lists, and for models that take none
   int64_t trial = 0;
+  bool sees_chip = false;  // whether its faults depend on where things lie
 };
 
 // What all trials of one model in a campaign share.
@@ -34,6 +35,7 @@ struct TrialContext {
   int64_t reading = 1;            // of the model file
   std::string input;              // what bytes become, of a model that takes real numbers; else empty
   std::string where = "weights";  // which parameters can fail
+  std::string chip;               // as text (memory::ToText); empty: a plain one
 };
 
 // 16 hexadecimal digits of the SHA-256 of all that decides the trial's numbers.
@@ -52,18 +54,33 @@ std::vector<TrialKey> PlanTrials(const std::vector<memory::FaultModel>& faults,
 std::vector<TrialKey> PlanTrials(const memory::FaultLists& lists, const std::string& name,
                                  const std::vector<memory::Encoding>& encodings);
 
-// The faults of a trial: sampled, or from the list.
+// Where a campaign's faults come from: models by their names, or lists.
+struct FaultSources {
+  std::vector<memory::FaultModel> models;
+  const memory::FaultLists* lists = nullptr;
+};
+// The faults of a trial.
 memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
-                          const memory::FaultLists* lists);
+                          const FaultSources& sources);
+
+// What a trial's faults come to.
+struct Effect {
+  int64_t faulty_bits = 0;  // cells that were faulty; of transient faults, in all images together
+  model::ModelChange change;
+  model::ValueFaults values;
+};
+// images: how many are evaluated. Throws UsageError for transient faults of parameters, which are not evaluated yet.
+Effect EffectOfTrial(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
+                     const FaultSources& sources, const model::QuantizedModel& model, int64_t images);
 
 // What faults do.
 struct Outcome {
   int64_t faulty_bits = 0;    // cells that were faulty
-  int64_t changed_codes = 0;  // stored elements that really changed
+  int64_t changed_codes = 0;  // elements of parameters that really changed
   engine::Scores scores;
 };
-Outcome Evaluate(const memory::FaultMap& faults, const memory::MemoryImage& image, engine::Evaluator& evaluator,
-                 const engine::Golden& golden, const Cancellation* cancellation);
+Outcome Evaluate(const Effect& effect, engine::Evaluator& evaluator, const engine::Golden& golden,
+                 const Cancellation* cancellation);
 
 // A store's row of a trial. TrialRow::model and ::condition are left 0.
 store::TrialRow RowOf(const TrialContext& context, const TrialKey& key, const Outcome& outcome);

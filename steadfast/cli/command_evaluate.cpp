@@ -31,11 +31,12 @@ struct Options {
   std::filesystem::path model, csv, json, store;
   std::string command;
   campaign::DataChoice data;
-  std::string fault, encoding = "twos", where = "weights";
+  std::string fault, encoding = "twos";
+  MemoryOptions memory;
   double rate = 1e-2;
   int64_t trials = 20;
   uint64_t seed = 1;
-  int threads = 0, word_bits = 32;
+  int threads = 0;
 };
 
 ClassScores ScoresOf(engine::DenseEngine& engine, const engine::EvaluationSet& set, int64_t classes) {
@@ -44,12 +45,19 @@ ClassScores ScoresOf(engine::DenseEngine& engine, const engine::EvaluationSet& s
   return scores;
 }
 
+std::string WhereOf(const Options& options) {
+  return memory::NameOf(MemoriesOf(options.memory, {memory::ParseFaultModel(options.fault)}).where);
+}
+
 // All trials together: the faults that `inject` meets at this rate and seed.
 ClassScores UnderFaults(const Options& options, const model::QuantizedModel& model, const engine::EvaluationSet& set,
                         const Cancellation& cancellation) {
   const memory::FaultModel fault = memory::ParseFaultModel(options.fault);
   const memory::Encoding encoding = memory::ParseEncoding(options.encoding);
-  const memory::MemoryImage image(model, {encoding, options.word_bits}, memory::ParseWhere(options.where));
+  const Memories memories = MemoriesOf(options.memory, {fault});
+  const memory::MemoryImage image =
+      memory::ImageOn(memories.chip, model, {encoding, memories.word_bits}, memories.where);
+  const campaign::FaultSources sources{{fault}};
   campaign::TrialContext context;
   context.seed = options.seed;
   const auto keys = campaign::PlanTrials({fault}, {encoding}, {options.rate}, options.trials);
@@ -68,10 +76,12 @@ ClassScores UnderFaults(const Options& options, const model::QuantizedModel& mod
       threads, static_cast<int64_t>(keys.size()),
       [&](int w, int64_t trial) {
         Worker& worker = workers[static_cast<size_t>(w)];
-        const auto faults = campaign::FaultsOf(context, keys[static_cast<size_t>(trial)], image, nullptr);
+        const campaign::Effect effect = campaign::EffectOfTrial(context, keys[static_cast<size_t>(trial)], image,
+                                                                sources, model, set.images.images());
         model::QuantizedModel broken = model;
-        Apply(memory::EffectOf(faults, image), broken);
+        Apply(effect.change, broken);
         worker.engine.SetParameters(broken);
+        worker.engine.SetValueFaults(std::make_shared<const model::ValueFaults>(effect.values));
         worker.scores += ScoresOf(worker.engine, set, model.classes());
         const int64_t finished = ++done;
         if (w == 0) line.Update(fmt::format("{}/{} trials", finished, keys.size()));
@@ -185,7 +195,7 @@ void Keep(const Options& options, const model::ModelFile& file, const ClassScore
                     {"trials", options.trials},
                     {"encoding", options.encoding},
                     {"seed", options.seed},
-                    {"where", options.where},
+                    {"where", WhereOf(options)},
                     {"images", options.data.images},
                     {"input", campaign::NameOf(options.data.input, file.model)},
                     {"classes", classes}});
@@ -218,7 +228,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
     if (broken) {
       document["faulty"] = ToJson(*broken);
       document["faults"] = {{"fault", options.fault},   {"encoding", options.encoding}, {"rate", options.rate},
-                            {"trials", options.trials}, {"seed", options.seed},         {"where", options.where}};
+                            {"trials", options.trials}, {"seed", options.seed},         {"where", WhereOf(options)}};
     }
     WriteJson(options.json, document);
   }
@@ -240,15 +250,13 @@ void AddEvaluateCommand(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand(
       "evaluate", "Accuracy, top five, F1 and confusions class by class; which classes faults break first");
   command->add_option("model", options->model, "ONNX model file")->required()->type_name("MODEL");
-  command->add_option("--fault", options->fault,
-                      "Break the memory too, with this fault kind: " + memory::FaultLawSyntax() + " (default: not)");
+  command->add_option("--fault", options->fault, FaultHelp("Break the memory too (default: not), with one of"));
   command->add_option("--rate", options->rate, "Faults per bit")->capture_default_str();
   command->add_option("--trials", options->trials, "Trials, whose images count together")->capture_default_str();
   AddSeedOption(*command, options->seed, "Seed of the faults, as inject has it");
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset, gray")
       ->capture_default_str();
-  command->add_option("--word-bits", options->word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
-  AddWhereOption(*command, options->where);
+  AddMemoryOptions(*command, options->memory);
   AddDataOptions(*command, options->data);
   AddThreadsOption(*command, options->threads);
   command->add_option("--csv", options->csv, "Write the confusion matrices, one row a cell")->type_name("FILE");

@@ -9,6 +9,7 @@
 #include "steadfast/campaign/campaign.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
+#include "steadfast/memory/voltage_table.h"
 #include "steadfast/report/campaign_report.h"
 
 namespace steadfast::cli {
@@ -17,7 +18,9 @@ namespace inject_command {
 struct Options {
   campaign::CampaignSettings settings;
   std::filesystem::path store, csv, json, export_faults;
-  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos", where = "weights", until;
+  std::string faults = "flip", rates = "1e-3,1e-2", encodings = "twos", voltages, until;
+  std::filesystem::path voltage_table;
+  MemoryOptions memory;
   double floor = 0;  // in percent; 0: none
   int64_t memory_mib = 2048;
 };
@@ -33,16 +36,37 @@ void WarnOfDecimalComma(const std::string& rates) {
   }
 }
 
+// Rates as they are given, or as voltages and a table give them.
+void AddRates(Options& options) {
+  std::vector<double>& rates = options.settings.rates;
+  if (options.voltage_table.empty() != options.voltages.empty())
+    throw UsageError("--voltage and --voltage-table go together: voltages, and the table that gives their rates");
+  if (options.voltages.empty()) {
+    WarnOfDecimalComma(options.rates);
+    for (const auto& rate : Split(options.rates, ',')) rates.push_back(ParseDouble(rate, "--rate", 0.0, 1.0));
+    return;
+  }
+  const memory::VoltageTable table =
+      memory::ParseVoltageTable(ReadTextFile(options.voltage_table), options.voltage_table.string());
+  for (const auto& voltage : Split(options.voltages, ',')) {
+    const double volts = ParseDouble(voltage, "--voltage", 0.0, 1e6);
+    rates.push_back(memory::RateAt(table, volts));
+    PrintNote(fmt::format("{:g} V: {:.4g} faults per bit", volts, rates.back()));
+  }
+}
+
 void CompleteSettings(Options& options) {
   campaign::CampaignSettings& settings = options.settings;
   settings.faults.clear();
   settings.rates.clear();
   settings.encodings.clear();
   settings.memory_bytes = options.memory_mib << 20;
-  settings.where = memory::ParseWhere(options.where);
-  for (const auto& fault : Split(options.faults, ',')) settings.faults.push_back(memory::ParseFaultModel(fault));
-  WarnOfDecimalComma(options.rates);
-  for (const auto& rate : Split(options.rates, ',')) settings.rates.push_back(ParseDouble(rate, "--rate", 0.0, 1.0));
+  settings.faults = memory::ParseFaultModels(options.faults);
+  const Memories memories = MemoriesOf(options.memory, settings.faults);
+  settings.where = memories.where;
+  settings.chip = memories.chip;
+  settings.word_bits = memories.word_bits;
+  AddRates(options);
   for (const auto& encoding : Split(options.encodings, ','))
     settings.encodings.push_back(memory::ParseEncoding(encoding));
 }
@@ -51,12 +75,11 @@ void ExportFaults(const Options& options) {
   if (options.settings.faults.size() != 1 || options.settings.rates.size() != 1)
     throw UsageError(
         "--export-faults: give one --fault and one --rate; a list holds the faults of one cell of the grid");
-  const auto lists = campaign::FaultListsOf(options.settings, options.settings.faults[0], options.settings.rates[0]);
   const model::ModelFile file = model::ReadModelFile(options.settings.models[0]);
-  WriteFileWhole(
-      options.export_faults,
-      memory::ToCsv(lists, memory::MemoryImage(file.model, {options.settings.encodings[0], options.settings.word_bits},
-                                               options.settings.where)));
+  const memory::MemoryImage image = campaign::ImageOf(options.settings, file.model, options.settings.encodings[0]);
+  const auto lists =
+      campaign::FaultListsOf(options.settings, image, options.settings.faults[0], options.settings.rates[0]);
+  WriteFileWhole(options.export_faults, memory::ToCsv(lists, image));
   fmt::print(stderr, "Fault list of {} trials: {}\n", lists.size(), options.export_faults.string());
 }
 
@@ -66,6 +89,7 @@ void CheckPaths(const Options& options) {
                                                                       {"--csv", options.csv},
                                                                       {"--json", options.json},
                                                                       {"--export-faults", options.export_faults},
+                                                                      {"--voltage-table", options.voltage_table},
                                                                       {"--fault-list", options.settings.fault_list}};
   for (const auto& model : options.settings.models) paths.emplace_back("the model " + model.string(), model);
   CheckDistinct(paths);
@@ -95,6 +119,9 @@ void Run(Options& options, const Cancellation& cancellation) {
   if (result.resumed > 0)
     fmt::print(stderr, "{} of {} trials were already in {}\n", result.resumed, result.trials.size(),
                options.store.string());
+  if (result.idle > 0)
+    fmt::print(stderr, "{}: {} faults lie on cells that hold nothing of {}\n", options.settings.fault_list.string(),
+               result.idle, result.models[0].label);
   const report::CampaignReport report =
       report::MakeCampaignReport(result.models, result.trials, {options.settings.until.has_value(), FloorOf(options)});
   if (!options.csv.empty()) WriteFileWhole(options.csv, report::ToCsv(report));
@@ -117,10 +144,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--store", options->store, "SQLite file that keeps every trial; the same command resumes from it")
       ->required()
       ->type_name("FILE");
-  CLI::Option* fault = command
-                           ->add_option("--fault", options->faults,
-                                        "Fault kinds, comma-separated: " + memory::FaultLawSyntax() +
-                                            " (asymmetric: factors on the rate for cells that hold 0 and 1)")
+  CLI::Option* fault = command->add_option("--fault", options->faults, FaultHelp("Fault models, comma-separated"))
                            ->capture_default_str();
   CLI::Option* rate = command->add_option("--rate", options->rates, "Faults per bit, comma-separated, each from 0 to 1")
                           ->capture_default_str();
@@ -137,13 +161,24 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   command
       ->add_option("--encoding", options->encodings, "How codes are stored, comma-separated: twos, sign, offset, gray")
       ->capture_default_str();
-  command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
-  AddWhereOption(*command, options->where);
-  CLI::Option* list = command
-                          ->add_option("--fault-list", settings.fault_list,
-                                       "Faults from a CSV file (trial,tensor,index,bit,kind) instead of random ones: "
-                                       "without --fault, --rate, --trials, --seed")
-                          ->type_name("FILE");
+  CLI::Option* voltage = command->add_option("--voltage", options->voltages,
+                                             "Instead of rates: supply voltages, comma-separated, whose rates "
+                                             "--voltage-table gives");
+  command
+      ->add_option(
+          "--voltage-table", options->voltage_table,
+          "CSV file (voltage,rate) or YAML map of voltages to faults per bit; between them the rate's logarithm is "
+          "linear, outside them nothing is taken")
+      ->type_name("FILE");
+  voltage->excludes(rate);
+  AddMemoryOptions(*command, options->memory);
+  CLI::Option* list =
+      command
+          ->add_option("--fault-list", settings.fault_list,
+                       "Faults from a CSV or JSON file instead of random ones: measured maps, each a trial "
+                       "(trial,tensor,index,bit,kind or, of a --chip, trial,memory,bank,row,column,kind or "
+                       "trial,memory,word,bit,kind); without --fault, --rate, --trials, --seed")
+          ->type_name("FILE");
   list->excludes(fault)->excludes(rate)->excludes(trials)->excludes(seed)->excludes(until);
   command
       ->add_option("--export-faults", options->export_faults,

@@ -3,12 +3,14 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
+#include "steadfast/memory/memory_image.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/network/float_onnx.h"
@@ -24,6 +26,7 @@ using nlohmann::json;
 struct Options {
   std::filesystem::path model;
   std::filesystem::path json;
+  std::string chip;
 };
 
 std::string ShapeText(const model::ValueShape& shape) {
@@ -39,6 +42,122 @@ std::string StoredText(const model::QuantizedModel& model) {
   std::vector<std::string> texts;
   for (const auto& [role, count] : bits) texts.push_back(fmt::format("{} {}", role, count));
   return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+// Which of a memory's banks an array reaches, and how many of its bits lie in each.
+std::map<int64_t, int64_t> BitsByBank(const memory::MemoryImage& image, int array) {
+  std::map<int64_t, int64_t> bits;
+  for (int64_t cell = 0; cell < image.arrays()[static_cast<size_t>(array)].cells(); ++cell)
+    ++bits[image.PhysicalOf({array, cell}).bank];
+  return bits;
+}
+
+// The map of a chip: what lies in which memory, by role, layer and bank.
+struct ChipMap {
+  memory::MemoryImage image;
+  std::vector<std::map<int64_t, int64_t>> banks;  // [array]: bits in each bank
+  std::vector<std::string> elsewhere;             // parameters that no memory holds
+};
+
+ChipMap MapOf(const model::QuantizedModel& model, const std::string& chip) {
+  ChipMap map{memory::MemoryImage(model, memory::ReadChip(chip), memory::Encoding::kTwosComplement,
+                                  memory::ParseWhere("all,activations")),
+              {},
+              {}};
+  std::vector<bool> held(model.parameters.size());
+  for (int a = 0; a < static_cast<int>(map.image.arrays().size()); ++a) {
+    map.banks.push_back(BitsByBank(map.image, a));
+    const int parameter = map.image.arrays()[static_cast<size_t>(a)].parameter;
+    if (parameter >= 0) held[static_cast<size_t>(parameter)] = true;
+  }
+  for (size_t p = 0; p < held.size(); ++p) {
+    if (!held[p] && !model.parameters[p].is_fixed) map.elsewhere.push_back(model.parameters[p].name);
+  }
+  return map;
+}
+
+// Bits of a memory by a key of its arrays.
+template <typename Key>
+std::map<std::string, int64_t> BitsBy(const ChipMap& map, int memory, Key key) {
+  std::map<std::string, int64_t> bits;
+  for (const memory::MemoryArray& array : map.image.arrays()) {
+    if (array.memory == memory) bits[key(array)] += array.cells();
+  }
+  return bits;
+}
+
+std::string RoleOf(const memory::MemoryArray& array) {
+  return array.parameter < 0 ? "activation" : std::string(model::NameOf(array.role));
+}
+
+json ToJson(const ChipMap& map) {
+  json memories = json::array();
+  for (int m = 0; m < static_cast<int>(map.image.chip().memories.size()); ++m) {
+    const memory::Memory& memory = map.image.chip().memories[static_cast<size_t>(m)];
+    json arrays = json::array();
+    std::map<int64_t, int64_t> of_bank;
+    for (size_t a = 0; a < map.banks.size(); ++a) {
+      const memory::MemoryArray& array = map.image.arrays()[a];
+      if (array.memory != m) continue;
+      json banks = json::array();
+      for (const auto& [bank, bits] : map.banks[a]) {
+        banks.push_back({{"bank", bank}, {"bits", bits}});
+        of_bank[bank] += bits;
+      }
+      arrays.push_back({{"parameter", array.name},
+                        {"role", RoleOf(array)},
+                        {"format", model::NameOf(array.format)},
+                        {"elements", array.elements()},
+                        {"bits", array.cells()},
+                        {"first_word", array.first_word},
+                        {"banks", banks}});
+    }
+    json banks = json::array();
+    for (const auto& [bank, bits] : of_bank) banks.push_back({{"bank", bank}, {"bits", bits}});
+    memories.push_back({{"memory", memory.name},
+                        {"word_bits", memory.word_bits},
+                        {"cell_bits", memory.cell_bits},
+                        {"rows", memory.rows_per_bank},
+                        {"columns", memory.columns()},
+                        {"words", map.image.WordsOfMemory(m)},
+                        {"bits_by_role", BitsBy(map, m, RoleOf)},
+                        {"banks", banks},
+                        {"parameters", arrays}});
+  }
+  return {{"chip", map.image.chip().name}, {"memories", memories}, {"in_no_memory", map.elsewhere}};
+}
+
+void Print(const ChipMap& map) {
+  for (int m = 0; m < static_cast<int>(map.image.chip().memories.size()); ++m) {
+    const memory::Memory& memory = map.image.chip().memories[static_cast<size_t>(m)];
+    const int64_t words = map.image.WordsOfMemory(m), banks = map.image.BanksOf(m);
+    fmt::print("\n{}: {} banks of {} rows x {} columns; {} of {} words of {} bits hold something\n",
+               report::Printable(memory.name), banks, memory.rows_per_bank, memory.columns(), words,
+               banks * memory.words_per_bank(), memory.word_bits);
+    report::TextTable table({"parameter", "role", "format", ">elements", ">bits", ">first word", "bits in banks"});
+    for (size_t a = 0; a < map.banks.size(); ++a) {
+      const memory::MemoryArray& array = map.image.arrays()[a];
+      if (array.memory != m) continue;
+      std::string in_banks;
+      constexpr size_t kShown = 4;
+      size_t shown = 0;
+      for (const auto& [bank, bits] : map.banks[a]) {
+        if (shown++ == kShown) break;
+        in_banks += fmt::format("{}{}: {}", in_banks.empty() ? "" : ", ", bank, bits);
+      }
+      if (map.banks[a].size() > kShown)
+        in_banks += fmt::format(", … {} banks to {}", map.banks[a].size(), map.banks[a].rbegin()->first);
+      table.AddRow({report::Printable(array.name), RoleOf(array), model::NameOf(array.format),
+                    std::to_string(array.elements()), std::to_string(array.cells()), std::to_string(array.first_word),
+                    in_banks});
+    }
+    fmt::print("{}by role:", table.Text());
+    for (const auto& [role, bits] : BitsBy(map, m, RoleOf)) fmt::print(" {} {} bits;", role, bits);
+    fmt::print("\n");
+  }
+  if (!map.elsewhere.empty())
+    fmt::print("\nin no memory of this chip, so it cannot fail: {}\n",
+               report::Printable(fmt::format("{}", fmt::join(map.elsewhere, ", "))));
 }
 
 json ToJson(const model::ModelFile& file) {
@@ -184,12 +303,19 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
       "inspect",
       "What a model file holds: layers, widths, scales, memory, metadata; of a float network, what is to become of it");
   command->add_option("model", options->model, "An ONNX model file")->required()->type_name("MODEL");
+  command
+      ->add_option(
+          "--chip", options->chip,
+          "Show what of it lies in which memory and bank of a chip: weights, everything, systolic or a YAML file")
+      ->type_name("NAME|FILE");
   AddJsonOption(*command, options->json, "Write all that the file holds");
   command->footer("Example: steadfast inspect model.onnx");
   command->callback([options, &chosen] {
     chosen.run = [options](const Cancellation&) {
       const std::vector<uint8_t> bytes = ReadFile(options->model, uint64_t{1} << 31);
       if (network::IsFloatOnnx(bytes)) {
+        if (!options->chip.empty())
+          throw UsageError("--chip: a float network has no stored bits yet; quantize it first");
         const FloatFile file = ReadFloat(options->model, bytes);
         CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
         WriteJson(options->json, ToJson(file));
@@ -198,8 +324,14 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
       }
       const model::ModelFile file = model::ReadModelFile(options->model);
       CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
-      WriteJson(options->json, ToJson(file));
-      if (!IsStandardOutput(options->json)) Print(file);
+      std::optional<ChipMap> map;
+      if (!options->chip.empty()) map = MapOf(file.model, options->chip);
+      json document = ToJson(file);
+      if (map) document["chip"] = ToJson(*map);
+      WriteJson(options->json, document);
+      if (IsStandardOutput(options->json)) return;
+      Print(file);
+      if (map) Print(*map);
     };
   });
 }

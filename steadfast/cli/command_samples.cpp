@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "steadfast/base/error.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/memory/memory_image.h"
@@ -16,14 +17,20 @@ using nlohmann::json;
 
 struct Options {
   std::filesystem::path model, json;
-  std::string where = "weights";
+  MemoryOptions memory;
   double margin = 1, confidence = 0.95, share = 50;  // in points and percent where not confidence
 };
 
 void Run(const Options& options) {
   CheckDistinct({{"the model", options.model}, {"--json", options.json}});
   const model::ModelFile file = model::ReadModelFile(options.model);
-  const memory::MemoryImage image(file.model, {}, memory::ParseWhere(options.where));
+  const Memories memories = MemoriesOf(options.memory, {});
+  const memory::MemoryImage image =
+      memory::ImageOn(memories.chip, file.model, {.word_bits = memories.word_bits}, memories.where);
+  for (const memory::MemoryArray& array : image.arrays()) {
+    if (!array.filters.empty())
+      throw UsageError("--where: samples are of whole parameters; leave out what stands in brackets");
+  }
   const auto size = [&](int64_t bits) {
     return statistics::SampleSize(bits, options.margin / 100, options.confidence, options.share / 100);
   };
@@ -76,7 +83,7 @@ void AddSamplesCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--confidence", options->confidence, "Of each sample by itself")->capture_default_str();
   command->add_option("--share", options->share, "What share of faults is expected to have an effect, in percent")
       ->capture_default_str();
-  AddWhereOption(*command, options->where);
+  AddMemoryOptions(*command, options->memory);
   AddJsonOption(*command, options->json, "Write the numbers");
   command->footer("Example: steadfast samples model.onnx --margin 1 --confidence 0.95");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });

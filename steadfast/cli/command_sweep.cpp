@@ -18,7 +18,8 @@ namespace sweep_command {
 struct Options {
   campaign::SweepSettings settings;
   std::filesystem::path store, csv, json;
-  std::string fault = "flip", encoding = "twos", where = "weights";
+  std::string fault = "flip", encoding = "twos";
+  MemoryOptions memory;
   int64_t memory_mib = 2048, top = 10;
 };
 
@@ -40,7 +41,10 @@ void Run(Options& options, const Cancellation& cancellation) {
   campaign::SweepSettings& settings = options.settings;
   settings.encoding = memory::ParseEncoding(options.encoding);
   settings.memory_bytes = options.memory_mib << 20;
-  settings.where = memory::ParseWhere(options.where);
+  const Memories memories = MemoriesOf(options.memory, {});
+  settings.where = options.memory.where.empty() && memories.chip ? memory::ParseWhere("all") : memories.where;
+  settings.chip = memories.chip;
+  settings.word_bits = memories.word_bits;
   const auto kinds = KindsOf(options);
   CheckDistinct({{"--store", options.store},
                  {"--csv", options.csv},
@@ -107,14 +111,13 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
           "store")
       ->type_name("SHARE")
       ->check(CLI::Range(1e-9, 1.0));
-  AddWhereOption(*command, options->where);
+  AddMemoryOptions(*command, options->memory);
   command->add_flag("--pairs-in-word", settings.pairs_in_word,
                     "Flip every two bits of a word together, instead of every bit (for small layers)");
   command->add_flag("--decisions-only", settings.decisions_only,
                     "Leave margins out: images whose decision provably cannot change stop before the last layer");
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset or gray")
       ->capture_default_str();
-  command->add_option("--word-bits", settings.word_bits, "Width of a memory word, 8 to 64")->capture_default_str();
   AddDataOptions(*command, settings.data);
   AddThreadsOption(*command, settings.threads);
   command

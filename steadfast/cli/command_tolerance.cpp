@@ -23,7 +23,8 @@ struct Options {
   std::vector<std::filesystem::path> models;
   std::filesystem::path store, json;
   campaign::CampaignSettings settings;
-  std::string fault = "flip", encoding = "twos", where = "weights";
+  std::string fault = "flip", encoding = "twos";
+  MemoryOptions memory;
   double floor = 0, yield = 0.99, confidence = 0.95, from = 1e-6, to = 0.1;
   int64_t chips = 0, per_decade = 10;
 };
@@ -148,7 +149,12 @@ void Run(Options& options, const Cancellation& cancellation) {
   CheckDistinct(paths);
   options.settings.faults = {memory::ParseFaultModel(options.fault)};
   options.settings.encodings = {memory::ParseEncoding(options.encoding)};
-  options.settings.where = memory::ParseWhere(options.where);
+  const Memories memories = MemoriesOf(options.memory, options.settings.faults);
+  options.settings.where = memories.where;
+  options.settings.chip = memories.chip;
+  options.settings.word_bits = memories.word_bits;
+  if (!options.settings.faults[0].process().takes_rate())
+    throw UsageError(fmt::format("--fault {}: the rate plays no part in it", options.fault));
   if (options.per_decade < 1) throw UsageError("--per-decade must be at least 1");
   // Without a store to keep them in, the trials are forgotten.
   const TemporaryFolder temporary;
@@ -186,7 +192,7 @@ void AddToleranceCommand(CLI::App& app, Chosen& chosen) {
       ->add_option("--confidence", options->confidence,
                    "That an answer is right; its error is divided among the rates that may be tried")
       ->capture_default_str();
-  command->add_option("--fault", options->fault, "Fault kind: " + memory::FaultLawSyntax())->capture_default_str();
+  command->add_option("--fault", options->fault, FaultHelp("Fault model"))->capture_default_str();
   command->add_option("--from", options->from, "The lowest rate to try, in faults per bit")->capture_default_str();
   command->add_option("--to", options->to, "The highest")->capture_default_str();
   command->add_option("--per-decade", options->per_decade, "Rates in each factor of ten")->capture_default_str();
@@ -195,9 +201,7 @@ void AddToleranceCommand(CLI::App& app, Chosen& chosen) {
   AddSeedOption(*command, options->settings.seed, "Seed of the faults, as inject has it");
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset, gray")
       ->capture_default_str();
-  command->add_option("--word-bits", options->settings.word_bits, "Width of a memory word, 8 to 64")
-      ->capture_default_str();
-  AddWhereOption(*command, options->where);
+  AddMemoryOptions(*command, options->memory);
   AddDataOptions(*command, options->settings.data);
   AddThreadsOption(*command, options->settings.threads);
   command

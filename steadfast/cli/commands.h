@@ -22,6 +22,7 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen);
 void AddEvaluateCommand(CLI::App& app, Chosen& chosen);
 void AddInjectCommand(CLI::App& app, Chosen& chosen);
 void AddToleranceCommand(CLI::App& app, Chosen& chosen);
+void AddFaultsCommand(CLI::App& app, Chosen& chosen);
 void AddSamplesCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);
 void AddLatencyCommand(CLI::App& app, Chosen& chosen);

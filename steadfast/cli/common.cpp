@@ -18,6 +18,51 @@ void CheckDistinct(const std::vector<std::pair<std::string, std::filesystem::pat
   }
 }
 
+void AddMemoryOptions(CLI::App& command, MemoryOptions& options) {
+  command
+      .add_option(
+          "--where", options.where,
+          "What can fail, comma-separated: weights, biases, scales (of weights and integer biases), normalization "
+          "(multipliers, means, variances), activation-scales, all of these; activations (the buffers of values "
+          "between layers); layers or parameters by name; of each "
+          "only some cells: 'conv1[bit=3]', 'weights[channel=0..7;code=-8..-1]', '[bank=2]' (docs/formats.md). "
+          "Default: weights; with --chip, or a fault that says where (flip@biases), all and activations")
+      ->type_name("ITEMS");
+  command
+      .add_option("--chip", options.chip,
+                  "In which memories the parameters lie, in which banks and rows: weights, everything, systolic or a "
+                  "YAML file (docs/formats.md). Default: one memory, banks of 256 rows of 8 words")
+      ->type_name("NAME|FILE");
+  options.words =
+      command.add_option("--word-bits", options.word_bits, "Width of a memory word, 8 to 64, without --chip")
+          ->capture_default_str();
+}
+
+std::string FaultHelp(const char* start) {
+  return fmt::format(
+      "{}: {}; several at once as 0.9*flip+0.1*row, of some cells as row@weights (`steadfast faults --kinds` says what "
+      "each is, and what the rate means)",
+      start, memory::FaultModelSyntax());
+}
+
+Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::FaultModel>& faults) {
+  Memories memories{{}, {}, options.word_bits};
+  if (!options.chip.empty()) {
+    if (options.words != nullptr && options.words->count() > 0)
+      throw UsageError("--word-bits: a chip has the words that it says; give one of --chip and --word-bits");
+    memories.chip = memory::ReadChip(options.chip);
+    memories.word_bits = memories.chip->memories[0].word_bits;
+  }
+  bool targeted = false;
+  for (const memory::FaultModel& fault : faults)
+    targeted = targeted || memory::NameOf(fault).find('@') != std::string::npos;
+  if (!options.where.empty())
+    memories.where = memory::ParseWhere(options.where);
+  else if (memories.chip || targeted)
+    memories.where = memory::ParseWhere("all,activations");
+  return memories;
+}
+
 void WriteJson(const std::filesystem::path& json, const nlohmann::json& document) {
   if (json.empty()) return;
   const std::string text = document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "steadfast/base/text.h"              // ParseInt
 #include "steadfast/campaign/loaded_model.h"  // DataChoice
 #include "steadfast/cli/commands.h"           // CLI::App
+#include "steadfast/memory/fault_model.h"     // FaultModel
 
 namespace steadfast::cli {
 
@@ -50,14 +52,23 @@ inline bool IsStandardOutput(const std::filesystem::path& path) {
 // Writes a document where --json says; nothing where it was not given.
 void WriteJson(const std::filesystem::path& json, const nlohmann::json& document);
 
-// --where.
-inline void AddWhereOption(CLI::App& command, std::string& where) {
-  command
-      .add_option("--where", where,
-                  "Which stored parameters can fail, comma-separated: weights, biases, scales (of weights and integer "
-                  "biases), normalization (multipliers, means, variances), activation-scales, or all")
-      ->capture_default_str();
-}
+// --where, --chip, --word-bits: what is stored where, and what of it can fail.
+struct MemoryOptions {
+  std::string where, chip;
+  int word_bits = 32;
+  CLI::Option* words = nullptr;
+};
+void AddMemoryOptions(CLI::App& command, MemoryOptions& options);
+// --fault, of one model or of several; what each rate means is in `steadfast faults --kinds`.
+std::string FaultHelp(const char* start);
+
+struct Memories {
+  memory::Where where;
+  std::optional<memory::Chip> chip;
+  int word_bits;
+};
+// Where nothing is said, weights can fail; with a chip, or a fault that says where it is (flip@biases), everything.
+Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::FaultModel>& faults);
 
 // What was assumed, on standard error.
 inline void PrintNote(const std::string& note) {

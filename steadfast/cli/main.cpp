@@ -65,6 +65,7 @@ int Run(int argc, char** argv) {
   cli::AddEvaluateCommand(app, chosen);
   cli::AddInjectCommand(app, chosen);
   cli::AddToleranceCommand(app, chosen);
+  cli::AddFaultsCommand(app, chosen);
   cli::AddSamplesCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);
   cli::AddLatencyCommand(app, chosen);

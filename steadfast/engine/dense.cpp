@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 
+#include "steadfast/engine/apply_value_faults.h"
 #include "steadfast/engine/plan.h"
 #include "steadfast/engine/sliced.h"
 
@@ -23,9 +24,15 @@ struct DenseEngine::Plan {
   SlicedMemory memory;
   double nanoseconds = 0;         // of a block
   std::vector<size_t> row_bytes;  // [value]
+  int64_t input_elements;
+  std::vector<uint8_t> faulty_images;
 
   Plan(const QuantizedModel& model, InstructionSet set, bool fuse)
-      : steps(MakeSteps(model, fuse, set)), instruction_set(set), workspace(set), classes(model.classes()) {
+      : steps(MakeSteps(model, fuse, set)),
+        instruction_set(set),
+        workspace(set),
+        classes(model.classes()),
+        input_elements(model.values[0].shape.elements()) {
     sparse.assign(steps.size(), 0);
     for (const model::Value& value : model.values) codings.push_back(value.coding);
     rows.resize(model.values.size());
@@ -49,7 +56,8 @@ struct DenseEngine::Plan {
         sparse(other.sparse),
         sliced(other.sliced),
         nanoseconds(other.nanoseconds),
-        row_bytes(other.row_bytes) {}
+        row_bytes(other.row_bytes),
+        input_elements(other.input_elements) {}
 
   bool HasCodingsOf(const QuantizedModel& model) const {
     return std::equal(codings.begin(), codings.end(), model.values.begin(), model.values.end(),
@@ -70,7 +78,8 @@ struct DenseEngine::Plan {
     }
   }
 
-  void RunStep(size_t s, bool sparsely, const uint8_t* images, int64_t count, float* logits) {
+  void RunStep(size_t s, bool sparsely, const uint8_t* images, int64_t count, float* logits,
+               const BlockFaults& faults = {}) {
     const Step& step = steps[s];
     inputs.clear();
     for (int input : step.inputs) inputs.push_back(input == 0 ? images : rows[static_cast<size_t>(input)].data());
@@ -79,12 +88,19 @@ struct DenseEngine::Plan {
       step.weighted()->RunBlockSparsely(inputs, workspace, output);
     else
       step.operation->RunBlock(inputs, workspace, output);
+    if (const auto* of_value = faults.Of(step.output)) ApplyToRows(*of_value, faults.block, output.rows);
   }
 
-  void Run(const uint8_t* images, int64_t count, float* logits) {
-    if (sliced != nullptr) return sliced->Run(steps, images, count, workspace, memory, logits);
+  void Run(const uint8_t* images, int64_t count, float* logits, const BlockFaults& faults = {}) {
+    if (const auto* of_input = faults.Of(0)) {
+      const auto bytes = static_cast<size_t>(input_elements * kRowBytes);
+      faulty_images.assign(images, images + bytes);
+      ApplyToRows(*of_input, faults.block, faulty_images.data());
+      images = faulty_images.data();
+    }
+    if (sliced != nullptr) return sliced->Run(steps, images, count, workspace, memory, logits, faults);
     PrepareRows();
-    for (size_t s = 0; s < steps.size(); ++s) RunStep(s, sparse[s] != 0, images, count, logits);
+    for (size_t s = 0; s < steps.size(); ++s) RunStep(s, sparse[s] != 0, images, count, logits, faults);
   }
 
   // Drops the path of slices, or what rows need, whichever is slower.
@@ -141,7 +157,8 @@ struct DenseEngine::Plan {
 DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set)
     : plan_(std::make_unique<Plan>(model, set, /*fuse=*/true)) {}
 DenseEngine::DenseEngine(const DenseEngine& other)
-    : plan_(std::make_unique<Plan>(*other.plan_)),
+    : value_faults_(other.value_faults_),
+      plan_(std::make_unique<Plan>(*other.plan_)),
       rebuilt_(other.rebuilt_ == nullptr ? nullptr : std::make_unique<Plan>(*other.rebuilt_)) {}
 DenseEngine::~DenseEngine() = default;
 DenseEngine::DenseEngine(DenseEngine&&) noexcept = default;
@@ -162,6 +179,10 @@ void DenseEngine::SetParameters(const QuantizedModel& model) {
     }
     step.weighted()->SetParameters(model, node);
   }
+}
+
+void DenseEngine::SetValueFaults(std::shared_ptr<const model::ValueFaults> faults) {
+  value_faults_ = std::move(faults);
 }
 
 DenseEngine::Held DenseEngine::held() const {
@@ -241,7 +262,7 @@ void DenseEngine::UseSparsePaths() {
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {
-  current().Run(images.block(block).data(), images.images_in(block), logits.data());
+  current().Run(images.block(block).data(), images.images_in(block), logits.data(), {value_faults_.get(), block});
 }
 
 std::vector<float> DenseEngine::Run(const PreparedImages& images) {

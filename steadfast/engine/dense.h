@@ -14,6 +14,7 @@
 #include "steadfast/engine/block.h"            // PreparedImages
 #include "steadfast/engine/instruction_set.h"  // InstructionSet
 #include "steadfast/model/quantized_model.h"   // QuantizedModel
+#include "steadfast/model/value_faults.h"      // ValueFaults
 
 namespace steadfast::engine {
 
@@ -31,6 +32,9 @@ class DenseEngine {
   // Takes the parameters of a model with the same structure. Where scales of activations are others than those it was
   // made for, it is built anew, until they are the same again.
   void SetParameters(const model::QuantizedModel& model);
+
+  // What the buffers of values do to them from now on; null: nothing. Codes that CodesOf gives are those after it.
+  void SetValueFaults(std::shared_ptr<const model::ValueFaults> faults);
 
   // Keeps the codes of every value from now on (no pooling on sums), for CodesOf.
   void KeepAllValues(const model::QuantizedModel& model);
@@ -72,6 +76,7 @@ class DenseEngine {
  private:
   struct Plan;
   Plan& current() { return rebuilt_ != nullptr ? *rebuilt_ : *plan_; }
+  std::shared_ptr<const model::ValueFaults> value_faults_;
   std::unique_ptr<Plan> plan_;
   std::unique_ptr<Plan> rebuilt_;  // under other scales of activations, which operators work out once; otherwise null
 };

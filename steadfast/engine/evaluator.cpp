@@ -204,6 +204,20 @@ Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golde
   return ScoresOf(EvaluateBlocks(change, golden, cancellation), golden.scores);
 }
 
+Scores Evaluator::Evaluate(const model::ModelChange& change, const model::ValueFaults& faults, const Golden& golden,
+                           const Cancellation* cancellation) {
+  if (faults.empty()) return Evaluate(change, golden, cancellation);
+  dense_.SetValueFaults(std::make_shared<const model::ValueFaults>(faults));
+  try {
+    const Scores scores = EvaluateDensely(change, golden, cancellation);
+    dense_.SetValueFaults(nullptr);
+    return scores;
+  } catch (...) {
+    dense_.SetValueFaults(nullptr);
+    throw;
+  }
+}
+
 Tally Evaluator::EvaluateBlocks(const model::ModelChange& change, const Golden& golden,
                                 const Cancellation* cancellation) {
   const std::vector<GoldenBlock>& blocks = differential_->run->blocks;

@@ -80,6 +80,10 @@ class Evaluator {
   Tally EvaluateBlocks(const model::ModelChange& change, const Golden& golden,
                        const Cancellation* cancellation = nullptr);
 
+  // The same with faulty buffers of values too, densely.
+  Scores Evaluate(const model::ModelChange& change, const model::ValueFaults& faults, const Golden& golden,
+                  const Cancellation* cancellation = nullptr);
+
   // The same as Evaluate by one path. Changed scales of activations are evaluated densely by all.
   Scores EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                          const Cancellation* cancellation = nullptr);

@@ -329,7 +329,7 @@ void SlicedPath::MakeRows(int value, int64_t slice, SlicedMemory& memory) const 
 }
 
 void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value, const uint8_t* rows, int64_t count,
-                         Workspace& workspace, SlicedMemory& memory, float* logits) const {
+                         Workspace& workspace, SlicedMemory& memory, float* logits, const BlockFaults& faults) const {
   Prepare(memory);
   workspace.kernels->prepare();
   value = held_as_[static_cast<size_t>(value)];
@@ -346,6 +346,8 @@ void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value
       for (const int input : action.inputs) inputs.push_back(rows_of(input));
       steps[action.step].operation->RunBlock(
           inputs, workspace, {memory.rows[static_cast<size_t>(action.output)].data(), logits, nullptr, count});
+      if (const auto* of_value = faults.Of(action.output))
+        ApplyToRows(*of_value, faults.block, memory.rows[static_cast<size_t>(action.output)].data());
       continue;
     }
     const auto is_needed = [&](int v) {
@@ -369,6 +371,9 @@ void SlicedPath::RunFrom(const std::vector<Step>& steps, size_t first, int value
             {inputs, action.other < 0 ? nullptr : QuadsOf(action.other, slice, memory),
              QuadsOf(action.output, slice, memory), logits + slice * kSliceImages},
             workspace);
+        if (const auto* of_value = faults.Of(action.output))
+          ApplyToSlice(*of_value, faults.block, slice, values_[static_cast<size_t>(action.output)].layout,
+                       QuadsOf(action.output, slice, memory));
       }
       for (const int v : stage.rows_made) {
         if (v != value) MakeRows(v, slice, memory);

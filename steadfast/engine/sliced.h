@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "steadfast/engine/apply_value_faults.h"
 #include "steadfast/engine/buffer.h"
 #include "steadfast/engine/plan.h"
 #include "steadfast/engine/slices.h"
@@ -40,12 +41,12 @@ class SlicedPath {
 
   // A block: images as rows; logits: [classes][64], of which the first `count` images count.
   void Run(const std::vector<Step>& steps, const uint8_t* images, int64_t count, Workspace& workspace,
-           SlicedMemory& memory, float* logits) const {
-    RunFrom(steps, 0, 0, images, count, workspace, memory, logits);
+           SlicedMemory& memory, float* logits, const BlockFaults& faults = {}) const {
+    RunFrom(steps, 0, 0, images, count, workspace, memory, logits, faults);
   }
   // The steps from `first` on, which need this value alone of those before them: its rows.
   void RunFrom(const std::vector<Step>& steps, size_t first, int value, const uint8_t* rows, int64_t count,
-               Workspace& workspace, SlicedMemory& memory, float* logits) const;
+               Workspace& workspace, SlicedMemory& memory, float* logits, const BlockFaults& faults = {}) const;
 
  private:
   struct Memory {

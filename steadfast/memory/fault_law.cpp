@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "steadfast/base/error.h"
 #include "steadfast/base/text.h"  // ParseDouble
 
@@ -42,27 +44,32 @@ std::string FaultLawSyntax() {
   return fmt::format("{}", fmt::join(all, ", "));
 }
 
-std::string NameOf(const FaultModel& model) {
-  std::string name(model.law->name);
-  for (int i = 0; i < model.law->parameters; ++i) {
+std::string NameOf(const CellFault& fault) {
+  std::string name(fault.law->name);
+  for (int i = 0; i < fault.law->parameters; ++i) {
     name += ':';
-    name += FormatShortest(model.parameters[static_cast<size_t>(i)]);
+    name += FormatShortest(fault.parameters[static_cast<size_t>(i)]);
   }
   return name;
 }
 
-FaultModel ParseFaultModel(std::string_view text) {
+CellFault ParseCellFault(std::string_view text) {
   const auto pieces = Split(text, ':');
   for (const FaultLaw& law : FaultLaws()) {
     if (law.name != pieces[0] || static_cast<int>(pieces.size()) != law.parameters + 1) continue;
-    FaultModel model{&law};
+    CellFault fault{&law};
     for (int i = 0; i < law.parameters; ++i) {
       const auto at = static_cast<size_t>(i);
-      model.parameters[at] = ParseDouble(pieces[at + 1], fmt::format("fault {}", law.syntax), 0.0, 1.0);
+      fault.parameters[at] = ParseDouble(pieces[at + 1], fmt::format("fault {}", law.syntax), 0.0, 1.0);
     }
-    return model;
+    return fault;
   }
   throw UsageError(fmt::format("fault: '{}' is not one of {}", text, FaultLawSyntax()));
+}
+
+bool IsCellFault(std::string_view text) {
+  const std::string name = Split(text, ':')[0];
+  return std::any_of(FaultLaws().begin(), FaultLaws().end(), [&](const FaultLaw& law) { return law.name == name; });
 }
 
 }  // namespace steadfast::memory

@@ -28,13 +28,15 @@ const std::vector<FaultLaw>& FaultLaws();
 std::string FaultLawSyntax();  // "flip, sa0, sa1, mixed:P1, …"
 
 // A law with its parameters.
-struct FaultModel {
+struct CellFault {
   const FaultLaw* law = &FaultLaws().front();  // flip
   std::array<double, 2> parameters = {};
-  bool operator==(const FaultModel&) const = default;
+  bool operator==(const CellFault&) const = default;
 };
 
-std::string NameOf(const FaultModel& model);        // "flip", "sa0", "sa1", "mixed:0.5", "asymmetric:1:0.1"
-FaultModel ParseFaultModel(std::string_view text);  // throws UsageError
+std::string NameOf(const CellFault& fault);       // "flip", "sa0", "sa1", "mixed:0.5", "asymmetric:1:0.1"
+CellFault ParseCellFault(std::string_view text);  // throws UsageError
+// Whether the text begins with a law's name.
+bool IsCellFault(std::string_view text);
 
 }  // namespace steadfast::memory

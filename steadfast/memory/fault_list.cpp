@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/text.h"
@@ -11,7 +14,14 @@
 namespace steadfast::memory {
 namespace {
 
-constexpr std::string_view kHeader = "trial,tensor,index,bit,kind";
+using nlohmann::json;
+
+const std::vector<std::string>& ColumnsOf(AddressForm form) {
+  static const std::vector<std::string> element = {"tensor", "index", "bit"}, word = {"memory", "word", "bit"},
+                                        place = {"memory", "bank", "row", "column"};
+  return form == AddressForm::kElement ? element : form == AddressForm::kWord ? word : place;
+}
+constexpr AddressForm kForms[] = {AddressForm::kElement, AddressForm::kWord, AddressForm::kPlace};
 
 int ArrayNamed(const MemoryImage& image, const std::string& name) {
   std::vector<std::string> names;
@@ -22,79 +32,281 @@ int ArrayNamed(const MemoryImage& image, const std::string& name) {
   throw UsageError(fmt::format("tensor: the model has no '{}'{}", name, DidYouMean(name, names)));
 }
 
-Fault ParseFault(const std::vector<std::string>& fields, const MemoryImage& image) {
-  const int array = ArrayNamed(image, fields[1]);
-  const MemoryArray& memory = image.arrays()[static_cast<size_t>(array)];
-  const int64_t index = ParseInt(fields[2], "index", 0, memory.elements() - 1);
-  const int64_t bit = ParseInt(fields[3], "bit", 0, memory.bits() - 1);
-  return {{array, index * memory.bits() + bit}, ParseFaultKind(fields[4])};
+int MemoryNamed(const MemoryImage& image, const std::string& name) {
+  std::vector<std::string> names;
+  for (size_t m = 0; m < image.chip().memories.size(); ++m) {
+    if (image.chip().memories[m].name == name) return static_cast<int>(m);
+    names.push_back(image.chip().memories[m].name);
+  }
+  throw UsageError(fmt::format("memory: chip {} has no '{}'{}; it has {}", image.chip().name, name,
+                               DidYouMean(name, names), fmt::join(names, ", ")));
 }
 
-// Lists from other tools may leave names with commas unquoted; such a name is everything between the trial and the last
-// three fields.
-void JoinName(const MemoryImage& image, std::vector<std::string>& fields) {
-  if (fields.size() <= 5) return;
-  const auto end = fields.end() - 3;
-  const std::string name = fmt::format("{}", fmt::join(fields.begin() + 1, end, ","));
+// A named cell: where it is, so that two names of one cell are seen, and what it holds.
+struct NamedCell {
+  PhysicalAddress place;
+  std::optional<BitAddress> bit;
+};
+
+NamedCell CellNamed(AddressForm form, std::span<const std::string> fields, const MemoryImage& image) {
+  if (form == AddressForm::kElement) {
+    const int array = ArrayNamed(image, fields[0]);
+    const MemoryArray& memory = image.arrays()[static_cast<size_t>(array)];
+    const int64_t index = ParseInt(fields[1], "index", 0, memory.elements() - 1);
+    const int64_t bit = ParseInt(fields[2], "bit", 0, memory.bits() - 1);
+    const BitAddress address{array, index * memory.bits() + bit};
+    return {image.PhysicalOf(address), address};
+  }
+  const int m = MemoryNamed(image, fields[0]);
+  const Memory& memory = image.chip().memories[static_cast<size_t>(m)];
+  if (form == AddressForm::kWord) {
+    const int64_t word = ParseInt(fields[1], "word", 0, image.BanksOf(m) * memory.words_per_bank() - 1);
+    const auto bit = static_cast<int>(ParseInt(fields[2], "bit", 0, memory.word_bits - 1));
+    const PlaceInMemory place = PlaceOf(memory, image.BanksOf(m), word, bit);
+    return {{m, place.bank, place.row, place.column}, image.BitAt(m, word, bit)};
+  }
+  const PhysicalAddress place{m, ParseInt(fields[1], "bank", 0, image.BanksOf(m) - 1),
+                              ParseInt(fields[2], "row", 0, memory.rows_per_bank - 1),
+                              ParseInt(fields[3], "column", 0, memory.columns() - 1)};
+  return {place, image.BitAt(place)};
+}
+
+std::vector<std::string> FieldsOf(AddressForm form, BitAddress bit, const MemoryImage& image) {
+  const MemoryArray& array = image.arrays()[static_cast<size_t>(bit.array)];
+  const auto text = [](int64_t number) { return std::to_string(number); };
+  if (form == AddressForm::kElement) return {array.name, text(bit.cell / array.bits()), text(bit.cell % array.bits())};
+  const std::string& memory = image.memory_of(bit.array).name;
+  const WordPosition position = image.PositionOf(bit);
+  if (form == AddressForm::kWord) return {memory, text(array.first_word + position.word), text(position.bit)};
+  const PhysicalAddress place = image.PhysicalOf(bit);
+  return {memory, text(place.bank), text(place.row), text(place.column)};
+}
+
+// Lists from other tools may leave names with commas unquoted; such a name is everything between what stands before it
+// and the `behind` last fields.
+void JoinName(const MemoryImage& image, size_t before, size_t behind, std::vector<std::string>& fields) {
+  if (fields.size() <= before + 1 + behind) return;
+  const auto first = fields.begin() + static_cast<std::ptrdiff_t>(before);
+  const auto end = fields.end() - static_cast<std::ptrdiff_t>(behind);
+  const std::string name = fmt::format("{}", fmt::join(first, end, ","));
   for (const MemoryArray& array : image.arrays()) {
     if (array.name != name) continue;
-    fields.erase(fields.begin() + 2, end);
-    fields[1] = name;
+    fields.erase(first + 1, end);
+    fields[before] = name;
     return;
   }
 }
 
-}  // namespace
-
-std::string ToCsv(const FaultLists& lists, const MemoryImage& image) {
-  std::string csv(kHeader);
-  csv += '\n';
-  for (const auto& [trial, map] : lists) {
-    for (const Fault& fault : map.faults) {
-      const MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
-      csv += fmt::format("{},{},{},{},{}\n", trial, CsvField(array.name), fault.bit.cell / array.bits(),
-                         fault.bit.cell % array.bits(), NameOf(fault.kind));
-    }
+// The form that a header tells, given what stands around the address.
+std::optional<AddressForm> FormOfHeader(const std::vector<std::string>& header, size_t before, std::string_view last) {
+  for (AddressForm form : kForms) {
+    const auto& columns = ColumnsOf(form);
+    if (header.size() != before + columns.size() + 1 || header.back() != last) continue;
+    if (std::equal(columns.begin(), columns.end(), header.begin() + static_cast<std::ptrdiff_t>(before))) return form;
   }
-  return csv;
+  return std::nullopt;
 }
 
-FaultLists FaultListsFromCsv(std::string_view csv, const MemoryImage& image, const std::string& name) {
-  FaultLists lists;
-  bool header = true;
+std::string HeaderOf(AddressForm form, std::string_view before, std::string_view last) {
+  return fmt::format("{}{},{}", before, fmt::join(ColumnsOf(form), ","), last);
+}
+
+std::string AllHeaders(std::string_view before, std::string_view last) {
+  std::vector<std::string> all;
+  for (AddressForm form : kForms) all.push_back(HeaderOf(form, before, last));
+  return fmt::format("{}", fmt::join(all, " or "));
+}
+
+// Takes faults one after the other, and sees that no cell is named twice.
+class ListBuilder {
+ public:
+  ListBuilder(const MemoryImage& image, std::string name) : image_(image), name_(std::move(name)) {}
+
+  void Add(uint64_t trial, const NamedCell& cell, FaultKind kind) {
+    if (IsOfLevels(kind) && image_.chip().memories[static_cast<size_t>(cell.place.memory)].cell_bits == 1)
+      throw UsageError(fmt::format("kind: '{}' is of cells of several bits, and those of {} have one", NameOf(kind),
+                                   image_.chip().memories[static_cast<size_t>(cell.place.memory)].name));
+    if (!seen_.insert({trial, cell.place}).second) {
+      const auto [m, bank, row, column] = cell.place;
+      if (!cell.bit)
+        throw UsageError(fmt::format("trial {} has two faults on the cell at bank {}, row {}, column {} of {}", trial,
+                                     bank, row, column, image_.chip().memories[static_cast<size_t>(m)].name));
+      const MemoryArray& array = image_.arrays()[static_cast<size_t>(cell.bit->array)];
+      throw UsageError(fmt::format("trial {} has two faults on bit {} of {}[{}]; a cell has at most one", trial,
+                                   cell.bit->cell % array.bits(), array.name, cell.bit->cell / array.bits()));
+    }
+    FaultMap& map = lists_[trial];
+    if (cell.bit)
+      map.faults.push_back({*cell.bit, kind});
+    else
+      ++idle_;
+  }
+
+  FaultLists Take(int64_t* idle) {
+    for (auto& [trial, map] : lists_)
+      std::sort(map.faults.begin(), map.faults.end(), [](const Fault& a, const Fault& b) { return a.bit < b.bit; });
+    if (idle != nullptr) *idle = idle_;
+    return std::move(lists_);
+  }
+
+ private:
+  const MemoryImage& image_;
+  std::string name_;
+  FaultLists lists_;
+  std::set<std::pair<uint64_t, PhysicalAddress>> seen_;
+  int64_t idle_ = 0;
+};
+
+uint64_t TrialOf(const std::string& text) {
+  return static_cast<uint64_t>(ParseInt(text, "trial", 0, std::numeric_limits<uint32_t>::max()));
+}
+
+FaultLists ListsFromCsv(std::string_view csv, const MemoryImage& image, const std::string& name, int64_t* idle) {
+  ListBuilder lists(image, name);
+  std::optional<AddressForm> form;
   for (CsvRow& row : ParseCsv(csv, name)) {
     const auto fail = [&](const std::string& what) {
       throw InputError(fmt::format("{}: line {}: {}", name, row.line, what));
     };
     const std::string whole = fmt::format("{}", fmt::join(row.fields, ","));
-    if (header) {
-      if (whole != kHeader) fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80), kHeader));
-      header = false;
+    if (!form) {
+      if (row.fields[0] == "trial" || row.fields[0] == "chip") form = FormOfHeader(row.fields, 1, "kind");
+      if (!form)
+        fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80), AllHeaders("trial,", "kind")));
       continue;
     }
     if (whole.empty()) continue;
-    JoinName(image, row.fields);
-    if (row.fields.size() != 5) fail(fmt::format("{} fields, expected 5 ({})", row.fields.size(), kHeader));
+    if (*form == AddressForm::kElement) JoinName(image, 1, 3, row.fields);
+    const size_t expected = ColumnsOf(*form).size() + 2;
+    if (row.fields.size() != expected)
+      fail(fmt::format("{} fields, expected {} ({})", row.fields.size(), expected, HeaderOf(*form, "trial,", "kind")));
     try {
-      const auto trial =
-          static_cast<uint64_t>(ParseInt(row.fields[0], "trial", 0, std::numeric_limits<uint32_t>::max()));
-      lists[trial].faults.push_back(ParseFault(row.fields, image));
+      const std::span<const std::string> address = std::span(row.fields).subspan(1, expected - 2);
+      lists.Add(TrialOf(row.fields[0]), CellNamed(*form, address, image), ParseFaultKind(row.fields.back()));
     } catch (const UsageError& error) {
       fail(error.what());
     }
   }
-  if (header) throw InputError(fmt::format("{}: is empty, expected the header {}", name, kHeader));
-  for (auto& [trial, map] : lists) {
-    std::sort(map.faults.begin(), map.faults.end(), [](const Fault& a, const Fault& b) { return a.bit < b.bit; });
-    const auto twice = std::adjacent_find(map.faults.begin(), map.faults.end(),
-                                          [](const Fault& a, const Fault& b) { return a.bit == b.bit; });
-    if (twice != map.faults.end()) {
-      const MemoryArray& array = image.arrays()[static_cast<size_t>(twice->bit.array)];
-      throw InputError(fmt::format("{}: trial {} has two faults on bit {} of {}[{}]; a cell has at most one", name,
-                                   trial, twice->bit.cell % array.bits(), array.name, twice->bit.cell / array.bits()));
+  if (!form) throw InputError(fmt::format("{}: is empty, expected the header {}", name, AllHeaders("trial,", "kind")));
+  return lists.Take(idle);
+}
+
+// A value of a fault in JSON as text, so that numbers and strings are checked by the same functions.
+std::string TextOf(const json& fault, const std::string& key) {
+  if (!fault.contains(key)) throw UsageError(fmt::format("the key '{}' is missing", key));
+  const json& value = fault.at(key);
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+FaultLists ListsFromJson(std::string_view text, const MemoryImage& image, const std::string& name, int64_t* idle) {
+  json document;
+  try {
+    document = json::parse(text);
+  } catch (const json::exception& error) {
+    throw InputError(fmt::format("{}: {}", name, error.what()));
+  }
+  if (!document.is_object() || !document.contains("faults") || !document.at("faults").is_array())
+    throw InputError(fmt::format("{}: expected an object with a list 'faults' (docs/formats.md)", name));
+  ListBuilder lists(image, name);
+  size_t place = 0;
+  for (const json& fault : document.at("faults")) {
+    try {
+      if (!fault.is_object()) throw UsageError("expected an object");
+      std::optional<AddressForm> form;
+      for (AddressForm one : kForms) {
+        const auto& columns = ColumnsOf(one);
+        if (std::all_of(columns.begin(), columns.end(), [&](const auto& key) { return fault.contains(key); }))
+          form = one;
+      }
+      if (!form) throw UsageError(fmt::format("expected the keys {} and kind", AllHeaders("trial, ", "kind")));
+      std::vector<std::string> address;
+      for (const std::string& key : ColumnsOf(*form)) address.push_back(TextOf(fault, key));
+      const std::string trial = fault.contains("trial") || !fault.contains("chip") ? "trial" : "chip";
+      lists.Add(TrialOf(TextOf(fault, trial)), CellNamed(*form, address, image), ParseFaultKind(TextOf(fault, "kind")));
+    } catch (const UsageError& error) {
+      throw InputError(fmt::format("{}: faults[{}]: {}", name, place, error.what()));
+    }
+    ++place;
+  }
+  return lists.Take(idle);
+}
+
+}  // namespace
+
+std::string_view NameOf(AddressForm form) {
+  return form == AddressForm::kElement ? "element" : form == AddressForm::kWord ? "word" : "place";
+}
+
+AddressForm ParseAddressForm(std::string_view text) {
+  for (AddressForm form : kForms) {
+    if (NameOf(form) == text) return form;
+  }
+  throw UsageError(fmt::format("form of addresses: '{}' is not one of element, word, place", text));
+}
+
+std::string ToCsv(const FaultLists& lists, const MemoryImage& image, AddressForm form) {
+  std::string csv = HeaderOf(form, "trial,", "kind") + "\n";
+  for (const auto& [trial, map] : lists) {
+    for (const Fault& fault : map.faults) {
+      std::vector<std::string> fields = FieldsOf(form, fault.bit, image);
+      fields[0] = CsvField(fields[0]);
+      csv += fmt::format("{},{},{}\n", trial, fmt::join(fields, ","), NameOf(fault.kind));
     }
   }
-  return lists;
+  return csv;
+}
+
+std::string ToJson(const FaultLists& lists, const MemoryImage& image, AddressForm form) {
+  json faults = json::array();
+  for (const auto& [trial, map] : lists) {
+    for (const Fault& fault : map.faults) {
+      const std::vector<std::string> fields = FieldsOf(form, fault.bit, image);
+      json one = {{"trial", trial}, {"kind", NameOf(fault.kind)}};
+      for (size_t i = 0; i < fields.size(); ++i)
+        one[ColumnsOf(form)[i]] = i == 0 ? json(fields[i]) : json(std::stoll(fields[i]));
+      faults.push_back(std::move(one));
+    }
+  }
+  return json({{"schema", 1}, {"chip", json::parse(ToText(image.chip()))}, {"faults", faults}}).dump(1) + "\n";
+}
+
+FaultLists FaultListsFromText(std::string_view text, const MemoryImage& image, const std::string& name, int64_t* idle) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && text[first] == '{' ? ListsFromJson(text, image, name, idle)
+                                                               : ListsFromCsv(text, image, name, idle);
+}
+
+std::vector<std::pair<BitAddress, double>> RatesFromCsv(std::string_view csv, const MemoryImage& image,
+                                                        const std::string& name) {
+  std::vector<std::pair<BitAddress, double>> rates;
+  std::set<PhysicalAddress> seen;
+  std::optional<AddressForm> form;
+  for (CsvRow& row : ParseCsv(csv, name)) {
+    const auto fail = [&](const std::string& what) {
+      throw InputError(fmt::format("{}: line {}: {}", name, row.line, what));
+    };
+    const std::string whole = fmt::format("{}", fmt::join(row.fields, ","));
+    if (!form) {
+      form = FormOfHeader(row.fields, 0, "rate");
+      if (!form) fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80), AllHeaders("", "rate")));
+      continue;
+    }
+    if (whole.empty()) continue;
+    if (*form == AddressForm::kElement) JoinName(image, 0, 3, row.fields);
+    const size_t expected = ColumnsOf(*form).size() + 1;
+    if (row.fields.size() != expected)
+      fail(fmt::format("{} fields, expected {} ({})", row.fields.size(), expected, HeaderOf(*form, "", "rate")));
+    try {
+      const NamedCell cell = CellNamed(*form, std::span(row.fields).first(expected - 1), image);
+      if (!seen.insert(cell.place).second) fail("this cell has a rate already");
+      const double rate = ParseDouble(row.fields.back(), "rate", 0, 1);
+      if (cell.bit) rates.emplace_back(*cell.bit, rate);
+    } catch (const UsageError& error) {
+      fail(error.what());
+    }
+  }
+  if (!form) throw InputError(fmt::format("{}: is empty, expected the header {}", name, AllHeaders("", "rate")));
+  return rates;
 }
 
 }  // namespace steadfast::memory

@@ -22,7 +22,7 @@ model::QuantizedModel RandomModel() {
 }
 
 FaultMap Sample(const MemoryImage& image, double rate, const char* law) {
-  return SampleFaults(KeyOfSeed(7), 3, image.sampled_arrays(), rate, ParseFaultModel(law));
+  return SampleFaults(KeyOfSeed(7), 3, image.sampled_arrays(), rate, ParseCellFault(law));
 }
 
 std::vector<uint32_t> BitsAfter(const model::QuantizedModel& model, const model::ModelChange& change) {

@@ -10,7 +10,7 @@ void SampleResNet18(benchmark::State& state, double rate) {
   const std::vector<SampledArray> cells = {{0, 44'700'000}};
   uint64_t trial = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(SampleFaults(KeyOfSeed(1), trial++, cells, rate, FaultModel{}));
+    benchmark::DoNotOptimize(SampleFaults(KeyOfSeed(1), trial++, cells, rate, CellFault{}));
   }
 }
 BENCHMARK_CAPTURE(SampleResNet18, rate_1e6, 1e-6)->Unit(benchmark::kMillisecond);

@@ -426,6 +426,8 @@ class StudyRunner {
     settings.trials = part.inject->trials;
     settings.seed = part.inject->seed;
     settings.word_bits = part.inject->word_bits;
+    settings.where = part.inject->where;
+    settings.chip = part.inject->chip;
     settings.extend = true;  // more trials, models or rates of the same are added
     settings.data.location = {data_};
     settings.command = CommandOf(stem);

@@ -23,7 +23,8 @@ const std::vector<std::string> kPartKeys = {"name",      "widths", "train",  "re
 const std::vector<std::string> kStudyKeys = {"study",   "output", "data",    "widths",    "train",
                                              "recipes", "seeds",  "inject",  "sharpness", "sweep",
                                              "claims",  "select", "compare", "parts",     "start"};
-const std::vector<std::string> kInjectKeys = {"faults", "rates", "encodings", "trials", "seed", "word_bits"};
+const std::vector<std::string> kInjectKeys = {"faults", "rates",     "encodings", "trials",
+                                              "seed",   "word_bits", "where",     "chip"};
 const std::vector<std::string> kClaimKeys = {"standard", "as", "standard-saq", "as-saq"};
 const std::vector<std::string> kSweepKeys = {"recipes", "images", "sample"};
 const std::vector<std::string> kSelectKeys = {"baseline", "within"};
@@ -384,6 +385,28 @@ class Parser {
     return seeds;
   }
 
+  // Where nothing is said of where faults are, weights can fail; on a chip, or with faults that say where, everything.
+  void ParseMemories(const YAML::Node& node, Injection& injection) const {
+    if (node["chip"]) {
+      if (node["word_bits"]) Fail(node["word_bits"], "word_bits: the chip says how wide words are");
+      if (node["chip"].IsMap()) {
+        YAML::Emitter text;
+        text << node["chip"];
+        injection.chip = memory::ParseChip(text.c_str(), name_ + ": chip");
+      } else {
+        injection.chip = Placed(node["chip"], [&] { return memory::ReadChip(Text(node["chip"], "chip")); });
+      }
+      injection.word_bits = injection.chip->memories[0].word_bits;
+    }
+    const bool targeted = std::any_of(injection.faults.begin(), injection.faults.end(), [](const auto& fault) {
+      return memory::NameOf(fault).find('@') != std::string::npos;
+    });
+    if (node["where"])
+      injection.where = Placed(node["where"], [&] { return memory::ParseWhere(Text(node["where"], "where")); });
+    else if (injection.chip || targeted)
+      injection.where = memory::ParseWhere("all,activations");
+  }
+
   Injection ParseInjection(const YAML::Node& node) const {
     CheckMap(node, "an inject section", kInjectKeys);
     Injection injection{{}, {}, {memory::Encoding::kTwosComplement}, 0, 1, 32};
@@ -409,6 +432,7 @@ class Parser {
     injection.trials = node["trials"] ? Int(node["trials"], "trials", 1, 1000000000) : Missing<int64_t>(node, "trials");
     if (node["seed"]) injection.seed = static_cast<uint64_t>(Int(node["seed"], "seed", 0, int64_t{1} << 62));
     if (node["word_bits"]) injection.word_bits = static_cast<int>(Int(node["word_bits"], "word_bits", 8, 64));
+    ParseMemories(node, injection);
     return injection;
   }
 

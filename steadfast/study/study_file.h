@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "steadfast/memory/encoding.h"            // Encoding
-#include "steadfast/memory/fault_sampler.h"       // FaultModel
+#include "steadfast/memory/fault_model.h"         // FaultModel
 #include "steadfast/paper/claims.h"               // ClaimRoles
 #include "steadfast/recipe/recipe.h"              // Recipe
 #include "steadfast/recipe/sharpness_settings.h"  // SharpnessSettings
@@ -28,6 +28,8 @@ struct Injection {
   int64_t trials;
   uint64_t seed;
   int word_bits;
+  memory::Where where = {};
+  std::optional<memory::Chip> chip = {};
 };
 
 // Choosing a strength without looking at faults: of the part's recipes, in ascending strength, the last whose mean

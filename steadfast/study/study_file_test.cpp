@@ -49,6 +49,7 @@ TEST(ParseStudy, ReadsWhatItSays) {
   EXPECT_EQ(part.recipes[3].recipe.learning_rate, 1e-2);
   EXPECT_EQ(part.recipes[3].recipe.rho, 0.1);
   EXPECT_EQ(part.inject->faults[1], memory::ParseFaultModel("mixed:0.5"));
+  EXPECT_EQ(NameOf(part.inject->where), "weights");
   EXPECT_EQ(part.seeds, (std::vector<uint64_t>{0, 1}));
   EXPECT_TRUE(part.claims.has_value());
 }

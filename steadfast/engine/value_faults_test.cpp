@@ -1,0 +1,148 @@
+#include "steadfast/model/value_faults.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <random>
+
+#include "steadfast/engine/dense.h"
+#include "steadfast/engine/evaluator.h"
+#include "steadfast/engine/graphs_to_try.h"
+#include "steadfast/engine/reference.h"
+#include "steadfast/engine/sets_to_try.h"
+#include "steadfast/model/random_model.h"
+
+namespace steadfast::engine {
+namespace {
+
+using model::CodeMasks;
+using model::QuantizedModel;
+using model::ValueFaults;
+
+std::vector<uint32_t> PatternsOf(const std::vector<float>& values) {
+  std::vector<uint32_t> patterns;
+  for (float value : values) patterns.push_back(std::bit_cast<uint32_t>(value));
+  return patterns;
+}
+
+// The plain loop: image by image, operator by operator, by the scalar rules; what is stored is broken where it was stored.
+std::vector<float> RunBroken(const QuantizedModel& model, const std::vector<uint8_t>& images, const ValueFaults& faults) {
+  const auto input_elements = static_cast<size_t>(model.values[0].shape.elements());
+  const size_t count = images.size() / input_elements, classes = static_cast<size_t>(model.classes());
+  std::vector<std::vector<uint8_t>> codes(model.values.size());
+  for (size_t v = 0; v < codes.size(); ++v) codes[v].resize(static_cast<size_t>(model.values[v].shape.elements()));
+  std::vector<float> logits(count * classes);
+  for (size_t i = 0; i < count; ++i) {
+    const auto store = [&](size_t v) {
+      for (const auto& fault : faults.values[v].in_every_image) {
+        uint8_t& code = codes[v][static_cast<size_t>(fault.element)];
+        code = fault.masks.Of(code);
+      }
+      for (const auto& fault : faults.values[v].in_one_image) {
+        if (fault.image != static_cast<int64_t>(i)) continue;
+        uint8_t& code = codes[v][static_cast<size_t>(fault.element)];
+        code = fault.masks.Of(code);
+      }
+    };
+    std::copy_n(images.begin() + static_cast<std::ptrdiff_t>(i * input_elements), input_elements, codes[0].begin());
+    store(0);
+    for (const model::Node& node : model.nodes) {
+      std::vector<std::span<const uint8_t>> inputs;
+      for (int input : node.inputs) inputs.emplace_back(codes[static_cast<size_t>(input)]);
+      const auto output = static_cast<size_t>(node.output);
+      node.operation.definition().scalar_rule(model, node)(inputs, codes[output],
+                                                           std::span(logits).subspan(i * classes, classes));
+      store(output);
+    }
+  }
+  return logits;
+}
+
+CodeMasks AnyMasks(const model::ActivationCoding& coding, std::mt19937_64& random) {
+  const auto inside = static_cast<uint8_t>((1u << coding.bits) - 1);
+  CodeMasks masks;
+  masks.keep = static_cast<uint8_t>(random() | ~inside);
+  masks.set = static_cast<uint8_t>(random() & inside & ~masks.keep);
+  masks.flip = static_cast<uint8_t>(random() & inside);
+  return masks;
+}
+
+ValueFaults AnyFaults(const QuantizedModel& model, int64_t images, std::mt19937_64& random) {
+  ValueFaults faults;
+  faults.values.resize(model.values.size());
+  for (int v : model::StoredValues(model)) {
+    const model::Value& value = model.value(v);
+    ValueFaults::OfValue& of_value = faults.values[static_cast<size_t>(v)];
+    const auto element = [&] { return static_cast<int64_t>(random() % static_cast<uint64_t>(value.shape.elements())); };
+    for (uint64_t i = random() % 4; i > 0; --i)
+      of_value.in_every_image.push_back({element(), AnyMasks(*value.coding, random)});
+    for (uint64_t i = random() % 40; i > 0; --i)
+      of_value.in_one_image.push_back(
+          {static_cast<int64_t>(random() % static_cast<uint64_t>(images)), element(), AnyMasks(*value.coding, random)});
+    std::stable_sort(of_value.in_one_image.begin(), of_value.in_one_image.end(),
+                     [](const auto& a, const auto& b) { return a.image < b.image; });
+  }
+  return faults;
+}
+
+class FaultyValues : public OnInstructionSet {};
+
+TEST_P(FaultyValues, EqualThePlainLoopOnRandomGraphs) {
+  for (uint64_t seed = 0; seed < GraphsToTry(300); ++seed) {
+    const auto model = model::RandomModel(seed);
+    std::mt19937_64 random(seed);
+    const int64_t images = 1 + static_cast<int64_t>(seed % 90);
+    const auto bytes = model::RandomImages(model, images, seed);
+    const PreparedImages prepared(bytes, model.values[0].shape.elements());
+    const auto faults = std::make_shared<const ValueFaults>(AnyFaults(model, images, random));
+    const auto broken = PatternsOf(RunBroken(model, bytes, *faults));
+    DenseEngine engine(model, GetParam());
+    engine.SetValueFaults(faults);
+    ASSERT_EQ(PatternsOf(engine.Run(prepared)), broken) << seed;
+    engine.SetValueFaults(nullptr);
+    ASSERT_EQ(PatternsOf(engine.Run(prepared)), PatternsOf(RunReference(model, bytes))) << seed;
+    // On rows alone.
+    engine.UseSparsePaths();
+    engine.SetValueFaults(faults);
+    ASSERT_EQ(PatternsOf(engine.Run(prepared)), broken) << seed;
+  }
+}
+
+// Beside changed parameters, scales of activations among them.
+TEST_P(FaultyValues, EqualThePlainLoopBesideChangedParameters) {
+  for (uint64_t seed = 0; seed < GraphsToTry(100); ++seed) {
+    const auto model = model::RandomModel(seed + 5000);
+    std::mt19937_64 random(seed);
+    const auto bytes = model::RandomImages(model, 70, seed);
+    auto changed = model;
+    for (int i = 0; i < 3; ++i) {
+      model::Parameter& parameter = changed.parameters[random() % changed.parameters.size()];
+      if (parameter.is_fixed || parameter.format.is_float()) continue;
+      parameter.bits[random() % parameter.bits.size()] ^= 1;
+    }
+    const auto faults = std::make_shared<const ValueFaults>(AnyFaults(model, 70, random));
+    DenseEngine engine(model, GetParam());
+    engine.SetParameters(changed);
+    engine.SetValueFaults(faults);
+    ASSERT_EQ(PatternsOf(engine.Run(PreparedImages(bytes, model.values[0].shape.elements()))),
+              PatternsOf(RunBroken(changed, bytes, *faults)))
+        << seed;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, FaultyValues, testing::ValuesIn(SetsToTry()), SetName);
+
+// By hand: LeNet-5 stores its image, what its pools give, and what its first two linear layers give.
+TEST(StoredValues, AreThoseThatLieInBuffers) {
+  const auto model = model::RandomLeNet5(4, 4, 1);
+  std::vector<std::string> shapes;
+  for (int v : model::StoredValues(model)) {
+    const model::ValueShape& shape = model.value(v).shape;
+    shapes.push_back(std::to_string(shape.channels) + "x" + std::to_string(shape.height) + "x" + std::to_string(shape.width));
+  }
+  EXPECT_EQ(shapes, (std::vector<std::string>{"1x28x28", "6x14x14", "16x5x5", "120x1x1", "84x1x1"}));
+}
+
+}  // namespace
+}  // namespace steadfast::engine
