@@ -332,7 +332,8 @@ class Campaign {
           golden_run == nullptr || golden_run->plan.bytes_per_block() * set.images.blocks() <= settings_.memory_bytes;
       std::vector<TrialKey> at_once, in_pieces;  // all images at once; a piece of the images after the other
       for (const TrialKey& key : missing)
-        (fits || !IsWorthIt(golden_run->plan, model, effect_of(key)) ? at_once : in_pieces).push_back(key);
+        (fits || key.is_transient || !IsWorthIt(golden_run->plan, model, effect_of(key)) ? at_once : in_pieces)
+            .push_back(key);
       if (is_first && fits && golden_run != nullptr)
         golden_run->blocks = engine::RunGoldenBlocks(golden_run->plan, set, threads, cancellation_);
       is_first = false;
@@ -479,7 +480,7 @@ class Campaign {
     if (least > settings_.memory_bytes) return nullptr;
     constexpr size_t kSamples = 64;
     for (size_t i = 0; i < missing.size(); i += std::max<size_t>(1, missing.size() / kSamples)) {
-      if (IsWorthIt(plan, model, effect_of(missing[i])))
+      if (!missing[i].is_transient && IsWorthIt(plan, model, effect_of(missing[i])))
         return std::make_shared<engine::GoldenRun>(engine::GoldenRun{std::move(plan), {}});
     }
     return nullptr;

@@ -71,7 +71,8 @@ std::vector<TrialKey> PlanTrials(const std::vector<memory::FaultModel>& faults,
     for (auto encoding : encodings) {
       for (double rate : own_rates) {
         for (int64_t trial = 0; trial < trials; ++trial)
-          keys.push_back({memory::NameOf(fault), encoding, rate, trial, fault.process().sees_chip()});
+          keys.push_back({memory::NameOf(fault), encoding, rate, trial, fault.process().sees_chip(),
+                          fault.process().is_transient()});
       }
     }
   }
@@ -107,20 +108,20 @@ Effect EffectOfTrial(const TrialContext& context, const TrialKey& key, const mem
   if (sources.lists != nullptr) return effect;
   const memory::FaultModel& fault = ModelNamed(sources, key.fault);
   if (!fault.process().is_transient()) return effect;
-  for (int64_t i = 0; i < images; ++i) {
-    const memory::FaultMap of_image = memory::SampleFaultsOfImage(
-        KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image, key.rate, fault, i);
-    for (const memory::Fault& one : of_image.faults) {
-      const memory::MemoryArray& array = image.arrays()[static_cast<size_t>(one.bit.array)];
-      if (array.parameter >= 0)
-        throw UsageError(
-            fmt::format("{}: transient faults are of activations, not of parameters such as {}: add "
-                        "@activations, or --where activations",
-                        key.fault, array.name));
-    }
-    effect.faulty_bits += static_cast<int64_t>(of_image.faults.size());
-    memory::AddValueFaults(of_image, image, i, effect.values);
-  }
+  memory::SampleFaultsOfImages(KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image, key.rate, fault,
+                               images, [&](int64_t number, const memory::FaultMap& of_image) {
+                                 for (const memory::Fault& one : of_image.faults) {
+                                   const memory::MemoryArray& array =
+                                       image.arrays()[static_cast<size_t>(one.bit.array)];
+                                   if (array.parameter >= 0)
+                                     throw UsageError(fmt::format(
+                                         "{}: transient faults are of activations, not of parameters such as {}: add "
+                                         "@activations, or --where activations",
+                                         key.fault, array.name));
+                                 }
+                                 effect.faulty_bits += static_cast<int64_t>(of_image.faults.size());
+                                 memory::AddValueFaults(of_image, image, number, effect.values);
+                               });
   return effect;
 }
 

@@ -22,7 +22,8 @@ struct TrialKey {
   memory::Encoding encoding = memory::Encoding::kTwosComplement;
   double rate = 0;  // 0 for fault lists, and for models that take none
   int64_t trial = 0;
-  bool sees_chip = false;  // whether its faults depend on where things lie
+  bool sees_chip = false;     // whether its faults depend on where things lie
+  bool is_transient = false;  // whether images have faults of their own
 };
 
 // What all trials of one model in a campaign share.

@@ -40,8 +40,10 @@ void PrintKinds() {
   table.AddRow({"MODEL@ITEM, MODEL@(ITEMS)", "only cells that the item names, as --where has it", ""});
   fmt::print("{}\n", table.Text());
   fmt::print(
-      "KIND: {}. flip where it is left out. mixed: stuck at 1 with probability P1, else at 0;\nasymmetric: factors on the "
-      "rate of cells that hold 0 and 1.\nFaults at one rate are among the same trial's faults at any higher rate, for every "
+      "KIND: {}. flip where it is left out. mixed: stuck at 1 with probability P1, else at 0;\nasymmetric: factors on "
+      "the "
+      "rate of cells that hold 0 and 1.\nFaults at one rate are among the same trial's faults at any higher rate, for "
+      "every "
       "model; where two\nparts of a mixture meet in a cell, it sticks if one of them says so. Without --chip, rows and "
       "banks are\nthose of a plain memory: 32-bit words, 8 a row, 256 rows a bank.\n\n",
       memory::FaultLawSyntax());
@@ -54,8 +56,7 @@ void PrintKinds() {
 memory::MemoryImage ImageFor(const Options& options, const std::vector<memory::FaultModel>& faults) {
   const Memories memories = MemoriesOf(options.memory, faults);
   if (options.model.empty()) {
-    if (!memories.chip)
-      throw UsageError("a map is of a chip or of a model's memory: give --chip, --model or both");
+    if (!memories.chip) throw UsageError("a map is of a chip or of a model's memory: give --chip, --model or both");
     return memory::MemoryImage::OfChip(*memories.chip);
   }
   const model::ModelFile file = model::ReadModelFile(options.model);
@@ -112,8 +113,8 @@ std::string SpreadText(const memory::Spread& spread) {
 }
 
 void PrintSummary(const std::vector<memory::MemorySummary>& summaries, size_t trials, int64_t idle) {
-  report::TextTable table({"memory", ">banks", ">cells", ">faults", ">share of cells, %", "kinds", ">over banks", ">over rows",
-                           ">over columns"});
+  report::TextTable table({"memory", ">banks", ">cells", ">faults", ">share of cells, %", "kinds", ">over banks",
+                           ">over rows", ">over columns"});
   for (const memory::MemorySummary& summary : summaries) {
     std::string kinds;
     for (memory::FaultKind kind : kKinds) {
@@ -129,7 +130,8 @@ void PrintSummary(const std::vector<memory::MemorySummary>& summaries, size_t tr
   fmt::print("{} trial{}\n\n{}\n", trials, trials == 1 ? "" : "s", table.Text());
   fmt::print(
       "Over banks, rows, columns: variance over mean of their numbers of faults. About 1 where cells fail by "
-      "themselves; far\nabove where faults keep together; alpha: Stapper's clustering parameter by the method of moments "
+      "themselves; far\nabove where faults keep together; alpha: Stapper's clustering parameter by the method of "
+      "moments "
       "(cluster:ALPHA).\n");
   if (idle > 0) fmt::print("{} more faults lie on cells that hold nothing.\n", idle);
 }
@@ -177,15 +179,14 @@ void Run(const Options& options) {
   if (options.map.empty()) faults.push_back(memory::ParseFaultModel(options.fault));
   const memory::MemoryImage image = ImageFor(options, faults);
   int64_t idle = 0;
-  const memory::FaultLists lists =
-      options.map.empty()
-          ? Sampled(options, image, faults[0])
-          : memory::FaultListsFromText(ReadTextFile(options.map, uint64_t{1} << 32), image, options.map.string(), &idle);
+  const memory::FaultLists lists = options.map.empty()
+                                       ? Sampled(options, image, faults[0])
+                                       : memory::FaultListsFromText(ReadTextFile(options.map, uint64_t{1} << 32), image,
+                                                                    options.map.string(), &idle);
   if (!options.output.empty()) {
     const memory::AddressForm form = FormOf(options);
     const bool as_json = options.output.extension() == ".json";
-    WriteFileWhole(options.output,
-                   as_json ? memory::ToJson(lists, image, form) : memory::ToCsv(lists, image, form));
+    WriteFileWhole(options.output, as_json ? memory::ToJson(lists, image, form) : memory::ToCsv(lists, image, form));
   }
   if (!options.svg.empty()) WriteFileWhole(options.svg, PictureOf(lists, image));
   const auto summaries = memory::Summarize(lists, image);
@@ -204,13 +205,16 @@ void AddFaultsCommand(CLI::App& app, Chosen& chosen) {
       app.add_subcommand("faults", "Fault maps: sample, convert, summarize and draw them, with or without a model");
   command->add_option("map", options->map, "A fault map, CSV or JSON (default: one is sampled)")->type_name("MAP");
   command->add_flag("--kinds", options->kinds, "Say which fault models and chips there are, and nothing else");
-  command->add_option("--model", options->model, "The model that lies on the chip (default: the chip alone, all its cells)")
+  command
+      ->add_option("--model", options->model,
+                   "The model that lies on the chip (default: the chip alone, all its cells)")
       ->type_name("MODEL");
   options->fault_option =
       command->add_option("--fault", options->fault, FaultHelp("Fault model"))->capture_default_str();
   options->rate_option = command->add_option("--rate", options->rate, "Its rate, 0 to 1")->capture_default_str();
-  options->trials_option =
-      command->add_option("--trials", options->trials, "Maps to sample")->capture_default_str()->check(CLI::PositiveNumber);
+  options->trials_option = command->add_option("--trials", options->trials, "Maps to sample")
+                               ->capture_default_str()
+                               ->check(CLI::PositiveNumber);
   options->seed_option = AddSeedOption(*command, options->seed, "Seed of the faults, as inject has it");
   command->add_option("--encoding", options->encoding, "How a model's codes are stored: twos, sign, offset, gray")
       ->capture_default_str();
@@ -222,8 +226,9 @@ void AddFaultsCommand(CLI::App& app, Chosen& chosen) {
                       "(memory,bank,row,column). Default: element with a --model, else place");
   command->add_option("--svg", options->svg, "Draw the banks, all trials over one another")->type_name("FILE");
   AddJsonOption(*command, options->json, "Write the summary");
-  command->footer("Example: steadfast faults --chip chip.yaml --fault 0.9*flip+0.1*row --rate 1e-3 --trials 10 -o maps.csv "
-                  "--svg maps.svg");
+  command->footer(
+      "Example: steadfast faults --chip chip.yaml --fault 0.9*flip+0.1*row --rate 1e-3 --trials 10 -o maps.csv "
+      "--svg maps.svg");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
 }
 

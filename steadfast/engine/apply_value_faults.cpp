@@ -34,11 +34,12 @@ void ApplyToRows(const ValueFaults::OfValue& faults, int64_t block, uint8_t* row
 
 void ApplyToSlice(const ValueFaults::OfValue& faults, int64_t block, int64_t slice, const SliceLayout& layout,
                   uint8_t* quads) {
-  const int64_t plane = layout.shape.height * layout.shape.width;
+  // 32 bits, whose division is several times as fast.
+  const auto width = static_cast<uint32_t>(layout.shape.width);
+  const auto plane = static_cast<uint32_t>(layout.shape.height) * width;
   const auto code_at = [&](int64_t element, int64_t image) -> uint8_t& {
-    const int64_t channel = element / plane, pixel = element % plane;
-    return quads[layout.at(pixel / layout.shape.width, pixel % layout.shape.width) + channel / 4 * kSliceQuadBytes +
-                 image * 4 + channel % 4];
+    const uint32_t channel = static_cast<uint32_t>(element) / plane, pixel = static_cast<uint32_t>(element) % plane;
+    return quads[layout.at(pixel / width, pixel % width) + channel / 4 * kSliceQuadBytes + image * 4 + channel % 4];
   };
   for (const auto& fault : faults.in_every_image) {
     for (int64_t image = 0; image < kSliceImages; ++image) {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "steadfast/engine/slices.h"     // SliceLayout
+#include "steadfast/engine/slices.h"  // SliceLayout
 #include "steadfast/model/value_faults.h"
 
 namespace steadfast::engine {

@@ -207,7 +207,8 @@ Scores Evaluator::Evaluate(const model::ModelChange& change, const Golden& golde
 Scores Evaluator::Evaluate(const model::ModelChange& change, const model::ValueFaults& faults, const Golden& golden,
                            const Cancellation* cancellation) {
   if (faults.empty()) return Evaluate(change, golden, cancellation);
-  dense_.SetValueFaults(std::make_shared<const model::ValueFaults>(faults));
+  // Not owned: they are there until this returns.
+  dense_.SetValueFaults(std::shared_ptr<const model::ValueFaults>(std::shared_ptr<void>(), &faults));
   try {
     const Scores scores = EvaluateDensely(change, golden, cancellation);
     dense_.SetValueFaults(nullptr);

@@ -26,8 +26,10 @@ std::vector<uint32_t> PatternsOf(const std::vector<float>& values) {
   return patterns;
 }
 
-// The plain loop: image by image, operator by operator, by the scalar rules; what is stored is broken where it was stored.
-std::vector<float> RunBroken(const QuantizedModel& model, const std::vector<uint8_t>& images, const ValueFaults& faults) {
+// The plain loop: image by image, operator by operator, by the scalar rules; what is stored is broken where it was
+// stored.
+std::vector<float> RunBroken(const QuantizedModel& model, const std::vector<uint8_t>& images,
+                             const ValueFaults& faults) {
   const auto input_elements = static_cast<size_t>(model.values[0].shape.elements());
   const size_t count = images.size() / input_elements, classes = static_cast<size_t>(model.classes());
   std::vector<std::vector<uint8_t>> codes(model.values.size());
@@ -139,7 +141,8 @@ TEST(StoredValues, AreThoseThatLieInBuffers) {
   std::vector<std::string> shapes;
   for (int v : model::StoredValues(model)) {
     const model::ValueShape& shape = model.value(v).shape;
-    shapes.push_back(std::to_string(shape.channels) + "x" + std::to_string(shape.height) + "x" + std::to_string(shape.width));
+    shapes.push_back(std::to_string(shape.channels) + "x" + std::to_string(shape.height) + "x" +
+                     std::to_string(shape.width));
   }
   EXPECT_EQ(shapes, (std::vector<std::string>{"1x28x28", "6x14x14", "16x5x5", "120x1x1", "84x1x1"}));
 }

@@ -160,8 +160,11 @@ void AddValueFaults(const FaultMap& map, const MemoryImage& image, std::optional
   for (const Fault& fault : map.faults) {
     const MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
     if (array.parameter >= 0) continue;
-    if (array.values.size() == 1 && array.bits() == array.values[0].bits) {
-      add(array.values[0], fault.bit.cell / array.bits(), static_cast<int>(fault.bit.cell % array.bits()), fault.kind);
+    const BufferedValue& first = array.values[0];
+    if (array.values.size() == 1 && array.format.codes.bits == first.bits) {
+      // Values are smaller than 2^32 bits; division of 32 bits is several times as fast.
+      const auto cell = static_cast<uint32_t>(fault.bit.cell), bits = static_cast<uint32_t>(first.bits);
+      add(first, cell / bits, static_cast<int>(cell % bits), fault.kind);
       continue;
     }
     const int64_t word_bits = image.memory_of(fault.bit.array).usable_bits();

@@ -100,12 +100,15 @@ FaultMap SampleFaults(PhiloxKey key, uint64_t trial, const MemoryImage& image, d
   return map;
 }
 
-FaultMap SampleFaultsOfImage(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate,
-                             const FaultModel& model, int64_t number) {
+void SampleFaultsOfImages(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model,
+                          int64_t images, const TakeMap& take) {
   const Target target{image};
-  FaultMap map = model.process().SampleOfImage(target, key, TrialWord(trial), rate, number);
-  std::erase_if(map.faults, [&](const Fault& fault) { return !target.Holds(fault.bit); });
-  return map;
+  const bool all_can_fail = std::all_of(image.arrays().begin(), image.arrays().end(),
+                                        [](const MemoryArray& array) { return array.filters.empty(); });
+  model.process().SampleImages(target, key, TrialWord(trial), rate, images, [&](int64_t number, FaultMap map) {
+    if (!all_can_fail) std::erase_if(map.faults, [&](const Fault& fault) { return !target.Holds(fault.bit); });
+    take(number, std::move(map));
+  });
 }
 
 CellFault CellFaultFrom(const std::vector<std::string>& pieces, size_t first) {

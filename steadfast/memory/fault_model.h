@@ -24,6 +24,7 @@ namespace steadfast::memory {
 // The cells of an image that a model may make faulty: all, or those that `only` holds.
 struct Target {
   const MemoryImage& image;
+  bool many_maps = false;  // of single images
   bool is_restricted = false;
   std::vector<std::vector<CellFilter>> only;  // [array] where restricted; no filter: no cell of it
 
@@ -34,17 +35,17 @@ struct Target {
   }
 };
 
+using TakeMap = std::function<void(int64_t image, FaultMap map)>;
+
 class FaultProcess {
  public:
   virtual ~FaultProcess() = default;
   virtual std::string text() const = 0;  // reads back as the same
   // Sorted by bit, each bit at most once. Bits that the target does not hold may be among them. rate: in [0, 1].
   virtual FaultMap Sample(const Target& target, PhiloxKey key, uint32_t trial, double rate) const = 0;
-  // The further faults of one image, where reads are upset: drawn anew for each. key: of the trial.
-  virtual FaultMap SampleOfImage(const Target&, PhiloxKey, uint32_t /*trial*/, double /*rate*/,
-                                 int64_t /*image*/) const {
-    return {};
-  }
+  // The further faults of each image, where reads are upset: drawn anew for each. key: of the trial.
+  virtual void SampleImages(const Target&, PhiloxKey, uint32_t /*trial*/, double /*rate*/, int64_t /*images*/,
+                            const TakeMap&) const {}
   virtual bool is_transient() const { return false; }  // whether images have any
   virtual bool sees_chip() const { return true; }      // whether faults depend on where things lie
   virtual bool takes_rate() const { return true; }     // whether they depend on the rate
@@ -88,9 +89,9 @@ std::vector<FaultModel> ParseFaultModels(std::string_view text, const TableSourc
 // The faults of a trial: of cells that can fail. rate: in [0, 1]; throws UsageError outside.
 FaultMap SampleFaults(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model);
 
-// The further faults of one image of the trial, where the model is transient.
-FaultMap SampleFaultsOfImage(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate,
-                             const FaultModel& model, int64_t number);
+// The further faults of each image of the trial, in order, where the model is transient; otherwise none.
+void SampleFaultsOfImages(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model,
+                          int64_t images, const TakeMap& take);
 
 // The pieces of a text outside brackets and double quotes.
 std::vector<std::string> SplitOutside(std::string_view text, char separator);

@@ -513,19 +513,35 @@ TEST(Transient, EveryImageHasFaultsOfItsOwn) {
   const FaultModel transient = ParseFaultModel("transient:flip"), both = ParseFaultModel("0.5*sa1+0.5*transient:flip");
   EXPECT_TRUE(SampleFaults(KeyOfSeed(1), 0, image, 0.01, transient).faults.empty());
   EXPECT_EQ(NameOf(both), "0.5*sa1+0.5*transient:flip");
+  constexpr int64_t kImages = 200;
+  const auto maps_of = [&](double rate) {
+    std::vector<FaultMap> maps;
+    SampleFaultsOfImages(KeyOfSeed(1), 4, image, rate, transient, kImages, [&](int64_t number, FaultMap map) {
+      EXPECT_EQ(number, static_cast<int64_t>(maps.size()));
+      maps.push_back(std::move(map));
+    });
+    return maps;
+  };
+  const auto maps = maps_of(0.01), again = maps_of(0.01), fewer = maps_of(0.002);
+  ASSERT_EQ(maps.size(), static_cast<size_t>(kImages));
   std::set<std::vector<int64_t>> different;
   double faults = 0;
-  constexpr int64_t kImages = 200;
-  for (int64_t i = 0; i < kImages; ++i) {
-    const FaultMap map = SampleFaultsOfImage(KeyOfSeed(1), 4, image, 0.01, transient, i);
-    EXPECT_EQ(SampleFaultsOfImage(KeyOfSeed(1), 4, image, 0.01, transient, i).faults, map.faults);
-    const auto fewer = FaultyBits(SampleFaultsOfImage(KeyOfSeed(1), 4, image, 0.002, transient, i)),
-               all = FaultyBits(map);
-    EXPECT_TRUE(std::includes(all.begin(), all.end(), fewer.begin(), fewer.end()));
+  for (size_t i = 0; i < maps.size(); ++i) {
+    EXPECT_EQ(again[i].faults, maps[i].faults);
+    const auto some = FaultyBits(fewer[i]), all = FaultyBits(maps[i]);
+    EXPECT_TRUE(std::includes(all.begin(), all.end(), some.begin(), some.end()));
     std::vector<int64_t> cells;
-    for (const Fault& fault : map.faults) cells.push_back(fault.bit.array * 1'000'000 + fault.bit.cell);
+    for (const Fault& fault : maps[i].faults) cells.push_back(fault.bit.array * 1'000'000 + fault.bit.cell);
     different.insert(cells);
-    faults += static_cast<double>(map.faults.size());
+    faults += static_cast<double>(maps[i].faults.size());
+  }
+  for (double rate : {1e-4, 1e-6}) {  // few slabs resolve small rates too
+    double few = 0;
+    for (uint64_t trial = 0; trial < 3000; ++trial)
+      few += static_cast<double>(
+          SampleFaults(KeyOfSeed(2), trial, image.sampled_arrays(), rate, {}, Slabs::kFew).faults.size());
+    const double expected_few = rate * static_cast<double>(image.cells()) * 3000;
+    EXPECT_NEAR(few, expected_few, 5 * std::sqrt(expected_few)) << rate;
   }
   EXPECT_EQ(different.size(), static_cast<size_t>(kImages));
   const double expected = 0.01 * static_cast<double>(image.cells()) * kImages;

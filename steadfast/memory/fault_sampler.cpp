@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "steadfast/base/elementary.h"  // PortableLog
@@ -23,21 +24,19 @@ double SlabStart(int slab) {
   return start;
 }
 
-double SlabLength(int slab) {
-  return slab == 0 ? SlabStart(1) : SlabStart(slab);
-}
-
 struct Block {
   uint32_t group;
   uint32_t index;
   int64_t first;
   int64_t units;
   Stream stream;
+  int first_slab = 0;  // reaches from time 0 to where the next begins
 };
 
 // Appends the units of a block with a point in the slab before time `until`.
 void DrawSlab(PhiloxKey key, uint32_t trial, const Block& block, int slab, double until, std::vector<int64_t>& hit) {
-  const double start = SlabStart(slab), length = SlabLength(slab);
+  const bool is_first = slab == block.first_slab;
+  const double start = is_first ? 0.0 : SlabStart(slab), length = is_first ? SlabStart(slab + 1) : SlabStart(slab);
   const auto end = static_cast<double>(block.units);
   // Position along the block's units laid end to end, each `length` long; in units.
   double position = 0.0;
@@ -64,7 +63,7 @@ void DrawBlock(PhiloxKey key, uint32_t trial, const Block& block, double until, 
     return;
   }
   const auto first = static_cast<std::ptrdiff_t>(hit.size());
-  for (int slab = 0; slab <= kLastSlab && SlabStart(slab) < until; ++slab)
+  for (int slab = block.first_slab; slab <= kLastSlab && (slab == block.first_slab || SlabStart(slab) < until); ++slab)
     DrawSlab(key, trial, block, slab, until, hit);
   std::sort(hit.begin() + first, hit.end());
   hit.erase(std::unique(hit.begin() + first, hit.end()), hit.end());
@@ -87,13 +86,16 @@ double TimeOf(double rate) {
   return rate < 1.0 ? -PortableLog1p(-rate) : std::numeric_limits<double>::infinity();
 }
 
-std::vector<int64_t> HitUnits(PhiloxKey key, uint32_t trial, Stream stream, uint32_t group, int64_t units,
-                              double until) {
+std::vector<int64_t> HitUnits(PhiloxKey key, uint32_t trial, Stream stream, uint32_t group, int64_t units, double until,
+                              Slabs slabs) {
   CheckGroup(group);
+  // So long that about one point falls into the first slab.
+  const auto length = static_cast<int>(std::bit_width(static_cast<uint64_t>(std::min(units, kBlockCells))));
+  const int first_slab = slabs == Slabs::kFine ? 0 : -kLowestExponent - length;
   std::vector<int64_t> hit;
   for (int64_t first = 0; first < units; first += kBlockCells) {
     const auto index = static_cast<uint32_t>(first / kBlockCells);
-    DrawBlock(key, trial, {group, index, first, std::min(kBlockCells, units - first), stream}, until, hit);
+    DrawBlock(key, trial, {group, index, first, std::min(kBlockCells, units - first), stream, first_slab}, until, hit);
   }
   return hit;
 }
@@ -119,13 +121,13 @@ std::optional<FaultKind> KindAt(PhiloxKey key, uint32_t trial, uint32_t array, i
 }
 
 FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const SampledArray> arrays, double rate,
-                      const CellFault& fault) {
+                      const CellFault& fault, Slabs slabs) {
   const double until = TimeOf(rate);
   const uint32_t trial_word = TrialWord(trial);
   FaultMap map;
   for (size_t place = 0; place < arrays.size(); ++place) {
     const auto [array, cells] = arrays[place];
-    for (int64_t cell : HitUnits(key, trial_word, Stream::kCells, array, cells, until)) {
+    for (int64_t cell : HitUnits(key, trial_word, Stream::kCells, array, cells, until, slabs)) {
       const auto kind = KindAt(key, trial_word, array, cell, fault);
       if (kind) map.faults.push_back({{static_cast<int>(place), cell}, *kind});
     }

@@ -21,10 +21,14 @@ namespace steadfast::memory {
 // Stored with results: the same version, seed and trial give the same faults.
 inline constexpr int kSamplerVersion = 1;
 
+// How time is cut: finely, so that a rate costs as much as it hits; or, for the many small maps of single images, so
+// that there are few slabs. The two give different faults.
+enum class Slabs { kFine, kFew };
+
 // BitAddress::array is the place in `arrays`. trial: 0 to 2^32 - 1. rate: faults per cell, in [0, 1]; throws UsageError
 // outside.
 FaultMap SampleFaults(PhiloxKey key, uint64_t trial, std::span<const SampledArray> arrays, double rate,
-                      const CellFault& fault);
+                      const CellFault& fault, Slabs slabs = Slabs::kFine);
 
 // What random numbers are for: they are told apart in the counter.
 enum class Stream : uint32_t {
@@ -47,8 +51,8 @@ enum class Stream : uint32_t {
 double TimeOf(double rate);
 
 // The units of a group (an array, a memory) that are hit before `until`, in ascending order. group: below 65,536.
-std::vector<int64_t> HitUnits(PhiloxKey key, uint32_t trial, Stream stream, uint32_t group, int64_t units,
-                              double until);
+std::vector<int64_t> HitUnits(PhiloxKey key, uint32_t trial, Stream stream, uint32_t group, int64_t units, double until,
+                              Slabs slabs = Slabs::kFine);
 
 // The units of a part of a group (a region of a memory) that are hit, where each part has a time of its own. part:
 // below 2^32; units: of the part.

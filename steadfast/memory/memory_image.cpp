@@ -196,9 +196,12 @@ void MemoryImage::AddBuffers(const model::QuantizedModel& model, std::span<const
   constexpr uint32_t kFirstNumber = 49'152;
   const std::vector<int> stored = model::StoredValues(model);
   std::vector<BufferedValue> values;
+  std::vector<int64_t> cells_before;
   for (int v : stored) {
     const model::Value& value = model.value(v);
     values.push_back({v, value.coding->bits, value.coding->is_signed, value.shape.elements()});
+    cells_before.push_back(cells_of_stored_values_);
+    cells_of_stored_values_ += value.shape.elements() * value.coding->bits;
   }
   const auto buffer = [&](int memory, std::string name, int bits, int64_t elements, uint32_t number) {
     MemoryArray array{.name = std::move(name), .parameter = -1, .number = kFirstNumber + number, .memory = memory};
@@ -221,6 +224,7 @@ void MemoryImage::AddBuffers(const model::QuantizedModel& model, std::span<const
                                    static_cast<uint32_t>(stored[i]));
         array.filters = selected[i];
         array.values = {values[i]};
+        array.cells_before = cells_before[i];
         AddBuffer(std::move(array), words_of(values[i]));
       }
       continue;
@@ -263,7 +267,8 @@ std::vector<SampledArray> MemoryImage::sampled_arrays() const {
 }
 
 bool MemoryImage::Holds(std::span<const CellFilter> filters, BitAddress address) const {
-  if (filters.empty()) return true;
+  if (std::all_of(filters.begin(), filters.end(), [](const CellFilter& one) { return one.is_everything(); }))
+    return true;
   const MemoryArray& array = ArrayAt(address.array);
   const int64_t element = address.cell / array.bits(), bit = address.cell % array.bits();
   const int64_t code = array.format.kind == model::StorageFormat::Kind::kCodes

@@ -75,6 +75,7 @@ struct MemoryArray {
   bool outputs_last = false;          // whether neighbouring elements belong to neighbouring outputs
   std::vector<CellFilter> filters;    // one must hold a cell that can fail; none: all cells can fail
   std::vector<BufferedValue> values;  // of a buffer: what lies there. Of several, an element is a bit
+  int64_t cells_before = 0;           // of a value's own buffer: of all stored values before it
 
   int bits() const { return format.bits(); }  // of an element
   int64_t elements() const { return static_cast<int64_t>(patterns.size()); }
@@ -106,6 +107,7 @@ class MemoryImage {
   // Whether filters let a cell fail.
   bool CanFail(BitAddress address) const { return Holds(ArrayAt(address.array).filters, address); }
   int64_t FailingCells(int array) const;
+  int64_t CellsOfStoredValues() const { return cells_of_stored_values_; }  // of all, whether they can fail or not
 
   // What `where` names of each array; no filter: nothing. Throws UsageError for what none of the arrays is.
   std::vector<std::vector<CellFilter>> SelectArrays(const Where& where) const;
@@ -139,6 +141,7 @@ class MemoryImage {
 
   Chip chip_;
   std::vector<MemoryArray> arrays_;
+  int64_t cells_of_stored_values_ = 0;
   std::vector<int64_t> words_, banks_;      // [memory]
   std::vector<std::vector<int>> lying_in_;  // [memory] arrays, by their first words
 };

@@ -11,8 +11,8 @@
 namespace steadfast::model {
 namespace {
 
-// Of a weighted sum whose one use is a max-pool, or the addition of something that was there before: its codes are never
-// stored by themselves.
+// Of a weighted sum whose one use is a max-pool, or the addition of something that was there before: its codes are
+// never stored by themselves.
 bool GoesOn(const QuantizedModel& model, size_t maker) {
   const Node& node = model.nodes[maker];
   if (!WeightOf(node)) return false;

@@ -1,5 +1,5 @@
-// Faults in the buffers that hold values between operators: which bits of which codes read wrongly, for every image or for
-// some.
+// Faults in the buffers that hold values between operators: which bits of which codes read wrongly, for every image or
+// for some.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ struct ValueFaults {
   bool empty() const;
 };
 
-// The values that lie in a buffer between operators. Not among them: what only moves codes or flattens (it reads the same
-// buffer), constants, real numbers, and sums that go on to a max-pool or an addition before anything is stored.
+// The values that lie in a buffer between operators. Not among them: what only moves codes or flattens (it reads the
+// same buffer), constants, real numbers, and sums that go on to a max-pool or an addition before anything is stored.
 std::vector<int> StoredValues(const QuantizedModel& model);
 
 }  // namespace steadfast::model

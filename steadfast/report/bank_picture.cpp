@@ -17,8 +17,8 @@ constexpr int kBanksAcross = 4;
 
 // The cells of a bank, gathered into squares: [square][series], weights.
 struct Squares {
-  int64_t rows, columns;             // squares of the bank
-  int64_t cell_rows, cell_columns;   // cells of a square
+  int64_t rows, columns;            // squares of the bank
+  int64_t cell_rows, cell_columns;  // cells of a square
   std::map<std::pair<int64_t, int64_t>, std::vector<double>> weights;
 };
 
@@ -63,33 +63,37 @@ std::string ToSvg(const BankPicture& picture) {
     height_of_line = std::max(height_of_line, height);
     width = std::max(width, x + kBankWidth + kGap);
     body += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x, y - 4, html::Escape(picture.banks[b].title));
-    body += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"#f4f4f4\" "
-                        "stroke=\"#888\" stroke-width=\"0.5\"/>\n",
-                        x, y, kBankWidth, height);
+    body += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"#f4f4f4\" "
+        "stroke=\"#888\" stroke-width=\"0.5\"/>\n",
+        x, y, kBankWidth, height);
     for (const auto& [at, weights] : squares.weights) {
       const auto series = static_cast<size_t>(std::max_element(weights.begin(), weights.end()) - weights.begin());
       const double share = heaviest > 0 ? TotalOf(weights) / heaviest : 0;
       if (share <= 0) continue;
-      body += fmt::format("<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" "
-                          "fill-opacity=\"{:.3f}\"/>\n",
-                          x + side * static_cast<double>(at.second), y + side * static_cast<double>(at.first), side, side,
-                          picture.series[series].colour, 0.25 + 0.75 * std::sqrt(share));
+      body += fmt::format(
+          "<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" "
+          "fill-opacity=\"{:.3f}\"/>\n",
+          x + side * static_cast<double>(at.second), y + side * static_cast<double>(at.first), side, side,
+          picture.series[series].colour, 0.25 + 0.75 * std::sqrt(share));
     }
   }
   double legend_x = kGap;
   std::string legend;
   for (const auto& series : picture.series) {
-    legend += fmt::format("<rect x=\"{:.1f}\" y=\"38\" width=\"10\" height=\"10\" fill=\"{}\"/><text x=\"{:.1f}\" "
-                          "y=\"47\">{}</text>\n",
-                          legend_x, series.colour, legend_x + 14, html::Escape(series.title));
+    legend += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"38\" width=\"10\" height=\"10\" fill=\"{}\"/><text x=\"{:.1f}\" "
+        "y=\"47\">{}</text>\n",
+        legend_x, series.colour, legend_x + 14, html::Escape(series.title));
     legend_x += 34 + 7 * static_cast<double>(series.title.size());
   }
   width = std::max({width, legend_x, 480.0});
-  return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} "
-                     "{1:.0f}\" font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" "
-                     "fill=\"white\"/>\n<text x=\"{2:.0f}\" y=\"18\" font-size=\"14\">{3}</text>\n<text x=\"{2:.0f}\" "
-                     "y=\"32\" fill=\"#555\">{4}</text>\n{5}{6}</svg>\n",
-                     width, y + height_of_line + kGap, kGap, html::Escape(picture.title), html::Escape(picture.note), legend, body);
+  return fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} "
+      "{1:.0f}\" font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" "
+      "fill=\"white\"/>\n<text x=\"{2:.0f}\" y=\"18\" font-size=\"14\">{3}</text>\n<text x=\"{2:.0f}\" "
+      "y=\"32\" fill=\"#555\">{4}</text>\n{5}{6}</svg>\n",
+      width, y + height_of_line + kGap, kGap, html::Escape(picture.title), html::Escape(picture.note), legend, body);
 }
 
 }  // namespace steadfast::report

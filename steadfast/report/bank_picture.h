@@ -11,7 +11,7 @@ namespace steadfast::report {
 struct BankPicture {
   struct Point {
     int64_t row, column;
-    size_t series;       // index into BankPicture::series: its colour
+    size_t series;        // index into BankPicture::series: its colour
     double weight = 1.0;  // how much it counts; of several points in one square, the heaviest series gives the colour
   };
   struct Bank {
@@ -28,8 +28,8 @@ struct BankPicture {
   std::vector<Bank> banks;
 };
 
-// Banks are drawn in squares of at least one cell, at most 128 across and 96 down; a square is the darker, the more of the weight
-// of the heaviest square lies in it. Titles are escaped.
+// Banks are drawn in squares of at least one cell, at most 128 across and 96 down; a square is the darker, the more of
+// the weight of the heaviest square lies in it. Titles are escaped.
 std::string ToSvg(const BankPicture& picture);
 
 }  // namespace steadfast::report

@@ -57,13 +57,14 @@ class Mixture final : public FaultProcess {
     }
     return false;
   }
-  FaultMap SampleOfImage(const Target& target, PhiloxKey key, uint32_t trial, double rate,
-                         int64_t image) const override {
-    std::vector<FaultMap> maps;
+  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
+                    const TakeMap& take) const override {
+    std::vector<std::vector<FaultMap>> maps(static_cast<size_t>(images));  // [image][part]
     for (size_t p = 0; p < parts_.size(); ++p)
-      maps.push_back(
-          parts_[p].second.process().SampleOfImage(target, KeyOfPart(key, p), trial, parts_[p].first * rate, image));
-    return Overlaid(std::move(maps));
+      parts_[p].second.process().SampleImages(
+          target, KeyOfPart(key, p), trial, parts_[p].first * rate, images,
+          [&](int64_t image, FaultMap map) { maps[static_cast<size_t>(image)].push_back(std::move(map)); });
+    for (int64_t i = 0; i < images; ++i) take(i, Overlaid(std::move(maps[static_cast<size_t>(i)])));
   }
 
  private:
@@ -80,11 +81,15 @@ class Transient final : public FaultProcess {
   bool takes_rate() const override { return model_.process().takes_rate(); }
   std::vector<std::pair<std::string, std::string>> tables() const override { return model_.process().tables(); }
   FaultMap Sample(const Target&, PhiloxKey, uint32_t, double) const override { return {}; }
-  FaultMap SampleOfImage(const Target& target, PhiloxKey key, uint32_t trial, double rate,
-                         int64_t image) const override {
+  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
+                    const TakeMap& take) const override {
     constexpr uint32_t kImages = 0x494D4147;
-    const auto random = Philox4x32({static_cast<uint32_t>(image), static_cast<uint32_t>(image >> 32), kImages, 0}, key);
-    return model_.process().Sample(target, {random[0], random[1]}, trial, rate);
+    Target small = target;
+    small.many_maps = true;
+    for (int64_t i = 0; i < images; ++i) {
+      const auto random = Philox4x32({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), kImages, 0}, key);
+      take(i, model_.process().Sample(small, {random[0], random[1]}, trial, rate));
+    }
   }
 
  private:
@@ -104,26 +109,27 @@ class Targeted final : public FaultProcess {
   bool takes_rate() const override { return model_.process().takes_rate(); }
   std::vector<std::pair<std::string, std::string>> tables() const override { return model_.process().tables(); }
   FaultMap Sample(const Target& target, PhiloxKey key, uint32_t trial, double rate) const override {
-    const Target narrower{target.image, true, target.image.SelectArrays(where_)};
-    Check(narrower);
+    const Target narrower = Narrowed(target);
     FaultMap map = model_.process().Sample(narrower, key, trial, rate);
     std::erase_if(map.faults, [&](const Fault& fault) { return !narrower.Holds(fault.bit); });
     return map;
   }
   bool is_transient() const override { return model_.process().is_transient(); }
-  FaultMap SampleOfImage(const Target& target, PhiloxKey key, uint32_t trial, double rate,
-                         int64_t image) const override {
-    const Target narrower{target.image, true, target.image.SelectArrays(where_)};
-    Check(narrower);
-    FaultMap map = model_.process().SampleOfImage(narrower, key, trial, rate, image);
-    std::erase_if(map.faults, [&](const Fault& fault) { return !narrower.Holds(fault.bit); });
-    return map;
+  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
+                    const TakeMap& take) const override {
+    const Target narrower = Narrowed(target);
+    model_.process().SampleImages(narrower, key, trial, rate, images, [&](int64_t image, FaultMap map) {
+      std::erase_if(map.faults, [&](const Fault& fault) { return !narrower.Holds(fault.bit); });
+      take(image, std::move(map));
+    });
   }
 
  private:
-  void Check(const Target& narrower) const {
+  Target Narrowed(const Target& target) const {
+    Target narrower{target.image, target.many_maps, true, target.image.SelectArrays(where_)};
     if (std::all_of(narrower.only.begin(), narrower.only.end(), [](const auto& filters) { return filters.empty(); }))
       throw UsageError(fmt::format("{}: nothing that can fail is {}; --where says what can", text(), NameOf(where_)));
+    return narrower;
   }
 
   FaultModel model_;
