@@ -345,6 +345,49 @@ TEST_F(ProgramWithData, FaultsOfAChipTravelAndAreReplayed) {
   EXPECT_EQ(replayed, 12 + 3);
 }
 
+// Every row of a chip: as often as rows hold something, and the worst first; the same as injecting that row's cells.
+TEST_F(ProgramWithData, EveryRowIsSwept) {
+  const std::string model = MakeModel("m.onnx", 1);
+  const Arguments common = {"--images", "200", "--chip", "systolic", "--where", "fc2.weight"};
+  Arguments sweep = {"sweep",   model,     "--every", "row",         "--fault", "sa1",
+                     "--store", Path("s"), "--csv",   Path("s.csv"), "--json",  "-"};
+  sweep.insert(sweep.end(), common.begin(), common.end());
+  const Outcome rows = RunSteadfast(sweep);
+  ASSERT_EQ(rows.exit_code, 0) << rows.errors;
+  const auto document = nlohmann::json::parse(rows.output);
+  // 10,080 codes of 4 bits, 16 to a word, 16 words to a row: words 3,160 to 3,789 are in rows 197 to 236.
+  EXPECT_EQ(document["units"].size(), 40u);
+  int64_t cells = 0;
+  double last = 0;
+  for (const auto& unit : document["units"]) {
+    cells += unit["cells"].get<int64_t>();
+    EXPECT_LE(last, unit["accuracy"].get<double>());
+    last = unit["accuracy"];
+  }
+  EXPECT_EQ(cells, 4 * 10'080);
+  EXPECT_EQ(RunSteadfast(sweep).output, rows.output) << "from the store";
+  // All cells of a whole row (the first and last one are shared with other layers), by their places.
+  const auto whole = std::find_if(document["units"].begin(), document["units"].end(),
+                                  [](const auto& unit) { return unit["cells"] == 1024; });
+  ASSERT_NE(whole, document["units"].end());
+  const std::string row = Split((*whole)["unit"].get<std::string>(), ' ').back();
+  std::string list = "trial,memory,bank,row,column,kind\n";
+  for (int column = 0; column < 1024; ++column)
+    list += "0,weight-buffer,0," + row + "," + std::to_string(column) + ",sa1\n";
+  WriteFileWhole(folder_ / "row.csv", list);
+  const Outcome alone = RunSteadfast({"inject", model, "--images", "200", "--chip", "systolic", "--fault-list",
+                                      Path("row.csv"), "--store", Path("r"), "--csv", Path("r.csv")});
+  ASSERT_EQ(alone.exit_code, 0) << alone.errors;
+  EXPECT_EQ(std::stod(AccuraciesOf(folder_ / "r.csv").at(0)), (*whole)["accuracy"].get<double>());
+  EXPECT_EQ(RunSteadfast({"sweep", model, "--every", "rows"}).exit_code, 2);
+  EXPECT_EQ(RunSteadfast({"sweep", model, "--every", "row", "--fault", "all"}).exit_code, 2);
+  // A cell of an activation, at the plain memory of 32-bit words.
+  const Outcome activations = RunSteadfast(
+      {"sweep", model, "--images", "100", "--every", "cell", "--where", "activations:fc2.codes", "--json", "-"});
+  ASSERT_EQ(activations.exit_code, 0) << activations.errors;
+  EXPECT_EQ(nlohmann::json::parse(activations.output)["units"].size(), 84u * 4);
+}
+
 TEST_F(ProgramWithData, VoltagesAreRates) {
   const std::string model = MakeModel("m.onnx", 1);
   WriteFileWhole(folder_ / "v.csv", "voltage,rate\n0.6,1e-2\n0.8,1e-4\n");
@@ -361,6 +404,19 @@ TEST_F(ProgramWithData, VoltagesAreRates) {
   EXPECT_EQ(ReadTextFile(folder_ / "a.csv"), ReadTextFile(folder_ / "b.csv"));
   EXPECT_EQ(run({"--voltage", "0.5", "--voltage-table", Path("v.csv"), "--store", Path("c")}).exit_code, 2);
   EXPECT_EQ(run({"--voltage", "0.6", "--store", Path("c")}).exit_code, 2);
+  const std::string zoo = (fs::path(STEADFAST_SOURCE_DIR) / "models/lenet5-w4a4-standard.onnx").string();
+  const Arguments tolerance = {"tolerance", zoo, "--images", "200", "--floor", "50", "--yield", "0.8", "--json", "-"};
+  Arguments by_table = tolerance;
+  by_table.insert(by_table.end(), {"--voltage-table", Path("v.csv"), "--voltage-step", "0.1"});
+  const Outcome lowest = RunSteadfast(by_table);
+  ASSERT_EQ(lowest.exit_code, 0) << lowest.errors;
+  const auto document = nlohmann::json::parse(lowest.output);
+  ASSERT_EQ(document["voltages"].size(), 3u);
+  EXPECT_EQ(document["voltages"][1]["voltage"], 0.7);
+  EXPECT_NEAR(document["voltages"][1]["rate"].get<double>(), 1e-3, 1e-9);
+  EXPECT_NEAR(document["models"][0]["mean"]["rate"].get<double>(), 1e-2, 1e-9);
+  by_table.insert(by_table.end(), {"--from", "1e-3"});
+  EXPECT_EQ(RunSteadfast(by_table).exit_code, 2);
 }
 
 // Each single-bit fault of a sweep against a campaign over the same fault, which evaluates the whole network anew: 100

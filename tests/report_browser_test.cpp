@@ -55,7 +55,7 @@ class ReportInBrowser : public testing::Test {
 TEST_F(ReportInBrowser, DrawsEveryFigureAndAsksForNothing) {
   const auto seen = LookAt(SampleEvidence());
   EXPECT_EQ(seen["problems"], nlohmann::json::array()) << seen["problems"].dump(1);
-  EXPECT_EQ(seen["figures"].size(), 15u);
+  EXPECT_EQ(seen["figures"].size(), 17u);
 }
 
 // A dialog, a request or an error would be a problem.

@@ -155,6 +155,8 @@ void WriteMyData(const fs::path& folder) {
 TEST_F(TrainProgram, TheTutorialRuns) {
   WriteMyData(folder_ / "mydata");
   fs::copy_file(fs::path(STEADFAST_SOURCE_DIR) / "tests/outside/mynet.onnx", folder_ / "mynet.onnx");
+  for (const char* folder : {"models", "examples"})
+    fs::copy(fs::path(STEADFAST_SOURCE_DIR) / folder, folder_ / folder, fs::copy_options::recursive);
   std::string script =
       fmt::format("set -e\nsteadfast() {{ {} \"$@\"; }}\ncd {}\n", STEADFAST_PROGRAM, folder_.string());
   std::istringstream page(ReadTextFile(fs::path(STEADFAST_SOURCE_DIR) / "docs/tutorial.md"));
@@ -168,7 +170,7 @@ TEST_F(TrainProgram, TheTutorialRuns) {
       commands += line.starts_with("steadfast ");
     }
   }
-  EXPECT_EQ(commands, 11);
+  EXPECT_EQ(commands, 21);
   WriteFileWhole(folder_ / "script.sh", script);
   std::string output;
   const ProcessResult result = RunProcess("/bin/bash", {(folder_ / "script.sh").string()},
@@ -181,7 +183,12 @@ TEST_F(TrainProgram, TheTutorialRuns) {
   EXPECT_NE(output.find("Paired differences"), std::string::npos) << output;
   EXPECT_NE(output.find("on 90 % of chips"), std::string::npos) << output;
   EXPECT_NE(output.find("Trials ended when the mean was known"), std::string::npos) << output;
-  EXPECT_TRUE(fs::exists(folder_ / "report.html"));
+  for (const char* made : {"report.html", "chips.svg", "parts.html"}) EXPECT_TRUE(fs::exists(folder_ / made)) << made;
+  // The designer's questions, on real data and networks: sane answers.
+  EXPECT_NE(output.find("241 x row"), std::string::npos) << output;
+  EXPECT_NE(output.find("transient:flip@activations"), std::string::npos) << output;
+  EXPECT_NE(output.find("three-bit"), std::string::npos) << output;
+  EXPECT_NE(output.find("on 99 % of chips"), std::string::npos) << output;
 }
 
 // A float network, trained, quantized without further training, broken; and trained on with quantizers.

@@ -37,6 +37,12 @@ std::vector<std::string> NamesOf(const std::vector<memory::Encoding>& encodings)
 
 void Check(const CampaignSettings& settings) {
   if (settings.models.empty()) throw UsageError("no model given");
+  if (settings.chip) {
+    const auto encoding = memory::EncodingOf(*settings.chip);
+    if (encoding && settings.encodings != std::vector{*encoding})
+      throw UsageError(
+          fmt::format("encoding: chip {} stores codes as {}", settings.chip->name, memory::NameOf(*encoding)));
+  }
   if (!settings.fault_list.empty()) {
     if (settings.until) throw UsageError("a fault list has the trials that it names: it goes without --until");
     return;
@@ -84,7 +90,12 @@ class Campaign {
     LoadModels();
     LoadFaultList();
     for (const auto& file : files_) {
-      for (auto encoding : settings_.encodings) ImageOf(file, encoding);
+      for (auto encoding : settings_.encodings) {
+        const memory::MemoryImage image = ImageOf(file, encoding);
+        for (const auto& fault : settings_.faults) {
+          if (!list_) memory::CheckFaultModel(image, fault);
+        }
+      }
     }
   }
   std::vector<std::string> DifferencesFrom(const std::filesystem::path& path) const {
@@ -149,6 +160,9 @@ class Campaign {
     if (settings_.fault_list.empty()) return;
     list_csv_ = ReadTextFile(settings_.fault_list);
     list_name_ = "list:" + Sha256(list_csv_).substr(0, 12);
+    if (!settings_.chip && memory::NamesPlaces(list_csv_, settings_.fault_list.string()))
+      throw UsageError(fmt::format("{}: names cells by words or places: give the --chip that they are of",
+                                   settings_.fault_list.string()));
     list_ = memory::FaultListsFromText(list_csv_, ImageOf(files_[0], settings_.encodings[0]),
                                        settings_.fault_list.string(), &idle_);
     if (list_->empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
@@ -559,6 +573,9 @@ memory::MemoryImage ImageOf(const CampaignSettings& settings, const model::Quant
 memory::FaultLists FaultListsOf(const CampaignSettings& settings, const memory::MemoryImage& image,
                                 const memory::FaultModel& fault, double rate) {
   Check(settings);
+  if (fault.process().is_transient())
+    throw UsageError(fmt::format("{}: a fault list holds what is faulty for all images; transient faults have none",
+                                 memory::NameOf(fault)));
   memory::FaultLists lists;
   for (int64_t trial = 0; trial < settings.trials; ++trial) {
     const auto number = static_cast<uint64_t>(trial);

@@ -15,6 +15,7 @@
 #include "steadfast/base/parallel.h"
 #include "steadfast/base/philox.h"
 #include "steadfast/base/text.h"  // SplitNames
+#include "steadfast/campaign/bank_map.h"
 #include "steadfast/engine/differential.h"
 #include "steadfast/memory/fault_map.h"
 #include "steadfast/model/onnx_file.h"
@@ -178,10 +179,14 @@ class Sweep {
       const GoldenBlocks blocks(plan, set, settings_.memory_bytes, threads_, cancellation_);
       Evaluate(plan, blocks, set.images.blocks());
     }
-    if (store_ != nullptr) store_->FinishRun(run_);
     for (size_t p = 0; p < parts_.size(); ++p) {
       result.parts.push_back(std::move(finished_.at({parts_[p].array, parts_[p].first})));
       result.part_seconds.push_back(p < seconds_.size() && seconds_[p] > 0 ? seconds_[p] : -1.0);
+    }
+    if (store_ != nullptr) {
+      if (!settings_.pairs_in_word)
+        store_->SetBankMap(run_, result.model.id, BankMapOf(image_, result.parts, result.sweep.images));
+      store_->FinishRun(run_);
     }
     result.threads = threads_;
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

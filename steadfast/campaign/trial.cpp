@@ -23,8 +23,8 @@ std::string IdOf(const TrialContext& context, const TrialKey& key, int word_bits
   if (context.where != "weights") text += fmt::format("/where {}", context.where);
   if (!context.chip.empty())
     text += fmt::format("/chip {}", context.chip);
-  else if (key.sees_chip)
-    text += fmt::format("/chip {}", memory::ToText(memory::PlainChip("all", context.word_bits)));
+  else if (key.sees_chip || context.where.find("bank=") != std::string::npos)
+    text += fmt::format("/chip {}", memory::ToText(memory::PlainChip("all,activations", context.word_bits)));
   return Sha256(text).substr(0, 16);
 }
 

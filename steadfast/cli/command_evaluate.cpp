@@ -53,10 +53,11 @@ std::string WhereOf(const Options& options) {
 ClassScores UnderFaults(const Options& options, const model::QuantizedModel& model, const engine::EvaluationSet& set,
                         const Cancellation& cancellation) {
   const memory::FaultModel fault = memory::ParseFaultModel(options.fault);
-  const memory::Encoding encoding = memory::ParseEncoding(options.encoding);
   const Memories memories = MemoriesOf(options.memory, {fault});
+  const memory::Encoding encoding = memory::ParseEncoding(memories.EncodingsOr(options.encoding));
   const memory::MemoryImage image =
       memory::ImageOn(memories.chip, model, {encoding, memories.word_bits}, memories.where);
+  memory::CheckFaultModel(image, fault);
   const campaign::FaultSources sources{{fault}};
   campaign::TrialContext context;
   context.seed = options.seed;

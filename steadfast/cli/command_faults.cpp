@@ -57,14 +57,22 @@ memory::MemoryImage ImageFor(const Options& options, const std::vector<memory::F
   const Memories memories = MemoriesOf(options.memory, faults);
   if (options.model.empty()) {
     if (!memories.chip) throw UsageError("a map is of a chip or of a model's memory: give --chip, --model or both");
+    bool targeted = !options.memory.where.empty();
+    for (const auto& fault : faults) targeted = targeted || memory::NameOf(fault).find('@') != std::string::npos;
+    if (targeted) throw UsageError("--where, and @ in a fault model: what lies where, only a --model says");
     return memory::MemoryImage::OfChip(*memories.chip);
   }
   const model::ModelFile file = model::ReadModelFile(options.model);
-  return memory::ImageOn(memories.chip, file.model, {memory::ParseEncoding(options.encoding), memories.word_bits},
+  return memory::ImageOn(memories.chip, file.model,
+                         {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits},
                          memories.where);
 }
 
 memory::FaultLists Sampled(const Options& options, const memory::MemoryImage& image, const memory::FaultModel& fault) {
+  if (fault.process().is_transient())
+    throw UsageError(fmt::format("{}: a map holds what is faulty for all images; transient faults have none",
+                                 memory::NameOf(fault)));
+  memory::CheckFaultModel(image, fault);
   memory::FaultLists lists;
   for (int64_t trial = 0; trial < options.trials; ++trial) {
     const auto number = static_cast<uint64_t>(trial);

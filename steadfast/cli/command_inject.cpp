@@ -67,7 +67,7 @@ void CompleteSettings(Options& options) {
   settings.chip = memories.chip;
   settings.word_bits = memories.word_bits;
   AddRates(options);
-  for (const auto& encoding : Split(options.encodings, ','))
+  for (const auto& encoding : Split(memories.EncodingsOr(options.encodings), ','))
     settings.encodings.push_back(memory::ParseEncoding(encoding));
 }
 
@@ -161,6 +161,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   command
       ->add_option("--encoding", options->encodings, "How codes are stored, comma-separated: twos, sign, offset, gray")
       ->capture_default_str();
+  AddMemoryOptions(*command, options->memory);
   CLI::Option* voltage = command->add_option("--voltage", options->voltages,
                                              "Instead of rates: supply voltages, comma-separated, whose rates "
                                              "--voltage-table gives");
@@ -171,7 +172,6 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
           "linear, outside them nothing is taken")
       ->type_name("FILE");
   voltage->excludes(rate);
-  AddMemoryOptions(*command, options->memory);
   CLI::Option* list =
       command
           ->add_option("--fault-list", settings.fault_list,
@@ -179,7 +179,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
                        "(trial,tensor,index,bit,kind or, of a --chip, trial,memory,bank,row,column,kind or "
                        "trial,memory,word,bit,kind); without --fault, --rate, --trials, --seed")
           ->type_name("FILE");
-  list->excludes(fault)->excludes(rate)->excludes(trials)->excludes(seed)->excludes(until);
+  list->excludes(fault)->excludes(rate)->excludes(trials)->excludes(seed)->excludes(until)->excludes(voltage);
   command
       ->add_option("--export-faults", options->export_faults,
                    "Write the faults of the trials as such a CSV file (one --fault, one --rate)")

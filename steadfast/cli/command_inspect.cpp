@@ -128,6 +128,7 @@ json ToJson(const ChipMap& map) {
 }
 
 void Print(const ChipMap& map) {
+  fmt::print("\nchip {}\n", report::Printable(map.image.chip().name));
   for (int m = 0; m < static_cast<int>(map.image.chip().memories.size()); ++m) {
     const memory::Memory& memory = map.image.chip().memories[static_cast<size_t>(m)];
     const int64_t words = map.image.WordsOfMemory(m), banks = map.image.BanksOf(m);

@@ -1,16 +1,21 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/progress.h"
 #include "steadfast/base/text.h"
+#include "steadfast/campaign/campaign.h"
 #include "steadfast/campaign/sweep.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
+#include "steadfast/memory/fault_units.h"
+#include "steadfast/model/onnx_file.h"
 #include "steadfast/report/sweep_report.h"
 #include "steadfast/report/sweep_sample.h"
+#include "steadfast/report/text_table.h"
 
 namespace steadfast::cli {
 namespace sweep_command {
@@ -20,6 +25,7 @@ struct Options {
   std::filesystem::path store, csv, json;
   std::string fault = "flip", encoding = "twos";
   MemoryOptions memory;
+  std::string every;
   int64_t memory_mib = 2048, top = 10;
 };
 
@@ -37,11 +43,100 @@ report::SweepSample ProjectionOf(const campaign::SweepResult& result, const std:
                               kinds);
 }
 
+// A unit and what became of it.
+struct UnitRow {
+  const memory::FaultUnit* unit;
+  const store::TrialRow* trial;
+};
+
+std::string CsvOf(const std::vector<UnitRow>& rows) {
+  std::string csv = "unit,cells,changed_codes,accuracy,changed,broken,repaired\n";
+  for (const auto& [unit, trial] : rows)
+    csv += fmt::format("{},{},{},{},{},{},{}\n", CsvField(unit->name), trial->faulty_bits, trial->changed_codes,
+                       FormatShortest(trial->accuracy()), trial->changed, trial->broken, trial->repaired);
+  return csv;
+}
+
+void PrintUnits(const std::vector<UnitRow>& rows, double clean, const Options& options) {
+  double sum = 0;
+  int64_t harmless = 0;
+  for (const auto& [unit, trial] : rows) {
+    sum += trial->accuracy();
+    harmless += trial->changed == 0;
+  }
+  const auto count = static_cast<double>(rows.size());
+  fmt::print(
+      "{} x {}: accuracy {:.2f} % without faults, {:.2f} % on average over them; {:.2f} % change no prediction\n\n",
+      rows.size(), options.every, 100 * clean, 100 * sum / count, 100 * static_cast<double>(harmless) / count);
+  report::TextTable table({"the worst", ">cells", ">accuracy, %", ">broken", ">repaired"});
+  for (size_t i = 0; i < std::min(rows.size(), static_cast<size_t>(options.top)); ++i)
+    table.AddRow({report::Printable(rows[i].unit->name), std::to_string(rows[i].trial->faulty_bits),
+                  fmt::format("{:.2f}", 100 * rows[i].trial->accuracy()), std::to_string(rows[i].trial->broken),
+                  std::to_string(rows[i].trial->repaired)});
+  fmt::print("{}", table.Text());
+}
+
+// Larger faults than single bits, each a trial of a fault list, which the store keeps.
+void RunEvery(const Options& options, const Cancellation& cancellation) {
+  const campaign::SweepSettings& sweep = options.settings;
+  if (options.fault == "all") throw UsageError("--every: give one --fault: flip, sa0 or sa1");
+  if (sweep.sample < 1 || !sweep.layers.empty() || sweep.pairs_in_word || sweep.decisions_only)
+    throw UsageError("--every goes without --sample, --layer, --pairs-in-word and --decisions-only; --where chooses");
+  const Memories memories = MemoriesOf(options.memory, {});
+  campaign::CampaignSettings settings;
+  settings.models = {sweep.model};
+  settings.encodings = {memory::ParseEncoding(memories.EncodingsOr(options.encoding))};
+  settings.chip = memories.chip ? *memories.chip : memory::PlainChip("all,activations", memories.word_bits);
+  settings.word_bits = memories.word_bits;
+  settings.data = sweep.data;
+  settings.threads = sweep.threads;
+  settings.memory_bytes = options.memory_mib << 20;
+  settings.command = sweep.command;
+  const model::ModelFile file = model::ReadModelFile(sweep.model);
+  const memory::MemoryImage image(file.model, *settings.chip, settings.encodings[0], memories.where);
+  const auto units = memory::EveryUnit(image, options.every, memory::ParseFaultKind(options.fault));
+  const TemporaryFolder temporary;
+  settings.fault_list = temporary.path() / "units.csv";
+  WriteFileWhole(settings.fault_list, memory::ToCsv(memory::ListsOf(units), image));
+  ProgressLine line;
+  const campaign::CampaignResult result = campaign::RunCampaign(
+      settings, options.store.empty() ? temporary.path() / "units.sqlite" : options.store,
+      [&](const campaign::CampaignProgress& p) {
+        line.Update(fmt::format("{}/{} {}, {:.0f} a second, {} left", p.done, p.total, options.every,
+                                p.trials_per_second, FormatDuration(p.seconds_left)));
+      },
+      &cancellation);
+  line.Finish();
+  std::vector<UnitRow> rows;
+  for (const store::TrialRow& trial : result.trials) rows.push_back({&units[static_cast<size_t>(trial.trial)], &trial});
+  if (!options.csv.empty()) WriteFileWhole(options.csv, CsvOf(rows));
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const UnitRow& a, const UnitRow& b) { return a.trial->correct < b.trial->correct; });
+  if (!options.json.empty()) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const auto& [unit, trial] : rows)
+      list.push_back({{"unit", unit->name},
+                      {"cells", trial->faulty_bits},
+                      {"accuracy", trial->accuracy()},
+                      {"changed", trial->changed},
+                      {"broken", trial->broken},
+                      {"repaired", trial->repaired}});
+    WriteJson(options.json, {{"schema", 1},
+                             {"every", options.every},
+                             {"fault", options.fault},
+                             {"chip", settings.chip->name},
+                             {"clean_accuracy", result.models[0].accuracy()},
+                             {"units", list}});
+  }
+  if (!IsStandardOutput(options.json)) PrintUnits(rows, result.models[0].accuracy(), options);
+}
+
 void Run(Options& options, const Cancellation& cancellation) {
+  if (!options.every.empty()) return RunEvery(options, cancellation);
   campaign::SweepSettings& settings = options.settings;
-  settings.encoding = memory::ParseEncoding(options.encoding);
   settings.memory_bytes = options.memory_mib << 20;
   const Memories memories = MemoriesOf(options.memory, {});
+  settings.encoding = memory::ParseEncoding(memories.EncodingsOr(options.encoding));
   settings.where = options.memory.where.empty() && memories.chip ? memory::ParseWhere("all") : memories.where;
   settings.chip = memories.chip;
   settings.word_bits = memories.word_bits;
@@ -112,6 +207,13 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
       ->type_name("SHARE")
       ->check(CLI::Range(1e-9, 1.0));
   AddMemoryOptions(*command, options->memory);
+  command
+      ->add_option(
+          "--every", options->every,
+          "Instead of every bit: every row, column, word, bank, burst:LENGTH (each start in each row) or cell of the "
+          "--chip, of activations too (--where activations:NAME), all its cells failing at once; the worst are "
+          "shown")
+      ->type_name("UNIT");
   command->add_flag("--pairs-in-word", settings.pairs_in_word,
                     "Flip every two bits of a word together, instead of every bit (for small layers)");
   command->add_flag("--decisions-only", settings.decisions_only,

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
@@ -10,7 +11,7 @@
 #include "steadfast/campaign/campaign.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
-#include "steadfast/memory/fault_law.h"
+#include "steadfast/memory/voltage_table.h"
 #include "steadfast/report/text_table.h"
 #include "steadfast/statistics/tolerance.h"
 
@@ -21,7 +22,9 @@ using nlohmann::json;
 
 struct Options {
   std::vector<std::filesystem::path> models;
-  std::filesystem::path store, json;
+  std::filesystem::path store, json, voltage_table;
+  double voltage_step = 0.005;
+  CLI::Option *from_option = nullptr, *to_option = nullptr;
   campaign::CampaignSettings settings;
   std::string fault = "flip", encoding = "twos";
   MemoryOptions memory;
@@ -29,8 +32,39 @@ struct Options {
   int64_t chips = 0, per_decade = 10;
 };
 
+// Rates to try, ascending, and the voltages that they are of, where a table gives them.
+struct Strengths {
+  std::vector<double> rates, voltages;
+};
+
+// From the table's highest voltage down.
+Strengths OfVoltages(const Options& options) {
+  if (options.from_option->count() > 0 || options.to_option->count() > 0)
+    throw UsageError("--voltage-table has the rates: without --from and --to");
+  if (!(options.voltage_step > 0)) throw UsageError("--voltage-step must be above 0");
+  const memory::VoltageTable table =
+      memory::ParseVoltageTable(ReadTextFile(options.voltage_table), options.voltage_table.string());
+  Strengths strengths;
+  const auto steps = static_cast<int64_t>(std::floor((table.highest() - table.lowest()) / options.voltage_step + 1e-9));
+  for (int64_t i = 0; i <= steps; ++i) {
+    // Numbers that can be typed.
+    const double voltage =
+        std::max(table.lowest(),
+                 ParseDouble(fmt::format("{:.6g}", table.highest() - static_cast<double>(i) * options.voltage_step),
+                             "voltage", 0, 1e6));
+    const double rate = memory::RateAt(table, voltage);
+    if (!strengths.rates.empty() && rate <= strengths.rates.back())
+      throw UsageError(fmt::format("{}: rates grow as voltages fall, and at {:g} V it is {:g}, no more than above",
+                                   options.voltage_table.string(), voltage, rate));
+    strengths.rates.push_back(rate);
+    strengths.voltages.push_back(voltage);
+  }
+  return strengths;
+}
+
 // From `from` to `to`, so many in each factor of ten.
 std::vector<double> RatesOf(const Options& options) {
+  if (!options.voltage_table.empty()) return OfVoltages(options).rates;
   if (!(options.from > 0 && options.from <= options.to && options.to <= 1))
     throw UsageError("--from and --to: rates above 0 to 1, in ascending order");
   const double decades = std::log10(options.to / options.from);
@@ -116,13 +150,28 @@ json ToJson(const statistics::Tolerance& tolerance) {
           {"tried", steps}};
 }
 
+// Of a rate that was tried.
+std::optional<double> VoltageOf(double rate, const Options& options) {
+  if (options.voltage_table.empty()) return std::nullopt;
+  const Strengths strengths = OfVoltages(options);
+  for (size_t i = 0; i < strengths.rates.size(); ++i) {
+    if (strengths.rates[i] == rate) return strengths.voltages[i];
+  }
+  return std::nullopt;
+}
+
 std::string RateText(const statistics::Tolerance& tolerance, const Options& options) {
+  if (!options.voltage_table.empty()) {
+    if (!tolerance.strength) return "above the table";
+    return fmt::format("{:g} V ({:.3g})", *VoltageOf(*tolerance.strength, options), *tolerance.strength);
+  }
   return tolerance.strength ? fmt::format("{:g}", *tolerance.strength) : fmt::format("below {:g}", options.from);
 }
 
 void Print(const std::vector<Answer>& answers, const Options& options) {
-  fmt::print("The highest rate of {} at which accuracy stays at {:g} % or above, with {:g} % confidence each:\n\n",
-             options.fault, options.floor, 100 * options.confidence);
+  fmt::print("{} of {} at which accuracy stays at {:g} % or above, with {:g} % confidence each:\n\n",
+             options.voltage_table.empty() ? "The highest rate" : "The lowest voltage (and its rate)", options.fault,
+             options.floor, 100 * options.confidence);
   report::TextTable table({"model", ">clean, %", ">on average", fmt::format(">on {:g} % of chips", 100 * options.yield),
                            ">chips at that rate", ">below the floor"});
   for (const Answer& answer : answers) {
@@ -142,14 +191,24 @@ void Print(const std::vector<Answer>& answers, const Options& options) {
   }
 }
 
+// What each rate is the voltage of; null without a table.
+json VoltagesJson(const Options& options) {
+  if (options.voltage_table.empty()) return nullptr;
+  const Strengths strengths = OfVoltages(options);
+  json voltages = json::array();
+  for (size_t i = 0; i < strengths.rates.size(); ++i)
+    voltages.push_back({{"voltage", strengths.voltages[i]}, {"rate", strengths.rates[i]}});
+  return voltages;
+}
+
 void Run(Options& options, const Cancellation& cancellation) {
   std::vector<std::pair<std::string, std::filesystem::path>> paths = {{"--store", options.store},
                                                                       {"--json", options.json}};
   for (const auto& model : options.models) paths.emplace_back("the model " + model.string(), model);
   CheckDistinct(paths);
   options.settings.faults = {memory::ParseFaultModel(options.fault)};
-  options.settings.encodings = {memory::ParseEncoding(options.encoding)};
   const Memories memories = MemoriesOf(options.memory, options.settings.faults);
+  options.settings.encodings = {memory::ParseEncoding(memories.EncodingsOr(options.encoding))};
   options.settings.where = memories.where;
   options.settings.chip = memories.chip;
   options.settings.word_bits = memories.word_bits;
@@ -172,6 +231,7 @@ void Run(Options& options, const Cancellation& cancellation) {
                            {"floor", options.floor / 100},
                            {"yield", options.yield},
                            {"confidence", options.confidence},
+                           {"voltages", VoltagesJson(options)},
                            {"models", models}});
   if (!IsStandardOutput(options.json)) Print(answers, options);
 }
@@ -193,8 +253,17 @@ void AddToleranceCommand(CLI::App& app, Chosen& chosen) {
                    "That an answer is right; its error is divided among the rates that may be tried")
       ->capture_default_str();
   command->add_option("--fault", options->fault, FaultHelp("Fault model"))->capture_default_str();
-  command->add_option("--from", options->from, "The lowest rate to try, in faults per bit")->capture_default_str();
-  command->add_option("--to", options->to, "The highest")->capture_default_str();
+  options->from_option =
+      command->add_option("--from", options->from, "The lowest rate to try, in faults per bit")->capture_default_str();
+  options->to_option = command->add_option("--to", options->to, "The highest")->capture_default_str();
+  command
+      ->add_option(
+          "--voltage-table", options->voltage_table,
+          "Instead: the lowest supply voltage, by a CSV file (voltage,rate) or YAML map of voltages to faults per "
+          "bit, whose rates grow as voltages fall")
+      ->type_name("FILE");
+  command->add_option("--voltage-step", options->voltage_step, "Between voltages that may be tried, in volts")
+      ->capture_default_str();
   command->add_option("--per-decade", options->per_decade, "Rates in each factor of ten")->capture_default_str();
   command->add_option("--chips", options->chips,
                       "Chips at each rate at most (default: so many that two of them may fall below the floor)");

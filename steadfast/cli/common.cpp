@@ -53,14 +53,26 @@ Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::Faul
     memories.chip = memory::ReadChip(options.chip);
     memories.word_bits = memories.chip->memories[0].word_bits;
   }
-  bool targeted = false;
+  bool targeted = false, untargeted = false;
   for (const memory::FaultModel& fault : faults)
-    targeted = targeted || memory::NameOf(fault).find('@') != std::string::npos;
+    (memory::NameOf(fault).find('@') != std::string::npos ? targeted : untargeted) = true;
+  if (targeted && untargeted && options.where.empty() && !memories.chip)
+    throw UsageError(
+        "--fault: some models say where they are (@) and some do not: say with --where what the others hit");
   if (!options.where.empty())
     memories.where = memory::ParseWhere(options.where);
   else if (memories.chip || targeted)
     memories.where = memory::ParseWhere("all,activations");
   return memories;
+}
+
+std::string Memories::EncodingsOr(const std::string& typed) const {
+  const auto encoding = chip ? memory::EncodingOf(*chip) : std::nullopt;
+  if (!encoding) return typed;
+  const std::string name(memory::NameOf(*encoding));
+  if (typed != "twos" && typed != name)
+    throw UsageError(fmt::format("--encoding {}: chip {} stores codes as {}", typed, chip->name, name));
+  return name;
 }
 
 void WriteJson(const std::filesystem::path& json, const nlohmann::json& document) {

@@ -66,6 +66,8 @@ struct Memories {
   memory::Where where;
   std::optional<memory::Chip> chip;
   int word_bits;
+  // How codes are stored: as the chip says, or as was typed; throws UsageError where the two differ.
+  std::string EncodingsOr(const std::string& typed) const;
 };
 // Where nothing is said, weights can fail; with a chip, or a fault that says where it is (flip@biases), everything.
 Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::FaultModel>& faults);

@@ -236,7 +236,17 @@ void Check(const Chip& chip) {
           fmt::format("interleaving: {} does not divide words_per_row, {}", memory.interleaving, memory.words_per_row));
     if (memory.usable_bits() < memory.word_bits && memory.usable_bits() < 8)
       fail(fmt::format("word_bits: {} of them fill no 8 bits of whole cells", memory.word_bits));
+    if (memory.encoding && *memory.encoding != *EncodingOf(chip))
+      fail(fmt::format("encoding: {} here and {} in another memory; a chip has one", NameOf(*memory.encoding),
+                       NameOf(*EncodingOf(chip))));
   }
+}
+
+std::optional<Encoding> EncodingOf(const Chip& chip) {
+  for (const Memory& memory : chip.memories) {
+    if (memory.encoding) return memory.encoding;
+  }
+  return std::nullopt;
 }
 
 }  // namespace steadfast::memory

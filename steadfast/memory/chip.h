@@ -67,7 +67,10 @@ Chip ParseChip(const std::string& yaml, const std::string& name);
 // The same chip as JSON in one line, which ParseChip reads too (YAML includes JSON).
 std::string ToText(const Chip& chip);
 
-// Throws UsageError where numbers are out of range or do not fit one another.
+// Throws UsageError where numbers are out of range or do not fit one another, or memories say different encodings.
 void Check(const Chip& chip);
+
+// The encoding of codes that the chip says; all its memories store them so.
+std::optional<Encoding> EncodingOf(const Chip& chip);
 
 }  // namespace steadfast::memory

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/text.h"
@@ -126,7 +127,8 @@ class ListBuilder {
     if (IsOfLevels(kind) && image_.chip().memories[static_cast<size_t>(cell.place.memory)].cell_bits == 1)
       throw UsageError(fmt::format("kind: '{}' is of cells of several bits, and those of {} have one", NameOf(kind),
                                    image_.chip().memories[static_cast<size_t>(cell.place.memory)].name));
-    if (!seen_.insert({trial, cell.place}).second) {
+    const PhysicalAddress named = IsOfLevels(kind) ? FirstOfCell(cell.place) : cell.place;
+    if (!seen_.insert({trial, IsOfLevels(kind), named}).second) {
       const auto [m, bank, row, column] = cell.place;
       if (!cell.bit)
         throw UsageError(fmt::format("trial {} has two faults on the cell at bank {}, row {}, column {} of {}", trial,
@@ -142,20 +144,32 @@ class ListBuilder {
       ++idle_;
   }
 
+  void AddTrial(uint64_t trial) { lists_[trial]; }
+
   FaultLists Take(int64_t* idle) {
-    for (auto& [trial, map] : lists_)
-      std::sort(map.faults.begin(), map.faults.end(), [](const Fault& a, const Fault& b) { return a.bit < b.bit; });
+    for (auto& [trial, map] : lists_) map = Overlaid({std::move(map)});
     if (idle != nullptr) *idle = idle_;
     return std::move(lists_);
   }
 
  private:
+  // Where the cell of several bits begins that this one is of.
+  PhysicalAddress FirstOfCell(const PhysicalAddress& at) const {
+    const Memory& memory = image_.chip().memories[static_cast<size_t>(at.memory)];
+    const int64_t banks = image_.BanksOf(at.memory);
+    const WordPosition word = WordAtPlace(memory, banks, {at.bank, at.row, at.column});
+    const PlaceInMemory first = PlaceOf(memory, banks, word.word, word.bit / memory.cell_bits * memory.cell_bits);
+    return {at.memory, first.bank, first.row, first.column};
+  }
+
   const MemoryImage& image_;
   std::string name_;
   FaultLists lists_;
-  std::set<std::pair<uint64_t, PhysicalAddress>> seen_;
+  std::set<std::tuple<uint64_t, bool, PhysicalAddress>> seen_;  // trial, whether of levels, where
   int64_t idle_ = 0;
 };
+
+constexpr std::string_view kNoFault = "none";  // the kind of a trial without faults
 
 uint64_t TrialOf(const std::string& text) {
   return static_cast<uint64_t>(ParseInt(text, "trial", 0, std::numeric_limits<uint32_t>::max()));
@@ -182,6 +196,12 @@ FaultLists ListsFromCsv(std::string_view csv, const MemoryImage& image, const st
       fail(fmt::format("{} fields, expected {} ({})", row.fields.size(), expected, HeaderOf(*form, "trial,", "kind")));
     try {
       const std::span<const std::string> address = std::span(row.fields).subspan(1, expected - 2);
+      if (row.fields.back() == kNoFault) {
+        if (!std::all_of(address.begin(), address.end(), [](const std::string& field) { return field.empty(); }))
+          fail("of kind none, a trial without faults: expected no address");
+        lists.AddTrial(TrialOf(row.fields[0]));
+        continue;
+      }
       lists.Add(TrialOf(row.fields[0]), CellNamed(*form, address, image), ParseFaultKind(row.fields.back()));
     } catch (const UsageError& error) {
       fail(error.what());
@@ -207,11 +227,20 @@ FaultLists ListsFromJson(std::string_view text, const MemoryImage& image, const 
   }
   if (!document.is_object() || !document.contains("faults") || !document.at("faults").is_array())
     throw InputError(fmt::format("{}: expected an object with a list 'faults' (docs/formats.md)", name));
+  if (document.contains("chip") && NamesPlaces(text, name) &&
+      document.at("chip") != json::parse(ToText(image.chip()), nullptr, false))
+    throw InputError(fmt::format("{}: its places are of another chip than {}: {}", name, image.chip().name,
+                                 document.at("chip").dump()));
   ListBuilder lists(image, name);
   size_t place = 0;
   for (const json& fault : document.at("faults")) {
     try {
       if (!fault.is_object()) throw UsageError("expected an object");
+      if (fault.value("kind", std::string()) == kNoFault) {
+        lists.AddTrial(TrialOf(TextOf(fault, "trial")));
+        ++place;
+        continue;
+      }
       std::optional<AddressForm> form;
       for (AddressForm one : kForms) {
         const auto& columns = ColumnsOf(one);
@@ -247,6 +276,7 @@ AddressForm ParseAddressForm(std::string_view text) {
 std::string ToCsv(const FaultLists& lists, const MemoryImage& image, AddressForm form) {
   std::string csv = HeaderOf(form, "trial,", "kind") + "\n";
   for (const auto& [trial, map] : lists) {
+    if (map.faults.empty()) csv += fmt::format("{}{},{}\n", trial, std::string(ColumnsOf(form).size(), ','), kNoFault);
     for (const Fault& fault : map.faults) {
       std::vector<std::string> fields = FieldsOf(form, fault.bit, image);
       fields[0] = CsvField(fields[0]);
@@ -259,6 +289,7 @@ std::string ToCsv(const FaultLists& lists, const MemoryImage& image, AddressForm
 std::string ToJson(const FaultLists& lists, const MemoryImage& image, AddressForm form) {
   json faults = json::array();
   for (const auto& [trial, map] : lists) {
+    if (map.faults.empty()) faults.push_back({{"trial", trial}, {"kind", kNoFault}});
     for (const Fault& fault : map.faults) {
       const std::vector<std::string> fields = FieldsOf(form, fault.bit, image);
       json one = {{"trial", trial}, {"kind", NameOf(fault.kind)}};
@@ -274,6 +305,19 @@ FaultLists FaultListsFromText(std::string_view text, const MemoryImage& image, c
   const size_t first = text.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && text[first] == '{' ? ListsFromJson(text, image, name, idle)
                                                                : ListsFromCsv(text, image, name, idle);
+}
+
+bool NamesPlaces(std::string_view text, const std::string& name) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return false;
+  if (text[first] != '{') return text.substr(0, text.find('\n')).find("tensor") == std::string_view::npos;
+  const json document = json::parse(text, nullptr, false);
+  if (!document.is_object() || !document.contains("faults"))
+    throw InputError(fmt::format("{}: expected an object with a list 'faults' (docs/formats.md)", name));
+  for (const json& fault : document.at("faults")) {
+    if (fault.is_object() && fault.contains("memory")) return true;
+  }
+  return false;
 }
 
 std::vector<std::pair<BitAddress, double>> RatesFromCsv(std::string_view csv, const MemoryImage& image,

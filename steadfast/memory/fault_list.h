@@ -7,9 +7,10 @@
 //   significant word       memory,word,bit           of a memory of the chip place      memory,bank,row,column    as
 //   measured on silicon
 //
-// with trial (or chip: another word for it) in front and kind (or rate) behind. Words and places may hold nothing: a
-// map is of a chip, whatever network lies in it. Names are quoted as RFC 4180 says; a tensor's name with commas that is
-// not is recognized where the model has a parameter of exactly that name.
+// with trial (or chip: another word for it) in front and kind (or rate) behind. A trial without faults is a row of kind
+// none and no address. Words and places may hold nothing: a map is of a chip, whatever network lies in it. Names are
+// quoted as RFC 4180 says; a tensor's name with commas that is not is recognized where the model has a parameter of
+// exactly that name.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,9 @@ std::string ToJson(const FaultLists& lists, const MemoryImage& image, AddressFor
 // that is not a fault. idle: how many faults are on cells that hold nothing of the image.
 FaultLists FaultListsFromText(std::string_view text, const MemoryImage& image, const std::string& name,
                               int64_t* idle = nullptr);
+
+// Whether a list names cells by words or places, which only a chip gives a meaning.
+bool NamesPlaces(std::string_view text, const std::string& name);
 
 // A rate for each cell that the table names and that holds something: of the image's cells, by their addresses.
 std::vector<std::pair<BitAddress, double>> RatesFromCsv(std::string_view csv, const MemoryImage& image,

@@ -77,6 +77,22 @@ TEST(FaultList, SurvivesEveryForm) {
   }
 }
 
+TEST(FaultList, KeepsTrialsWithoutFaults) {
+  const MemoryImage image = OnAChip();
+  const FaultLists lists = {{1, {}}, {4, {{{{0, 3}, FaultKind::kFlip}}}}};
+  for (AddressForm form : {AddressForm::kElement, AddressForm::kWord, AddressForm::kPlace}) {
+    for (const std::string& text : {ToCsv(lists, image, form), ToJson(lists, image, form)}) {
+      const FaultLists read = FaultListsFromText(text, image, "f");
+      ASSERT_EQ(read.size(), 2u) << text;
+      EXPECT_TRUE(read.at(1).faults.empty());
+      EXPECT_EQ(NamesPlaces(text, "f"), form != AddressForm::kElement);
+    }
+  }
+  EXPECT_NE(ChipMessageOf("trial,tensor,index,bit,kind\n0,a,,,none\n").find("expected no address"), std::string::npos);
+  MemoryImage other = MemoryImage::OfChip(Chip{"d", {{.name = "m", .word_bits = 8, .banks = 1}}});
+  EXPECT_THROW(FaultListsFromText(ToJson(lists, image, AddressForm::kPlace), other, "f"), InputError);
+}
+
 // By hand: words of 8 bits, two a row; word 2 is row 1, column 0 on, and holds a[4] in its low half.
 TEST(FaultList, MapsOfChipsHitWhatLiesThere) {
   int64_t idle = 0;

@@ -57,10 +57,13 @@ FaultMap Overlaid(std::vector<FaultMap> maps) {
   std::vector<Fault>& faults = overlaid.faults;
   std::stable_sort(faults.begin(), faults.end(), [](const Fault& a, const Fault& b) {
     if (a.bit != b.bit) return a.bit < b.bit;
+    if (IsOfLevels(a.kind) != IsOfLevels(b.kind)) return IsOfLevels(a.kind);
     return (a.kind == FaultKind::kFlip) < (b.kind == FaultKind::kFlip);  // what sticks first
   });
-  faults.erase(std::unique(faults.begin(), faults.end(), [](const Fault& a, const Fault& b) { return a.bit == b.bit; }),
-               faults.end());
+  const auto same = [](const Fault& a, const Fault& b) {
+    return a.bit == b.bit && IsOfLevels(a.kind) == IsOfLevels(b.kind);
+  };
+  faults.erase(std::unique(faults.begin(), faults.end(), same), faults.end());
   return overlaid;
 }
 
@@ -161,7 +164,7 @@ void AddValueFaults(const FaultMap& map, const MemoryImage& image, std::optional
     const MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
     if (array.parameter >= 0) continue;
     const BufferedValue& first = array.values[0];
-    if (array.values.size() == 1 && array.format.codes.bits == first.bits) {
+    if (array.is_own_buffer) {
       // Values are smaller than 2^32 bits; division of 32 bits is several times as fast.
       const auto cell = static_cast<uint32_t>(fault.bit.cell), bits = static_cast<uint32_t>(first.bits);
       add(first, cell / bits, static_cast<int>(cell % bits), fault.kind);

@@ -33,7 +33,7 @@ struct Fault {
 };
 
 struct FaultMap {
-  std::vector<Fault> faults;  // sorted by bit, at most one fault a bit
+  std::vector<Fault> faults;  // sorted by bit; at most one fault a bit, and before it one of the level of the cell
 };
 
 // One map of several: a cell that is faulty in more than one sticks where one of them says so (the first, where they

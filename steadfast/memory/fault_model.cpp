@@ -15,7 +15,9 @@ FaultModel ParseOne(const std::string& text, const TableSource& tables) {
   const std::vector<std::string> pieces = Split(text, ':');
   if (pieces[0] == "transient") {
     if (pieces.size() == 1) throw UsageError("transient: give what happens anew in each image: transient:flip");
-    return FaultModel(MakeTransient(ParseOne(text.substr(pieces[0].size() + 1), tables)));
+    FaultModel anew = ParseOne(text.substr(pieces[0].size() + 1), tables);
+    if (anew.process().is_transient()) throw UsageError(fmt::format("fault: '{}': transient stands there once", text));
+    return FaultModel(MakeTransient(std::move(anew)));
   }
   for (const FaultModelKind& kind : FaultModelKinds()) {
     if (kind.name == pieces[0]) return FaultModel(kind.parse(pieces, tables));
@@ -82,6 +84,9 @@ FaultModel ParseFaultModel(std::string_view text, const TableSource& tables) {
           fmt::format("fault: '{}': of a mixture, each part is SHARE*MODEL, as in 0.9*flip+0.1*row", part));
     models.emplace_back(ParseDouble(pieces[0], "fault: a part's share of the rate", 0, 1),
                         ParseTargeted(pieces[1], tables));
+    if (!models.back().second.process().takes_rate())
+      throw UsageError(fmt::format("fault: '{}': of a mixture, each part takes a share of the rate, and {} takes none",
+                                   part, pieces[1]));
   }
   return FaultModel(MakeMixture(std::move(models)));
 }
@@ -90,6 +95,10 @@ std::vector<FaultModel> ParseFaultModels(std::string_view text, const TableSourc
   std::vector<FaultModel> models;
   for (const std::string& piece : SplitOutside(text, ',')) models.push_back(ParseFaultModel(piece, tables));
   return models;
+}
+
+void CheckFaultModel(const MemoryImage& image, const FaultModel& model) {
+  model.process().Check(Target{image});
 }
 
 FaultMap SampleFaults(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model) {

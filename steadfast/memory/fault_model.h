@@ -46,6 +46,7 @@ class FaultProcess {
   // The further faults of each image, where reads are upset: drawn anew for each. key: of the trial.
   virtual void SampleImages(const Target&, PhiloxKey, uint32_t /*trial*/, double /*rate*/, int64_t /*images*/,
                             const TakeMap&) const {}
+  virtual void Check(const Target&) const {}           // throws UsageError where the target has nothing for it
   virtual bool is_transient() const { return false; }  // whether images have any
   virtual bool sees_chip() const { return true; }      // whether faults depend on where things lie
   virtual bool takes_rate() const { return true; }     // whether they depend on the rate
@@ -85,6 +86,10 @@ std::string NameOf(const FaultModel& model);
 FaultModel ParseFaultModel(std::string_view text, const TableSource& tables = {});
 // Models separated by commas; commas within brackets or quotes separate nothing.
 std::vector<FaultModel> ParseFaultModels(std::string_view text, const TableSource& tables = {});
+
+// Throws UsageError where the model cannot be had on this image: nothing is what stands behind its @, or no cell
+// drifts.
+void CheckFaultModel(const MemoryImage& image, const FaultModel& model);
 
 // The faults of a trial: of cells that can fail. rate: in [0, 1]; throws UsageError outside.
 FaultMap SampleFaults(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model);

@@ -30,6 +30,10 @@ model::QuantizedModel FullModel() {
   return model;
 }
 
+model::QuantizedModel RandomNetwork() {
+  return model::RandomLeNet5(4, 4, 1);
+}
+
 Memory FullMemory() {
   return {.word_bits = kWordBits,
           .words_per_row = kWordsPerRow,
@@ -96,7 +100,8 @@ TEST(FaultModel, TextReadsBack) {
 }
 
 TEST(FaultModel, RefusesWhatItDoesNotKnow) {
-  for (const char* text : {"rwo", "row:stuck", "burst", "burst:0", "burst:5-2", "cluster", "cluster:0", "exactly",
+  for (const char* text : {"rwo", "row:stuck", "burst", "burst:0", "burst:5-2", "0.5*flip+0.5*exactly:3",
+                           "exactly:3:asymmetric:1:0.1", "transient:transient:flip", "cluster", "cluster:0", "exactly",
                            "exactly:x", "drift:2", "0.5*flip+row", "2*flip", "flip@a@b", "mixed:2"})
     EXPECT_THROW(ParseFaultModel(text), UsageError) << text;
   EXPECT_THROW(Sampled(FullImage(), "drift", 0.1), UsageError);
@@ -241,9 +246,8 @@ TEST(FaultModel, ClustersAreNegativeBinomial) {
       }));
     });
     const double n = kRows * kColumns;
-    // Of n cells, each hit with 1 - exp(-g t): nearly m = n t, a little less where g is large.
-    const double t = -std::log1p(-kRate);
-    const double m = n * (1 - std::pow(1 + t / alpha, -alpha));
+    // A cell fails with the rate, whatever the parameter.
+    const double m = n * kRate;
     EXPECT_NEAR(moments.mean, m, 5 * std::sqrt((m + m * m / alpha) / kTrials)) << alpha;
     EXPECT_NEAR(moments.variance / (m + m * m / alpha), 1, alpha < 1 ? 0.25 : 0.12) << alpha;
   }
@@ -304,6 +308,26 @@ TEST(FaultModel, TargetsLeaveOtherCellsAlone) {
   const auto of_bank = FaultyBits(Sampled(image, "flip@weights[bank=2]", 0.05));
   EXPECT_GT(of_bank.size(), 50u);
   for (const BitAddress& bit : of_bank) EXPECT_EQ(image.PhysicalOf(bit).bank, 2);
+}
+
+// Whatever else can fail: places are those of a memory that holds everything.
+TEST(FaultModel, PlainMemoryDoesNotDependOnWhatCanFail) {
+  const auto model = RandomNetwork();
+  const auto faulty = [&](const char* where) {
+    const MemoryImage image(model, {}, ParseWhere(where));
+    std::set<std::pair<std::string, int64_t>> cells;
+    for (const Fault& fault : Sampled(image, "row", 0.2).faults) {
+      const MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
+      if (array.role == model::Role::kBias) cells.insert({array.name, fault.bit.cell});
+    }
+    return cells;
+  };
+  EXPECT_EQ(faulty("biases"), faulty("all"));
+  EXPECT_EQ(faulty("biases"), faulty("biases,activations"));
+  EXPECT_FALSE(faulty("biases").empty());
+  // Words too narrow for a float hold codes all the same.
+  EXPECT_EQ(MemoryImage(model, {.word_bits = 16}).arrays().size(), 5u);
+  EXPECT_THROW(MemoryImage(model, {.word_bits = 16}, ParseWhere("all")), UsageError);
 }
 
 TEST(FaultModel, PartsOfAMixtureAreIndependent) {
@@ -400,6 +424,30 @@ TEST(Drift, ChangesOneBitWithGrayLevels) {
   EXPECT_NEAR(static_cast<double>(up) / count, 0.3, 0.03);
 }
 
+// A mixture keeps both: the level of a cell, and its bits.
+TEST(Drift, AndStuckBitsOfAMixtureAreBothThere) {
+  Memory memory = FullMemory();
+  memory.cell_bits = 2;
+  const MemoryImage image(FullModel(), Chip{"c", {memory}}, Encoding::kTwosComplement, {});
+  for (const char* text : {"1*drift:1+1*row:sa0", "1*row:sa0+1*drift:1"}) {
+    const FaultMap map = Sampled(image, text, 0.5);
+    std::set<BitAddress> stuck, drifting;
+    for (const Fault& fault : map.faults) (IsOfLevels(fault.kind) ? drifting : stuck).insert(fault.bit);
+    EXPECT_EQ(stuck.size() + drifting.size(), map.faults.size());
+    EXPECT_GT(
+        std::count_if(drifting.begin(), drifting.end(), [&](const BitAddress& bit) { return stuck.contains(bit); }),
+        100)
+        << text;
+    EXPECT_NEAR(static_cast<double>(drifting.size()) / (kAllCells / 2.0), 0.5, 0.05);
+    EXPECT_EQ(stuck.size() % kColumns, 0u) << "whole rows";
+    // What reads 0 by a stuck bit reads 0 wherever the level went.
+    const FaultLists lists = {{0, map}};
+    EXPECT_EQ(FaultListsFromText(ToCsv(lists, image), image, "f").at(0).faults, map.faults);
+  }
+  // Only cells all of whose bits may fail.
+  EXPECT_TRUE(Sampled(image, "drift@weights[bit=0]", 0.5).faults.empty());
+}
+
 // Levels drift first, then bits fail; the order of a map's faults does not matter to what it does.
 TEST(Drift, GoesBeforeFaultsOfBits) {
   model::QuantizedModel model;
@@ -438,10 +486,6 @@ TEST(Buffers, HoldWhatIsStored) {
   EXPECT_THROW(MemoryImage(model, Chip{"c", {{.holds = "activations", .cell_bits = 2}}}, Encoding::kTwosComplement,
                            ParseWhere("activations")),
                UsageError);
-}
-
-model::QuantizedModel RandomNetwork() {
-  return model::RandomLeNet5(4, 4, 1);
 }
 
 // Codes are held without their sign; memories hold the top bit of a signed one inverted.
@@ -505,6 +549,18 @@ TEST(Buffers, SharedCellsFailForAllValuesThatLieThere) {
   // Word 20 holds codes 160 to 167: the last two values are shorter.
   EXPECT_EQ(count_of(Buffers::kOne, 0, 20 * 32), text({{0, 80, 1}, {1, 160, 1}, {2, 160, 1}}));
   EXPECT_EQ(count_of(Buffers::kEach, 3, 5), text({{3, 1, 2}}));
+  // Shared buffers are sampled by themselves, as many as there are.
+  Memory memory{.holds = "activations", .word_bits = 32};
+  memory.buffers = Buffers::kTwo;
+  const MemoryImage shared(model, Chip{"c", {memory}}, Encoding::kTwosComplement, ParseWhere("activations"));
+  std::array<double, 2> faults{};
+  SampleFaultsOfImages(KeyOfSeed(1), 0, shared, 0.1, ParseFaultModel("transient:flip"), 50,
+                       [&](int64_t, const FaultMap& map) {
+                         for (const Fault& fault : map.faults) ++faults[static_cast<size_t>(fault.bit.array)];
+                       });
+  for (size_t b = 0; b < 2; ++b)
+    EXPECT_NEAR(faults[b] / (50.0 * static_cast<double>(shared.arrays()[b].cells())), 0.1, 0.005) << b;
+  EXPECT_THROW(Sampled(shared, "flip@activations[bit=0]", 0.1), UsageError);
 }
 
 TEST(Transient, EveryImageHasFaultsOfItsOwn) {

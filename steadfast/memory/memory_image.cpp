@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/value_faults.h"  // StoredValues
@@ -50,20 +51,6 @@ int64_t DividedUp(int64_t a, int64_t b) {
 
 }  // namespace
 
-Chip PlainChipFor(const model::QuantizedModel& model, const Where& where, int word_bits) {
-  const std::vector<Selectable> all = SelectablesOf(model);
-  const auto selected = Select(where, all);
-  std::string holds;
-  for (const char* word : {"weights", "biases", "scales", "normalization", "activation-scales", "activations"}) {
-    const auto of_role = Select({word}, all);
-    bool any = false;
-    for (size_t p = 0; p < selected.size(); ++p) any = any || (!of_role[p].empty() && !selected[p].empty());
-    if (any) holds += fmt::format("{}{}", holds.empty() ? "" : ",", word);
-  }
-  if (holds.empty()) throw InputError(fmt::format("the model has no {}", NameOf(where)));
-  return PlainChip(holds, word_bits);
-}
-
 MemoryImage ImageOn(const std::optional<Chip>& chip, const model::QuantizedModel& model, MemoryLayout layout,
                     const Where& where) {
   return chip ? MemoryImage(model, *chip, layout.encoding, where) : MemoryImage(model, layout, where);
@@ -72,14 +59,14 @@ MemoryImage ImageOn(const std::optional<Chip>& chip, const model::QuantizedModel
 MemoryImage::MemoryImage(const model::QuantizedModel& model, MemoryLayout layout, const Where& where) {
   if (layout.word_bits < 8 || layout.word_bits > 64)
     throw UsageError(fmt::format("word width: {} bits, expected 8 to 64", layout.word_bits));
-  chip_ = PlainChipFor(model, where, layout.word_bits);
-  Build(model, layout.encoding, where);
+  chip_ = PlainChip("all,activations", layout.word_bits);
+  Build(model, layout.encoding, where, /*is_plain=*/true);
 }
 
 MemoryImage::MemoryImage(const model::QuantizedModel& model, const Chip& chip, Encoding encoding, const Where& where)
     : chip_(chip) {
   Check(chip);
-  Build(model, encoding, where);
+  Build(model, encoding, where, /*is_plain=*/false);
 }
 
 MemoryImage MemoryImage::OfChip(const Chip& chip) {
@@ -119,7 +106,7 @@ MemoryImage MemoryImage::OfChip(const Chip& chip) {
   return image;
 }
 
-void MemoryImage::Build(const model::QuantizedModel& model, Encoding encoding, const Where& where) {
+void MemoryImage::Build(const model::QuantizedModel& model, Encoding encoding, const Where& where, bool is_plain) {
   const std::vector<Selectable> all = SelectablesOf(model);
   const std::vector<int> memories = MemoriesOf(all, chip_);
   const auto selected = Select(where, all);
@@ -134,6 +121,7 @@ void MemoryImage::Build(const model::QuantizedModel& model, Encoding encoding, c
       if (memories[p] < 0) continue;
       const Memory& memory = chip_.memories[static_cast<size_t>(memories[p])];
       const int bits = parameter.format.bits();
+      if (bits > memory.usable_bits() && is_plain && selected[p].empty()) continue;
       if (bits > memory.usable_bits())
         throw UsageError(
             fmt::format("word width: {} bits, and an element of {} has {}", memory.word_bits, parameter.name, bits));
@@ -164,7 +152,7 @@ void MemoryImage::Build(const model::QuantizedModel& model, Encoding encoding, c
   const size_t parameters = model.parameters.size();
   AddBuffers(model, std::span(memories).subspan(parameters), std::span(selected).subspan(parameters));
   if (arrays_.empty())
-    throw InputError(chip_.memories.size() == 1 && chip_ == PlainChip(chip_.memories[0].holds, 32)
+    throw InputError(is_plain
                          ? fmt::format("the model has no {}", NameOf(where))
                          : fmt::format("no memory of chip {} holds any {} of the model", chip_.name, NameOf(where)));
   for (size_t m = 0; m < chip_.memories.size(); ++m) {
@@ -174,6 +162,23 @@ void MemoryImage::Build(const model::QuantizedModel& model, Encoding encoding, c
       throw UsageError(fmt::format("{}: {} words need {} banks of {} rows of {} words, and it has {}", memory.name,
                                    words_[m], needed, memory.rows_per_bank, memory.words_per_row, memory.banks));
     banks_.push_back(memory.banks > 0 ? memory.banks : needed);
+  }
+  CheckFilters(where, SelectArrays(where));
+}
+
+void MemoryImage::CheckFilters(const Where& where, std::span<const std::vector<CellFilter>> filters) const {
+  std::map<int, bool> found;  // [item]: whether it holds any cell
+  for (int a = 0; a < static_cast<int>(arrays_.size()); ++a) {
+    for (const CellFilter& filter : filters[static_cast<size_t>(a)]) {
+      bool& any = found[filter.item];
+      any = any || filter.is_everything();
+      for (int64_t cell = 0; cell < ArrayAt(a).cells() && !any; ++cell) any = Holds({&filter, 1}, {a, cell});
+    }
+  }
+  for (const auto& [item, any] : found) {
+    if (!any)
+      throw UsageError(
+          fmt::format("--where {}: no cell is what stands in the brackets of item {}", NameOf(where), item + 1));
   }
 }
 
@@ -224,6 +229,7 @@ void MemoryImage::AddBuffers(const model::QuantizedModel& model, std::span<const
                                    static_cast<uint32_t>(stored[i]));
         array.filters = selected[i];
         array.values = {values[i]};
+        array.is_own_buffer = true;
         array.cells_before = cells_before[i];
         AddBuffer(std::move(array), words_of(values[i]));
       }
@@ -283,7 +289,16 @@ std::vector<std::vector<CellFilter>> MemoryImage::SelectArrays(const Where& wher
   std::vector<Selectable> arrays;
   for (const MemoryArray& array : arrays_)
     arrays.push_back({array.name, array.role, array.format, false, array.parameter < 0});
-  return Select(where, arrays);
+  auto selected = Select(where, arrays);
+  for (size_t a = 0; a < selected.size(); ++a) {
+    if (arrays_[a].parameter >= 0 || arrays_[a].is_own_buffer) continue;
+    for (const CellFilter& filter : selected[a]) {
+      if (!filter.bits.empty() || !filter.channels.empty())
+        throw UsageError(fmt::format("{}: bit= and channel= are of one value, and several share {}", NameOf(where),
+                                     arrays_[a].name));
+    }
+  }
+  return selected;
 }
 
 int64_t MemoryImage::FailingCells(int array) const {

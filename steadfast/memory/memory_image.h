@@ -75,7 +75,8 @@ struct MemoryArray {
   bool outputs_last = false;          // whether neighbouring elements belong to neighbouring outputs
   std::vector<CellFilter> filters;    // one must hold a cell that can fail; none: all cells can fail
   std::vector<BufferedValue> values;  // of a buffer: what lies there. Of several, an element is a bit
-  int64_t cells_before = 0;           // of a value's own buffer: of all stored values before it
+  bool is_own_buffer = false;         // of one value, whose elements are its own
+  int64_t cells_before = 0;           // of such: of all stored values before it
 
   int bits() const { return format.bits(); }  // of an element
   int64_t elements() const { return static_cast<int64_t>(patterns.size()); }
@@ -89,7 +90,7 @@ class MemoryImage {
  public:
   // Throws InputError if the encoding cannot hold a code or the model has no parameter that can fail, and UsageError if
   // words are narrower than elements. Encodings apply to codes; floats and int32 are stored as they are. One memory
-  // holds all parameters of the roles that can fail (PlainChip).
+  // holds everything, what can fail and what cannot (PlainChip), but for what its words are too narrow for.
   MemoryImage(const model::QuantizedModel& model, MemoryLayout layout, const Where& where = {});
   // On a chip: what its memories hold, and `where` names, can fail. Throws UsageError also where a memory has too few
   // banks, or none holds what `where` names.
@@ -111,6 +112,8 @@ class MemoryImage {
 
   // What `where` names of each array; no filter: nothing. Throws UsageError for what none of the arrays is.
   std::vector<std::vector<CellFilter>> SelectArrays(const Where& where) const;
+  // Throws UsageError where a filter of what SelectArrays gave holds no cell at all.
+  void CheckFilters(const Where& where, std::span<const std::vector<CellFilter>> filters) const;
   // Whether one of the filters, where there are any, holds a cell.
   bool Holds(std::span<const CellFilter> filters, BitAddress address) const;
 
@@ -134,7 +137,7 @@ class MemoryImage {
   const MemoryArray& ArrayAt(int array) const { return arrays_[static_cast<size_t>(array)]; }
   MemoryImage() = default;
   int64_t ElementsPerWord(int array) const;
-  void Build(const model::QuantizedModel& model, Encoding encoding, const Where& where);
+  void Build(const model::QuantizedModel& model, Encoding encoding, const Where& where, bool is_plain);
   void AddBuffers(const model::QuantizedModel& model, std::span<const int> memories,
                   std::span<const std::vector<CellFilter>> selected);
   void AddBuffer(MemoryArray array, int64_t words);
@@ -156,8 +159,5 @@ WordPosition WordAtPlace(const Memory& memory, int64_t banks, const PlaceInMemor
 // On a chip, or where there is none, on a plain one.
 MemoryImage ImageOn(const std::optional<Chip>& chip, const model::QuantizedModel& model, MemoryLayout layout,
                     const Where& where);
-
-// A plain chip for what `where` names: one memory that holds all parameters of these roles.
-Chip PlainChipFor(const model::QuantizedModel& model, const Where& where, int word_bits);
 
 }  // namespace steadfast::memory

@@ -59,6 +59,8 @@ struct Item {
   CellFilter filter;
 };
 
+constexpr int64_t kMostSignificant = -1'000;  // stands for the top bit until the parameter is known
+
 std::vector<NumberRange> ParseRanges(const std::string& text, const std::string& key, int64_t msb) {
   std::vector<NumberRange> ranges;
   const auto number = [&](const std::string& piece) {
@@ -70,13 +72,12 @@ std::vector<NumberRange> ParseRanges(const std::string& text, const std::string&
     NumberRange range{};
     range.low = number(piece.substr(0, dots));
     range.high = dots == std::string::npos ? range.low : number(piece.substr(dots + 2));
-    if (range.low > range.high) throw UsageError(fmt::format("--where: {}={} is empty", key, piece));
+    const bool open = range.low == kMostSignificant || range.high == kMostSignificant;  // known with the parameter
+    if (range.low > range.high && !open) throw UsageError(fmt::format("--where: {}={} is empty", key, piece));
     ranges.push_back(range);
   }
   return ranges;
 }
-
-constexpr int64_t kMostSignificant = -1;  // stands for the top bit until the parameter is known
 
 CellFilter ParseFilter(const std::string& text) {
   CellFilter filter;
@@ -213,7 +214,7 @@ bool IsAmong(int64_t number, const std::vector<NumberRange>& ranges) {
 }  // namespace
 
 bool CellFilter::Holds(int64_t bit, int64_t channel, int64_t code, int64_t bank) const {
-  return IsAmong(bit, bits) && IsAmong(channel, channels) && IsAmong(code, codes) && IsAmong(bank, banks);
+  return !is_void && IsAmong(bit, bits) && IsAmong(channel, channels) && IsAmong(code, codes) && IsAmong(bank, banks);
 }
 
 const std::string& NameOf(const Where& where) {
@@ -240,7 +241,9 @@ std::vector<std::vector<CellFilter>> Select(const Where& where, std::span<const 
     if (!parameter.is_fixed) names.push_back(parameter.name);
   }
   std::vector<std::vector<CellFilter>> selected(parameters.size());
+  int number = 0;
   for (const Item& item : WhereParser(where.text, names).Parse()) {
+    const int own_number = number++;
     bool found = item.name.empty();  // a role may be empty
     for (size_t p = 0; p < parameters.size(); ++p) {
       const Selectable& parameter = parameters[p];
@@ -256,6 +259,9 @@ std::vector<std::vector<CellFilter>> Select(const Where& where, std::span<const 
         if (range.low == kMostSignificant) range.low = top;
         if (range.high == kMostSignificant) range.high = top;
       }
+      std::erase_if(filter.bits, [](const NumberRange& range) { return range.low > range.high; });
+      filter.is_void = filter.bits.empty() && !item.filter.bits.empty();
+      filter.item = own_number;
       selected[p].push_back(std::move(filter));
     }
     if (!found)

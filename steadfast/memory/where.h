@@ -40,7 +40,9 @@ struct NumberRange {
 // Cells of one parameter: those whose numbers lie in one range of each list that is not empty.
 struct CellFilter {
   std::vector<NumberRange> bits, channels, codes, banks;
-  bool is_everything() const { return bits.empty() && channels.empty() && codes.empty() && banks.empty(); }
+  int item = 0;          // of the text that it comes from
+  bool is_void = false;  // bits that the parameter does not have
+  bool is_everything() const { return !is_void && bits.empty() && channels.empty() && codes.empty() && banks.empty(); }
   bool Holds(int64_t bit, int64_t channel, int64_t code, int64_t bank) const;
 };
 

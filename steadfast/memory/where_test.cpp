@@ -56,11 +56,10 @@ TEST(Where, FiltersCells) {
   EXPECT_EQ(CellsOf("weights[bit=0..1|3]", model), "a:18 b:18 ");
   EXPECT_EQ(CellsOf("a[channel=1]", model), "a:12 ");
   EXPECT_EQ(CellsOf("a[code=-8..-1]", model), "a:8 ");
-  EXPECT_EQ(CellsOf("a[code=7;channel=0]", model), "a:0 ");
   EXPECT_EQ(CellsOf("a[code=7;channel=1;bit=0]", model), "a:1 ");
   EXPECT_EQ(CellsOf("a[bit=0],a[bit=1],b", model), "a:12 b:24 ");
   EXPECT_EQ(CellsOf("a[bank=0]", model), "a:24 ");
-  EXPECT_EQ(CellsOf("a[bank=1]", model), "a:0 ");
+  EXPECT_EQ(CellsOf("a[bit=2..msb]", model), "a:12 ");
 }
 
 // Others' names hold commas, brackets and colons.
@@ -90,6 +89,10 @@ TEST(Where, RefusesWhatIsNotThere) {
   EXPECT_NE(ErrorOfWhere("biases:conv1", model).find("has no biases parameter or layer 'conv1'"), std::string::npos);
   EXPECT_NE(ErrorOfWhere("conv1[bits=1]", model).find("'bits=1' is not one of bit="), std::string::npos);
   EXPECT_NE(ErrorOfWhere("conv1[bit=3..1]", model).find("bit=3..1 is empty"), std::string::npos);
+  for (const char* nothing : {"conv1.weight[bit=4..7]", "conv1.weight[code=7;channel=0]", "conv1[bank=1]",
+                              "weights:conv1[channel=2]", "weights,conv1.weight[bit=9]", "weights:conv1[bit=msb..2]"})
+    EXPECT_NE(ErrorOfWhere(nothing, model).find("no cell is what stands in the brackets"), std::string::npos)
+        << nothing;
   EXPECT_NE(ErrorOfWhere("conv1[bit=1", model).find("did not expect ''"), std::string::npos);
   EXPECT_NE(ErrorOfWhere("conv1[bit=1]x", model).find("did not expect 'x'"), std::string::npos);
   EXPECT_NE(ErrorOfWhere("weights,,x", model).find("did not expect"), std::string::npos);

@@ -77,6 +77,31 @@ bool HasSeveralEncodings(const std::vector<CurvePoint>& curves) {
   return false;
 }
 
+std::vector<TargetDamage> DamageByTarget(const Evidence& evidence, const Source& source) {
+  const auto curves = AccuracyCurves(evidence, source);
+  std::map<std::string, double> clean;
+  for (const CurvePoint& p : curves) {
+    if (p.fault == "none") clean[p.group] = p.accuracy;
+  }
+  std::vector<TargetDamage> damages;
+  for (const CurvePoint& p : curves) {
+    const size_t at = p.fault.find('@');
+    // Of mixtures, the parts may be anywhere.
+    if (at == std::string::npos || p.fault.find('*') != std::string::npos || !clean.contains(p.group)) continue;
+    const double whole = clean.at(p.group);
+    damages.push_back({p.group, p.fault.substr(0, at), p.fault.substr(at + 1), p.rate, whole - p.accuracy,
+                       whole - p.high, whole - p.low});
+  }
+  return damages;
+}
+
+std::string MemoryOf(const Source& source) {
+  const auto chip = source.settings.is_object() ? source.settings.value("chip", std::string()) : std::string();
+  if (chip.empty()) return "plain memory";
+  const auto parsed = nlohmann::json::parse(chip, nullptr, false);
+  return "memory of chip " + (parsed.is_object() ? parsed.value("chip", std::string("?")) : std::string("?"));
+}
+
 std::string FaultTitle(const std::string& fault) {
   if (fault == "flip") return "bit flips";
   if (fault == "sa0") return "stuck-at-0";

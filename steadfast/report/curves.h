@@ -20,6 +20,16 @@ struct CurvePoint {
 // Of one store, in the order of its models, faults, encodings and rates.
 std::vector<CurvePoint> AccuracyCurves(const Evidence& evidence, const Source& source);
 
+// What a part of memory costs when it alone fails: of trials whose fault says where it is ("flip@weights").
+struct TargetDamage {
+  std::string group, fault, target;  // "flip", "weights"
+  double rate;
+  double damage, low, high;  // points of accuracy lost; interval as CurvePoint's
+};
+std::vector<TargetDamage> DamageByTarget(const Evidence& evidence, const Source& source);
+// "memory of chip systolic", or "plain memory".
+std::string MemoryOf(const Source& source);
+
 // "bit flips", "stuck-at-0"; "bit flips (gray)" where the store has several encodings.
 std::string FaultTitle(const std::string& fault);
 std::string FaultTitle(const std::string& fault, const std::string& encoding, bool several_encodings);

@@ -60,6 +60,7 @@ class Gatherer {
     };
     take(store.Latencies(), evidence.latencies);
     take(store.Classes(), evidence.classes);
+    take(store.BankMaps(), evidence.bank_maps);
     evidence.sources.push_back(std::move(source));
   }
 

@@ -46,7 +46,8 @@ struct Evidence {
   std::vector<store::SharpnessRow> sharpness;  // at most one a model, all with the same settings
   std::vector<SweptModel> sweeps;
   std::vector<std::pair<int64_t, nlohmann::json>> latencies;
-  std::vector<std::pair<int64_t, nlohmann::json>> classes;  // what faults do to each class of a model
+  std::vector<std::pair<int64_t, nlohmann::json>> bank_maps;  // of a model: where on the chip its bits matter
+  std::vector<std::pair<int64_t, nlohmann::json>> classes;    // what faults do to each class of a model
 
   const store::ModelRow& model(int64_t id) const { return models[static_cast<size_t>(id - 1)]; }
   std::vector<store::ModelRow> ModelsOf(const Source& source) const;

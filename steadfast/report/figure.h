@@ -30,6 +30,7 @@ nlohmann::json WholeSpec(const Figure& figure);
 // Of one store. Nothing where the store has nothing to draw.
 std::optional<Figure> AccuracyFigure(const Evidence& evidence, const Source& source);
 std::optional<Figure> DifferencesFigure(const Evidence& evidence, const Source& source);
+std::optional<Figure> TargetFigure(const Evidence& evidence, const Source& source);
 
 // Of all stores together.
 std::optional<Figure> SparsityFigure(const Evidence& evidence);
@@ -42,6 +43,7 @@ std::optional<Figure> PlaneFigure(const Evidence& evidence);
 std::optional<Figure> TieFigure(const Evidence& evidence, const Tie& tie);
 std::optional<Figure> TieScatterFigure(const Evidence& evidence, const Tie& tie);
 std::optional<Figure> CriticalityFigure(const Evidence& evidence);
+std::optional<Figure> BankFigure(const Evidence& evidence);
 std::optional<Figure> ClassFigure(const Evidence& evidence);
 std::optional<Figure> LatencyFigure(const Evidence& evidence);
 std::optional<Figure> TrainingFigure(const Evidence& evidence);

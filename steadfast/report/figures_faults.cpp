@@ -518,6 +518,115 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
                 csv};
 }
 
+std::optional<Figure> TargetFigure(const Evidence& evidence, const Source& source) {
+  const auto damages = DamageByTarget(evidence, source);
+  if (damages.empty()) return std::nullopt;
+  std::string csv = "group,fault,target,rate,damage,low,high,panel\n";
+  std::vector<std::string> panels, targets;
+  const auto take = [](std::vector<std::string>& list, const std::string& text) {
+    if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
+  };
+  for (const TargetDamage& d : damages) {
+    const std::string panel =
+        d.rate > 0 ? fmt::format("{} at {}", FaultTitle(d.fault), FormatShortest(d.rate)) : FaultTitle(d.fault);
+    take(panels, panel);
+    take(targets, d.target);
+    csv +=
+        fmt::format("{},{},{},{},{},{},{},{}\n", CsvField(d.group), CsvField(d.fault), CsvField(d.target),
+                    FormatShortest(d.rate), CsvNumber(d.damage), CsvNumber(d.low), CsvNumber(d.high), CsvField(panel));
+  }
+  const auto groups = GroupsOf(evidence, source.models);
+  const json y = {{"field", "target"}, {"type", "nominal"}, {"title", "what fails"}, {"sort", targets}};
+  const json offset = {{"field", "group"}, {"sort", groups}};
+  const json spec = {
+      {"facet", Panels("panel", panels)},
+      {"spec",
+       {{"height", {{"step", 12}}},
+        {"encoding", {{"y", y}, {"yOffset", offset}, {"color", GroupColor(groups)}}},
+        {"layer",
+         {{{"mark", {{"type", "rule"}}},
+           {"encoding", {{"x", {{"field", "low"}, {"type", "quantitative"}}}, {"x2", {{"field", "high"}}}}}},
+          {{"mark", {{"type", "point"}, {"filled", true}, {"size", 50}}},
+           {"encoding",
+            {{"x", Quantitative("damage", "accuracy lost, points")},
+             {"tooltip", TooltipOf({{"group", "network"},
+                                    {"target", "what fails"},
+                                    {"fault", "fault model"},
+                                    {"rate", "rate"},
+                                    {"damage", "accuracy lost, points"}})}}}}}}}}};
+  return Figure{
+      "targets-" + source.name,
+      "Damage by what fails",
+      "Accuracy lost, mean and 95 % t interval, where only weights, only biases and so on fail: " + MemoryOf(source) +
+          ".",
+      "A point for each recipe and each part of what is stored.",
+      CommandsOf(source.runs, "trials", "steadfast inject MODEL --fault flip@weights,flip@biases --store STORE"),
+      spec,
+      csv};
+}
+
+std::optional<Figure> BankFigure(const Evidence& evidence) {
+  std::string csv = "panel,row,row_end,column,column_end,bits,mean,largest\n";
+  std::vector<std::string> panels;
+  std::string chips;
+  constexpr size_t kMostPanels = 24;
+  size_t left_out = 0;
+  for (const auto& [id, map] : evidence.bank_maps) {
+    if (!map.is_object() || !map.contains("banks")) continue;
+    const std::string chip = map.value("chip", std::string());
+    if (chips.find(chip) == std::string::npos) chips += (chips.empty() ? "" : ", ") + chip;
+    for (const json& bank : map["banks"]) {
+      const std::string panel = fmt::format("{}: {}, bank {}", evidence.model(id).label,
+                                            bank.value("memory", std::string()), bank.value("bank", int64_t{0}));
+      if (panels.size() == kMostPanels) {
+        ++left_out;
+        continue;
+      }
+      panels.push_back(panel);
+      const auto rows = bank.value("square_rows", int64_t{1}), columns = bank.value("square_columns", int64_t{1});
+      for (const json& square : bank.value("squares", json::array())) {
+        if (!square.is_array() || square.size() != 5) continue;
+        const auto row = square[0].get<int64_t>(), column = square[1].get<int64_t>();
+        csv += fmt::format("{},{},{},{},{},{},{},{}\n", CsvField(panel), row, row + rows, column, column + columns,
+                           square[2].get<int64_t>(), CsvNumber(100 * square[3].get<double>()),
+                           CsvNumber(100 * square[4].get<double>()));
+      }
+    }
+  }
+  if (panels.empty()) return std::nullopt;
+  const json spec = {
+      {"facet", Panels("panel", panels)},
+      {"spec",
+       {{"height", 140},
+        {"mark", {{"type", "rect"}}},
+        {"encoding",
+         {{"x", Quantitative("column", "column")},
+          {"x2", {{"field", "column_end"}}},
+          {"y", {{"field", "row"}, {"type", "quantitative"}, {"title", "row"}, {"scale", {{"reverse", true}}}}},
+          {"y2", {{"field", "row_end"}}},
+          {"color",
+           {{"field", "mean"},
+            {"type", "quantitative"},
+            {"title", "mean accuracy lost, points"},
+            {"scale", {{"scheme", "viridis"}}},
+            {"legend", {{"orient", "bottom"}}}}},
+          {"tooltip", TooltipOf({{"row", "first row"},
+                                 {"column", "first column"},
+                                 {"bits", "bits"},
+                                 {"mean", "mean accuracy lost, points"},
+                                 {"largest", "largest"}})}}}}}};
+  return Figure{
+      "banks",
+      "Where on the chip bits matter",
+      fmt::format("Accuracy lost to the flip of one bit, mean over the bits of each square of a bank (chip {}); "
+                  "where nothing is drawn, nothing was swept.{}",
+                  chips, left_out > 0 ? fmt::format(" {} more banks are left out.", left_out) : ""),
+      "A map of each memory bank, coloured by how much its bits matter.",
+      CommandsOf(evidence, "sweep", "steadfast sweep MODEL --chip CHIP --store STORE"),
+      spec,
+      csv};
+}
+
 std::optional<Figure> ClassFigure(const Evidence& evidence) {
   std::string csv = "network,class,memory,recall,images,faults\n";
   std::vector<std::string> networks;

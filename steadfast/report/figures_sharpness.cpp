@@ -542,6 +542,7 @@ std::vector<Figure> AllFigures(const Evidence& evidence, const Tie& tie) {
   };
   for (const Source& source : evidence.sources) {
     add(AccuracyFigure(evidence, source));
+    add(TargetFigure(evidence, source));
     add(DifferencesFigure(evidence, source));
   }
   add(SparsityFigure(evidence));
@@ -554,6 +555,7 @@ std::vector<Figure> AllFigures(const Evidence& evidence, const Tie& tie) {
   add(TieFigure(evidence, tie));
   add(TieScatterFigure(evidence, tie));
   add(CriticalityFigure(evidence));
+  add(BankFigure(evidence));
   add(ClassFigure(evidence));
   add(LatencyFigure(evidence));
   add(TrainingFigure(evidence));

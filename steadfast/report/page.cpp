@@ -122,9 +122,14 @@ class Page {
       }
       if (source.stale_trials > 0) body += "<p class=\"note\">" + Escape(source.StaleRemark()) + "</p>\n";
       body += Draw(AccuracyFigure(evidence_, source)) + FoldedTable(AccuracyTable(evidence_, source), 20) +
-              Draw(DifferencesFigure(evidence_, source));
+              Draw(TargetFigure(evidence_, source)) + TargetsOf(source) + Draw(DifferencesFigure(evidence_, source));
     }
     Add("faults", "Accuracy under faults", std::move(body));
+  }
+
+  std::string TargetsOf(const Source& source) {
+    const StoryTable table = TargetTable(evidence_, source);
+    return table.rows.empty() ? "" : FoldedTable(table, 20);
   }
 
   void Sparsity() {
@@ -160,6 +165,7 @@ class Page {
       if (!swept.parts.empty() && tables++ < kMostCriticalTables)
         body += FoldedTable(CriticalityTable(evidence_, swept), 12);
     }
+    body += Draw(BankFigure(evidence_));
     Add("criticality", "Which bits matter", std::move(body));
   }
 

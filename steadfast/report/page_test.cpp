@@ -50,7 +50,7 @@ TEST(Page, EveryFigureIsThereWithItsData) {
   const Evidence evidence = SampleEvidence();
   const std::string page = PageOf(evidence);
   const auto figures = AllFigures(evidence, MakeTie(evidence));
-  EXPECT_EQ(figures.size(), 15u);
+  EXPECT_EQ(figures.size(), 17u);
   EXPECT_EQ(Count(page, "class=\"vega\""), figures.size());
   for (const Figure& figure : figures) {
     EXPECT_NE(page.find("id=\"plot-" + figure.id + "-spec\""), std::string::npos) << figure.id;
@@ -71,6 +71,7 @@ TEST(Page, LeavesOutWhatTheEvidenceLacks) {
   evidence.sweeps.clear();
   evidence.latencies.clear();
   evidence.classes.clear();
+  evidence.bank_maps.clear();
   evidence.sources[0].claims.clear();
   const std::string page = PageOf(evidence);
   for (const char* section : {"verdicts", "sharpness", "tie", "criticality", "classes", "latency"})

@@ -76,7 +76,8 @@ store::SharpnessRow SharpnessOf(const store::ModelRow& model, int recipe, const 
 }
 
 void AddTrials(const store::ModelRow& model, int recipe, const std::string& mark, Evidence& evidence, Source& source) {
-  for (const std::string& fault : {std::string("flip"), "sa0" + mark}) {
+  for (const std::string& fault :
+       {std::string("flip"), "sa0" + mark, "row@weights" + mark, std::string("row@biases")}) {
     for (double rate : {1e-3, 1e-2, 1e-1}) {
       for (int64_t trial = 0; trial < 4; ++trial) {
         store::TrialRow t;
@@ -175,6 +176,17 @@ Evidence SampleEvidence(const std::string& mark) {
                        {"faulty_taken_for", -1}});
   evidence.classes.emplace_back(
       1, nlohmann::json({{"fault", "flip" + mark}, {"rate", 0.01}, {"trials", 20}, {"classes", classes}}));
+  const nlohmann::json squares = {{0, 0, 64, 0.01, 0.2}, {16, 32, 64, 0.001, 0.02}};
+  evidence.bank_maps.emplace_back(1, nlohmann::json({{"chip", "chip" + mark},
+                                                     {"fault", "flip"},
+                                                     {"banks",
+                                                      {{{"memory", "memory" + mark},
+                                                        {"bank", 0},
+                                                        {"rows", 32},
+                                                        {"columns", 64},
+                                                        {"square_rows", 16},
+                                                        {"square_columns", 32},
+                                                        {"squares", squares}}}}}));
   evidence.latencies.emplace_back(1, nlohmann::json({{"layers", layers}}));
   return evidence;
 }

@@ -119,7 +119,35 @@ std::string ExtentOf(const Evidence& evidence, const Source& source) {
                                  Thousands(static_cast<int64_t>(source.trials.size())));
   if (!source.models.empty())
     text += fmt::format(", {} test images", Thousands(evidence.model(source.models.front()).images));
+  if (!source.trials.empty()) text += ", faults in " + MemoryOf(source);
   return text;
+}
+
+StoryTable TargetTable(const Evidence& evidence, const Source& source) {
+  StoryTable table{"Accuracy lost in points, where only this part of what is stored fails (" + MemoryOf(source) + ")",
+                   {"what fails", "fault", ">rate"},
+                   {}};
+  const auto damages = DamageByTarget(evidence, source);
+  std::vector<std::string> groups;
+  std::vector<std::tuple<std::string, std::string, double>> cells;
+  for (const TargetDamage& d : damages) {
+    if (std::find(groups.begin(), groups.end(), d.group) == groups.end()) groups.push_back(d.group);
+    const std::tuple cell{d.target, d.fault, d.rate};
+    if (std::find(cells.begin(), cells.end(), cell) == cells.end()) cells.push_back(cell);
+  }
+  for (const auto& group : groups) table.headers.push_back(">" + group);
+  for (const auto& [target, fault, rate] : cells) {
+    std::vector<std::string> row = {target, fault, rate > 0 ? FormatShortest(rate) : ""};
+    for (const auto& group : groups) {
+      const auto found = std::find_if(damages.begin(), damages.end(), [&](const TargetDamage& d) {
+        return d.group == group && d.target == target && d.fault == fault && d.rate == rate;
+      });
+      row.push_back(
+          found == damages.end() ? "" : fmt::format("{:.2f} ± {:.2f}", found->damage, (found->high - found->low) / 2));
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
 }
 
 StoryTable AccuracyTable(const Evidence& evidence, const Source& source) {
@@ -511,6 +539,7 @@ std::string ToTerminal(const Evidence& evidence, const Tie& tie) {
                     : ToText(MakeCampaignReport(evidence.ModelsOf(source), evidence.TrialsOf(source),
                                                 {source.IsSequential()})) +
                           "\n";
+    if (const StoryTable targets = TargetTable(evidence, source); !targets.rows.empty()) text += TextOf(targets);
     const StoryTable sketch = CurveSketch(evidence, source);
     if (!sketch.rows.empty()) text += TextOf(sketch);
   }

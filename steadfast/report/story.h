@@ -26,6 +26,8 @@ std::string TitleOf(const Evidence& evidence);
 std::string QuestionOf(const Evidence& evidence);
 std::vector<Verdict> VerdictsOf(const Source& source);
 // "12 networks, 5,400 trials, 10,000 test images"
+// How much what is stored where costs when it alone fails; no rows where no fault says where it is.
+StoryTable TargetTable(const Evidence& evidence, const Source& source);
 std::string ExtentOf(const Evidence& evidence, const Source& source);
 
 StoryTable AccuracyTable(const Evidence& evidence, const Source& source);

@@ -82,6 +82,12 @@ CREATE TABLE classes (
   model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, classes TEXT NOT NULL);
 )sql";
 
+// Of sweeps since banks are known; stores without it get it when a sweep is written.
+constexpr const char* kBankMapSchema = R"sql(
+CREATE TABLE bank_maps (
+  model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, map TEXT NOT NULL);
+)sql";
+
 // Since schema version 4. Columns are added to tables of earlier versions.
 constexpr const char* kConditionSchema = R"sql(
 CREATE TABLE conditions (id INTEGER PRIMARY KEY, condition TEXT NOT NULL UNIQUE);
@@ -394,6 +400,7 @@ void Store::ReplaceModel(int64_t id, const ModelRow& m) {
   database_.Prepare("DELETE FROM sharpness WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM latencies WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM classes WHERE model = ?").Bind(id).Run();
+  if (HasTable("bank_maps")) database_.Prepare("DELETE FROM bank_maps WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM layers WHERE model = ?").Bind(id).Run();
   database_.Prepare("DELETE FROM training_epochs WHERE model = ?").Bind(id).Run();
   AddLayersAndEpochs(id, m);
@@ -764,6 +771,13 @@ void Store::SetClasses(int64_t run, int64_t model, const nlohmann::json& classes
   database_.Prepare("INSERT OR REPLACE INTO classes VALUES (?,?,?)").Bind(model).Bind(run).Bind(classes.dump()).Run();
 }
 
+void Store::SetBankMap(int64_t run, int64_t model, const nlohmann::json& map) {
+  Transaction transaction(database_);
+  if (!HasTable("bank_maps")) database_.Execute(kBankMapSchema);
+  database_.Prepare("INSERT OR REPLACE INTO bank_maps VALUES (?,?,?)").Bind(model).Bind(run).Bind(map.dump()).Run();
+  transaction.Commit();
+}
+
 std::vector<std::pair<int64_t, nlohmann::json>> Store::DocumentsOf(const char* table, const char* column) const {
   std::vector<std::pair<int64_t, nlohmann::json>> documents;
   if (!HasTable(table)) return documents;
@@ -776,6 +790,10 @@ std::vector<std::pair<int64_t, nlohmann::json>> Store::Latencies() const {
 }
 std::vector<std::pair<int64_t, nlohmann::json>> Store::Classes() const {
   return DocumentsOf("classes", "classes");
+}
+
+std::vector<std::pair<int64_t, nlohmann::json>> Store::BankMaps() const {
+  return DocumentsOf("bank_maps", "map");
 }
 
 std::vector<RunRow> Store::Runs() const {

@@ -220,6 +220,9 @@ class Store {
   // What faults do to each class of a model (`steadfast evaluate`; docs/formats.md), replacing what was there.
   void SetClasses(int64_t run, int64_t model, const nlohmann::json& classes);
   std::vector<std::pair<int64_t, nlohmann::json>> Classes() const;
+  // Of a sweep: how much the bits of each part of the banks matter (docs/formats.md); the last one of each model.
+  void SetBankMap(int64_t run, int64_t model, const nlohmann::json& map);
+  std::vector<std::pair<int64_t, nlohmann::json>> BankMaps() const;
 
   std::vector<RunRow> Runs() const;
 

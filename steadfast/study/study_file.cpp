@@ -401,6 +401,16 @@ class Parser {
     const bool targeted = std::any_of(injection.faults.begin(), injection.faults.end(), [](const auto& fault) {
       return memory::NameOf(fault).find('@') != std::string::npos;
     });
+    const bool untargeted = std::any_of(injection.faults.begin(), injection.faults.end(), [](const auto& fault) {
+      return memory::NameOf(fault).find('@') == std::string::npos;
+    });
+    if (targeted && untargeted && !node["where"] && !injection.chip)
+      Fail(node["faults"], "faults: some say where they are (@) and some do not: say with 'where' what the others hit");
+    if (injection.chip) {
+      const auto encoding = memory::EncodingOf(*injection.chip);
+      if (encoding && node["encodings"]) Fail(node["encodings"], "encodings: the chip says how codes are stored");
+      if (encoding) injection.encodings = {*encoding};
+    }
     if (node["where"])
       injection.where = Placed(node["where"], [&] { return memory::ParseWhere(Text(node["where"], "where")); });
     else if (injection.chip || targeted)

@@ -31,7 +31,7 @@ class Cells final : public FaultProcess {
                      double rate) const {
     std::vector<size_t> buffers;  // ascending by cells_before, as arrays of one memory are
     for (size_t a = 0; a < arrays.size(); ++a) {
-      if (image.arrays()[a].values.size() == 1 && arrays[a].cells > 0) buffers.push_back(a);
+      if (image.arrays()[a].is_own_buffer && arrays[a].cells > 0) buffers.push_back(a);
     }
     FaultMap map;
     if (buffers.empty()) return map;

@@ -1,8 +1,8 @@
-// Clustered defects: the number of faulty cells of a region is negative binomial, with mean (rate x cells) and
-// clustering parameter ALPHA (Stapper, Armstrong, Saji: "Integrated circuit yield statistics", Proc. IEEE 1983): each
-// region has a factor of its own, gamma-distributed with mean 1 and variance 1/ALPHA, on the Poisson intensity of its
-// cells. Small ALPHA: few regions hold nearly all defects; large ALPHA: independent cells. Measured values: 0.3 to 5.
-// Regions are banks, or tiles of ROWSxCOLUMNS of them.
+// Clustered defects: the number of faulty cells of a region is negative binomial, with such a mean that a cell fails
+// with probability rate, and clustering parameter ALPHA (Stapper, Armstrong, Saji: "Integrated circuit yield
+// statistics", Proc. IEEE 1983): each region has a factor of its own, gamma-distributed with mean 1 and variance
+// 1/ALPHA, on the Poisson intensity of its cells. Small ALPHA: few regions hold nearly all defects; large ALPHA:
+// independent cells. Measured values: 0.3 to 5. Regions are banks, or tiles of ROWSxCOLUMNS of them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -47,7 +47,9 @@ class Clusters final : public FaultProcess {
   FaultMap Sample(const Target& target, PhiloxKey key, uint32_t trial, double rate) const override {
     FaultCollector faults(target, key, trial, fault_);
     const MemoryImage& image = target.image;
-    const double time = TimeOf(rate);
+    // So that a cell fails with probability `rate`: 1 - (1 + t / alpha)^-alpha of it.
+    const double x = TimeOf(rate) / alpha_;
+    const double time = rate < 1 ? alpha_ * (x < 1e-5 ? x * (1 + x / 2) : PortableExp(x) - 1) : TimeOf(rate);
     for (int m = 0; m < static_cast<int>(image.chip().memories.size()); ++m) {
       const Memory& memory = image.chip().memories[static_cast<size_t>(m)];
       const int64_t rows = rows_ > 0 ? std::min<int64_t>(rows_, memory.rows_per_bank) : memory.rows_per_bank;

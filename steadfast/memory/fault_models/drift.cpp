@@ -17,13 +17,12 @@ class Drifting final : public FaultProcess {
   explicit Drifting(double up) : up_(up) {}
   std::string text() const override { return up_ == 0.5 ? "drift" : fmt::format("drift:{}", FormatShortest(up_)); }
   FaultMap Sample(const Target& target, PhiloxKey key, uint32_t trial, double rate) const override {
+    Check(target);
     const MemoryImage& image = target.image;
-    bool any = false;
     FaultMap map;
     for (int m = 0; m < static_cast<int>(image.chip().memories.size()); ++m) {
       const Memory& memory = image.chip().memories[static_cast<size_t>(m)];
       if (memory.cell_bits < 2) continue;
-      any = true;
       const auto group = static_cast<uint32_t>(m);
       const int64_t of_word = memory.usable_bits() / memory.cell_bits;
       for (int64_t cell :
@@ -33,21 +32,28 @@ class Drifting final : public FaultProcess {
           map.faults.push_back({*bit, up ? FaultKind::kLevelUp : FaultKind::kLevelDown});
       }
     }
-    if (!any)
-      throw UsageError("drift: no memory has cells of several bits; give a --chip whose memory has cell_bits: 2 or 3");
     std::sort(map.faults.begin(), map.faults.end(), [](const Fault& a, const Fault& b) { return a.bit < b.bit; });
     return map;
   }
 
+  void Check(const Target& target) const override {
+    const auto& memories = target.image.chip().memories;
+    if (std::none_of(memories.begin(), memories.end(), [](const Memory& memory) { return memory.cell_bits > 1; }))
+      throw UsageError("drift: no memory has cells of several bits; give a --chip whose memory has cell_bits: 2 or 3");
+  }
+
  private:
-  // Of the cell's bits that hold something that may fail, the lowest.
+  // Of the cell's bits that hold something, the lowest; nothing where not all of them may fail.
   static std::optional<BitAddress> LowestBitOf(const Target& target, int memory, int64_t word, int cell) {
     const int bits = target.image.chip().memories[static_cast<size_t>(memory)].cell_bits;
+    std::optional<BitAddress> lowest;
     for (int b = 0; b < bits; ++b) {
       const auto bit = target.image.BitAt(memory, word, cell * bits + b);
-      if (bit && target.Holds(*bit)) return bit;
+      if (!bit) continue;
+      if (!target.Holds(*bit)) return std::nullopt;
+      if (!lowest) lowest = bit;
     }
-    return std::nullopt;
+    return lowest;
   }
 
   double up_;

@@ -84,8 +84,10 @@ class Exactly final : public FaultProcess {
 
 FaultProcessPtr ParseExactly(const std::vector<std::string>& pieces, const TableSource&) {
   if (pieces.size() < 2) throw UsageError("exactly: give how many: exactly:1");
-  return std::make_shared<Exactly>(ParseInt(pieces[1], "exactly: cells", 0, int64_t{1} << 40),
-                                   CellFaultFrom(pieces, 2));
+  const CellFault fault = CellFaultFrom(pieces, 2);
+  if (fault.law->name == "asymmetric")
+    throw UsageError("exactly: with asymmetric:UP:DOWN a cell may have no fault; take flip, sa0, sa1 or mixed:P1");
+  return std::make_shared<Exactly>(ParseInt(pieces[1], "exactly: cells", 0, int64_t{1} << 40), fault);
 }
 
 }  // namespace

@@ -51,6 +51,9 @@ class Mixture final : public FaultProcess {
       maps.push_back(parts_[p].second.process().Sample(target, KeyOfPart(key, p), trial, parts_[p].first * rate));
     return Overlaid(std::move(maps));
   }
+  void Check(const Target& target) const override {
+    for (const auto& [share, model] : parts_) model.process().Check(target);
+  }
   bool is_transient() const override {
     for (const auto& [share, model] : parts_) {
       if (model.process().is_transient()) return true;
@@ -77,6 +80,7 @@ class Transient final : public FaultProcess {
   explicit Transient(FaultModel model) : model_(std::move(model)) {}
   std::string text() const override { return fmt::format("transient:{}", NameOf(model_)); }
   bool is_transient() const override { return true; }
+  void Check(const Target& target) const override { model_.process().Check(target); }
   bool sees_chip() const override { return model_.process().sees_chip(); }
   bool takes_rate() const override { return model_.process().takes_rate(); }
   std::vector<std::pair<std::string, std::string>> tables() const override { return model_.process().tables(); }
@@ -115,6 +119,11 @@ class Targeted final : public FaultProcess {
     return map;
   }
   bool is_transient() const override { return model_.process().is_transient(); }
+  void Check(const Target& target) const override {
+    const Target narrower = Narrowed(target);
+    target.image.CheckFilters(where_, narrower.only);
+    model_.process().Check(narrower);
+  }
   void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
                     const TakeMap& take) const override {
     const Target narrower = Narrowed(target);
