@@ -61,7 +61,7 @@ TEST(Zoo, NetworksAreAsTheirCardsSay) {
 
 TEST(Zoo, NetworksOfCifar10AreAsTheirCardsSay) {
   if (!data::FindDataset("cifar10", {})) GTEST_SKIP() << "CIFAR-10 is not in $STEADFAST_DATA";
-  EXPECT_EQ(CheckNetworksOf("cifar10"), 4);
+  EXPECT_EQ(CheckNetworksOf("cifar10"), 8);
 }
 
 // Up to which rate: what the store's trials say, the same when asked again.
