@@ -536,7 +536,8 @@ std::optional<Figure> TargetFigure(const Evidence& evidence, const Source& sourc
                     FormatShortest(d.rate), CsvNumber(d.damage), CsvNumber(d.low), CsvNumber(d.high), CsvField(panel));
   }
   const auto groups = GroupsOf(evidence, source.models);
-  const json y = {{"field", "target"}, {"type", "nominal"}, {"title", "what fails"}, {"sort", targets}};
+  const json y = {
+      {"field", "target"}, {"type", "nominal"}, {"title", nullptr}, {"sort", targets}, {"axis", {{"labelLimit", 64}}}};
   const json offset = {{"field", "group"}, {"sort", groups}};
   const json spec = {
       {"facet", Panels("panel", panels)},
