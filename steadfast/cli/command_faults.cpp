@@ -37,15 +37,15 @@ void PrintKinds() {
   for (const memory::FaultModelKind& kind : memory::FaultModelKinds())
     table.AddRow({std::string(kind.syntax), std::string(kind.meaning), std::string(kind.source)});
   table.AddRow({"SHARE*MODEL+SHARE*MODEL", "several at once, each at its share of the rate", ""});
+  table.AddRow({"transient:MODEL", "the same, drawn anew for each image; of activations alone", ""});
   table.AddRow({"MODEL@ITEM, MODEL@(ITEMS)", "only cells that the item names, as --where has it", ""});
   fmt::print("{}\n", table.Text());
   fmt::print(
-      "KIND: {}. flip where it is left out. mixed: stuck at 1 with probability P1, else at 0;\nasymmetric: factors on "
-      "the "
-      "rate of cells that hold 0 and 1.\nFaults at one rate are among the same trial's faults at any higher rate, for "
-      "every "
-      "model; where two\nparts of a mixture meet in a cell, it sticks if one of them says so. Without --chip, rows and "
-      "banks are\nthose of a plain memory: 32-bit words, 8 a row, 256 rows a bank.\n\n",
+      "KIND: {}. flip where it is left out. mixed: stuck at 1 with probability P1, else at 0;\n"
+      "asymmetric: factors on the rate of cells that hold 0 and 1.\n"
+      "Faults at one rate are among the same trial's faults at any higher rate, for every model; where two parts of a\n"
+      "mixture meet in a cell, it sticks if one of them says so. Without --chip, rows and banks are those of a plain\n"
+      "memory: 32-bit words, 8 a row, 256 rows a bank.\n\n",
       memory::FaultLawSyntax());
   report::TextTable chips({"--chip", "what it is"});
   for (const memory::ChipPreset& preset : memory::ChipPresets())

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -118,10 +119,60 @@ std::string AllHeaders(std::string_view before, std::string_view last) {
   return fmt::format("{}", fmt::join(all, " or "));
 }
 
+// What stands around the addresses in the columns of a file.
+struct Around {
+  size_t before;  // columns
+  std::string_view before_text, last;
+};
+
+struct AddressedRow {
+  AddressForm form;
+  std::span<const std::string> fields, address;
+};
+
+// Whether the first columns of a header are those in front of addresses; `chip` is another word for `trial`.
+bool BeginsAs(const Around& around, const std::vector<std::string>& header) {
+  return around.before == 0 || header[0] == "trial" || header[0] == "chip";
+}
+
+// The rows of a CSV file behind its header, which tells how cells are named. A UsageError that `take` throws becomes an
+// InputError that names the line.
+void ReadAddressed(std::string_view csv, const MemoryImage& image, const std::string& name, const Around& around,
+                   const std::function<void(const AddressedRow&)>& take) {
+  std::optional<AddressForm> form;
+  for (CsvRow& row : ParseCsv(csv, name)) {
+    const auto fail = [&](const std::string& what) {
+      throw InputError(fmt::format("{}: line {}: {}", name, row.line, what));
+    };
+    const std::string whole = fmt::format("{}", fmt::join(row.fields, ","));
+    if (!form) {
+      if (BeginsAs(around, row.fields)) form = FormOfHeader(row.fields, around.before, around.last);
+      if (!form)
+        fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80),
+                         AllHeaders(around.before_text, around.last)));
+      continue;
+    }
+    if (whole.empty()) continue;
+    if (*form == AddressForm::kElement) JoinName(image, around.before, 3, row.fields);
+    const size_t columns = ColumnsOf(*form).size(), expected = around.before + columns + 1;
+    if (row.fields.size() != expected)
+      fail(fmt::format("{} fields, expected {} ({})", row.fields.size(), expected,
+                       HeaderOf(*form, around.before_text, around.last)));
+    try {
+      take({*form, row.fields, std::span<const std::string>(row.fields).subspan(around.before, columns)});
+    } catch (const UsageError& error) {
+      fail(error.what());
+    }
+  }
+  if (!form)
+    throw InputError(
+        fmt::format("{}: is empty, expected the header {}", name, AllHeaders(around.before_text, around.last)));
+}
+
 // Takes faults one after the other, and sees that no cell is named twice.
 class ListBuilder {
  public:
-  ListBuilder(const MemoryImage& image, std::string name) : image_(image), name_(std::move(name)) {}
+  explicit ListBuilder(const MemoryImage& image) : image_(image) {}
 
   void Add(uint64_t trial, const NamedCell& cell, FaultKind kind) {
     if (IsOfLevels(kind) && image_.chip().memories[static_cast<size_t>(cell.place.memory)].cell_bits == 1)
@@ -163,7 +214,6 @@ class ListBuilder {
   }
 
   const MemoryImage& image_;
-  std::string name_;
   FaultLists lists_;
   std::set<std::tuple<uint64_t, bool, PhysicalAddress>> seen_;  // trial, whether of levels, where
   int64_t idle_ = 0;
@@ -176,38 +226,16 @@ uint64_t TrialOf(const std::string& text) {
 }
 
 FaultLists ListsFromCsv(std::string_view csv, const MemoryImage& image, const std::string& name, int64_t* idle) {
-  ListBuilder lists(image, name);
-  std::optional<AddressForm> form;
-  for (CsvRow& row : ParseCsv(csv, name)) {
-    const auto fail = [&](const std::string& what) {
-      throw InputError(fmt::format("{}: line {}: {}", name, row.line, what));
-    };
-    const std::string whole = fmt::format("{}", fmt::join(row.fields, ","));
-    if (!form) {
-      if (row.fields[0] == "trial" || row.fields[0] == "chip") form = FormOfHeader(row.fields, 1, "kind");
-      if (!form)
-        fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80), AllHeaders("trial,", "kind")));
-      continue;
-    }
-    if (whole.empty()) continue;
-    if (*form == AddressForm::kElement) JoinName(image, 1, 3, row.fields);
-    const size_t expected = ColumnsOf(*form).size() + 2;
-    if (row.fields.size() != expected)
-      fail(fmt::format("{} fields, expected {} ({})", row.fields.size(), expected, HeaderOf(*form, "trial,", "kind")));
-    try {
-      const std::span<const std::string> address = std::span(row.fields).subspan(1, expected - 2);
-      if (row.fields.back() == kNoFault) {
-        if (!std::all_of(address.begin(), address.end(), [](const std::string& field) { return field.empty(); }))
-          fail("of kind none, a trial without faults: expected no address");
-        lists.AddTrial(TrialOf(row.fields[0]));
-        continue;
-      }
-      lists.Add(TrialOf(row.fields[0]), CellNamed(*form, address, image), ParseFaultKind(row.fields.back()));
-    } catch (const UsageError& error) {
-      fail(error.what());
-    }
-  }
-  if (!form) throw InputError(fmt::format("{}: is empty, expected the header {}", name, AllHeaders("trial,", "kind")));
+  ListBuilder lists(image);
+  ReadAddressed(csv, image, name, {1, "trial,", "kind"}, [&](const AddressedRow& row) {
+    const uint64_t trial = TrialOf(row.fields[0]);
+    if (row.fields.back() != kNoFault)
+      lists.Add(trial, CellNamed(row.form, row.address, image), ParseFaultKind(row.fields.back()));
+    else if (std::all_of(row.address.begin(), row.address.end(), [](const std::string& one) { return one.empty(); }))
+      lists.AddTrial(trial);
+    else
+      throw UsageError("of kind none, a trial without faults: expected no address");
+  });
   return lists.Take(idle);
 }
 
@@ -231,7 +259,7 @@ FaultLists ListsFromJson(std::string_view text, const MemoryImage& image, const 
       document.at("chip") != json::parse(ToText(image.chip()), nullptr, false))
     throw InputError(fmt::format("{}: its places are of another chip than {}: {}", name, image.chip().name,
                                  document.at("chip").dump()));
-  ListBuilder lists(image, name);
+  ListBuilder lists(image);
   size_t place = 0;
   for (const json& fault : document.at("faults")) {
     try {
@@ -324,32 +352,12 @@ std::vector<std::pair<BitAddress, double>> RatesFromCsv(std::string_view csv, co
                                                         const std::string& name) {
   std::vector<std::pair<BitAddress, double>> rates;
   std::set<PhysicalAddress> seen;
-  std::optional<AddressForm> form;
-  for (CsvRow& row : ParseCsv(csv, name)) {
-    const auto fail = [&](const std::string& what) {
-      throw InputError(fmt::format("{}: line {}: {}", name, row.line, what));
-    };
-    const std::string whole = fmt::format("{}", fmt::join(row.fields, ","));
-    if (!form) {
-      form = FormOfHeader(row.fields, 0, "rate");
-      if (!form) fail(fmt::format("found '{}', expected the header {}", whole.substr(0, 80), AllHeaders("", "rate")));
-      continue;
-    }
-    if (whole.empty()) continue;
-    if (*form == AddressForm::kElement) JoinName(image, 0, 3, row.fields);
-    const size_t expected = ColumnsOf(*form).size() + 1;
-    if (row.fields.size() != expected)
-      fail(fmt::format("{} fields, expected {} ({})", row.fields.size(), expected, HeaderOf(*form, "", "rate")));
-    try {
-      const NamedCell cell = CellNamed(*form, std::span(row.fields).first(expected - 1), image);
-      if (!seen.insert(cell.place).second) fail("this cell has a rate already");
-      const double rate = ParseDouble(row.fields.back(), "rate", 0, 1);
-      if (cell.bit) rates.emplace_back(*cell.bit, rate);
-    } catch (const UsageError& error) {
-      fail(error.what());
-    }
-  }
-  if (!form) throw InputError(fmt::format("{}: is empty, expected the header {}", name, AllHeaders("", "rate")));
+  ReadAddressed(csv, image, name, {0, "", "rate"}, [&](const AddressedRow& row) {
+    const NamedCell cell = CellNamed(row.form, row.address, image);
+    if (!seen.insert(cell.place).second) throw UsageError("this cell has a rate already");
+    const double rate = ParseDouble(row.fields.back(), "rate", 0, 1);
+    if (cell.bit) rates.emplace_back(*cell.bit, rate);
+  });
   return rates;
 }
 

@@ -36,12 +36,10 @@ std::vector<MemorySummary> Summarize(const FaultLists& lists, const MemoryImage&
       if (image.arrays()[static_cast<size_t>(a)].memory == m) summary.cells += image.FailingCells(a);
     }
     std::map<std::array<int64_t, 3>, int64_t> banks, rows, columns;
-    bool first = true;
     for (const auto& [trial, map] : lists) {
-      int64_t of_trial = 0;
       for (const Fault& fault : map.faults) {
         if (image.arrays()[static_cast<size_t>(fault.bit.array)].memory != m) continue;
-        ++of_trial;
+        ++summary.faults;
         ++summary.of_kind[static_cast<size_t>(fault.kind)];
         const PhysicalAddress at = image.PhysicalOf(fault.bit);
         const auto number = static_cast<int64_t>(trial);
@@ -49,10 +47,6 @@ std::vector<MemorySummary> Summarize(const FaultLists& lists, const MemoryImage&
         ++rows[{number, at.bank, at.row}];
         ++columns[{number, at.bank, at.column}];
       }
-      summary.faults += of_trial;
-      summary.least = first ? of_trial : std::min(summary.least, of_trial);
-      summary.most = std::max(summary.most, of_trial);
-      first = false;
     }
     const auto trials = static_cast<int64_t>(lists.size());
     summary.over_banks = SpreadOf(banks, trials * summary.banks);

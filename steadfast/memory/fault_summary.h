@@ -27,9 +27,9 @@ struct Spread {
 
 struct MemorySummary {
   std::string memory;
-  int64_t banks = 0, cells = 0;             // cells that hold something
-  std::array<int64_t, 5> of_kind{};         // by FaultKind
-  int64_t faults = 0, least = 0, most = 0;  // in all trials; of a trial
+  int64_t banks = 0, cells = 0;      // cells that hold something
+  std::array<int64_t, 5> of_kind{};  // by FaultKind
+  int64_t faults = 0;                // in all trials
   Spread over_banks, over_rows, over_columns;
 };
 
