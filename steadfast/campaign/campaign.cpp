@@ -93,7 +93,7 @@ class Campaign {
       for (auto encoding : settings_.encodings) {
         const memory::MemoryImage image = ImageOf(file, encoding);
         for (const auto& fault : settings_.faults) {
-          if (!list_) memory::CheckFaultModel(image, fault);
+          if (!IsOfLists()) memory::CheckFaultModel(image, fault);
         }
       }
     }
@@ -107,12 +107,12 @@ class Campaign {
   CampaignResult Run(const std::filesystem::path& store_path) {
     store_ = std::make_unique<store::Store>(store::Store::Create(store_path));
     ClaimSettings(store_path);
-    if (list_) store_->AddFaultList(list_name_, list_csv_);
+    if (IsOfLists()) store_->AddFaultList(list_name_, list_csv_);
     for (const auto& fault : settings_.faults) {
       for (const auto& [name, csv] : fault.process().tables()) store_->AddFaultList(name, csv);
     }
-    keys_ = list_ ? PlanTrials(*list_, list_name_, settings_.encodings)
-                  : PlanTrials(settings_.faults, settings_.encodings, settings_.rates, settings_.trials);
+    keys_ = IsOfLists() ? PlanTrials(lists_[0], list_name_, settings_.encodings)
+                        : PlanTrials(settings_.faults, settings_.encodings, settings_.rates, settings_.trials);
     for (const TrialRow& row : store_->Trials()) stored_.emplace(row.id, row);
     run_ = store_->BeginRun(settings_.command, SettingsJson());
     start_ = std::chrono::steady_clock::now();
@@ -163,14 +163,16 @@ class Campaign {
     if (!settings_.chip && memory::NamesPlaces(list_csv_, settings_.fault_list.string()))
       throw UsageError(fmt::format("{}: names cells by words or places: give the --chip that they are of",
                                    settings_.fault_list.string()));
-    list_ = memory::FaultListsFromText(list_csv_, ImageOf(files_[0], settings_.encodings[0]),
-                                       settings_.fault_list.string(), &idle_);
-    if (list_->empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
     // Of another model, the same place may hold another bit.
-    for (const auto& file : files_)
-      lists_.push_back(
-          memory::FaultListsFromText(list_csv_, ImageOf(file, settings_.encodings[0]), settings_.fault_list.string()));
+    for (const auto& file : files_) {
+      int64_t idle = 0;
+      lists_.push_back(memory::FaultListsFromText(list_csv_, ImageOf(file, settings_.encodings[0]),
+                                                  settings_.fault_list.string(), &idle));
+      if (lists_.size() == 1) idle_ = idle;
+    }
+    if (lists_[0].empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
   }
+  bool IsOfLists() const { return !lists_.empty(); }
 
   json SettingsJson() const {
     std::vector<std::string> faults, rates;
@@ -179,10 +181,10 @@ class Campaign {
     json models = json::object();
     for (size_t m = 0; m < files_.size(); ++m) models[labels_[m]] = files_[m].sha256;
     json trials = settings_.trials;
-    if (list_) {
+    if (IsOfLists()) {
       faults = {list_name_};
       rates = {};
-      trials = list_->size();
+      trials = lists_[0].size();
     }
     json settings = {{"models", models},
                      {"faults", AsObject(faults)},
@@ -200,7 +202,7 @@ class Campaign {
       if (files_[m].model.reading > 1) settings["readings"][labels_[m]] = files_[m].model.reading;
       if (files_[m].model.real_input) settings["inputs"][labels_[m]] = NameOf(settings_.data.input, files_[m].model);
     }
-    if (!list_ && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
+    if (!IsOfLists() && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
     if (settings_.chip) settings["chip"] = memory::ToText(*settings_.chip);
     if (settings_.until) settings["until"] = fmt::format("width<{}", FormatShortest(100 * *settings_.until));
     return settings;
@@ -290,7 +292,7 @@ class Campaign {
             .images = data_.images.size(),
             .reading = model.reading,
             .input = NameOf(settings_.data.input, model),
-            .where = list_ ? "weights" : memory::NameOf(settings_.where),
+            .where = IsOfLists() ? "weights" : memory::NameOf(settings_.where),
             .chip = settings_.chip ? memory::ToText(*settings_.chip) : ""};
   }
 
@@ -325,7 +327,7 @@ class Campaign {
     std::map<memory::Encoding, memory::MemoryImage> images;
     for (auto encoding : settings_.encodings) images.emplace(encoding, ImageOf(files_[m], encoding));
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
-    const FaultSources sources{settings_.faults, list_ ? &lists_[m] : nullptr};
+    const FaultSources sources{settings_.faults, IsOfLists() ? &lists_[m] : nullptr};
     const auto effect_of = [&](const TrialKey& key) {
       return EffectOfTrial(context, key, images.at(key.encoding), sources, model, set.images.images());
     };
@@ -529,8 +531,7 @@ class Campaign {
   std::vector<std::string> labels_;
   std::vector<model::ModelFile> files_;
   TestData data_;
-  std::optional<memory::FaultLists> list_;
-  std::vector<memory::FaultLists> lists_;  // [model]
+  std::vector<memory::FaultLists> lists_;  // [model]; empty: faults are random
   std::string list_name_, list_csv_;
   std::unique_ptr<store::Store> store_;
   std::vector<TrialKey> keys_;

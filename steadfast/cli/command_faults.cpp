@@ -235,7 +235,7 @@ void AddFaultsCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--svg", options->svg, "Draw the banks, all trials over one another")->type_name("FILE");
   AddJsonOption(*command, options->json, "Write the summary");
   command->footer(
-      "Example: steadfast faults --chip chip.yaml --fault 0.9*flip+0.1*row --rate 1e-3 --trials 10 -o maps.csv "
+      "Example: steadfast faults --chip chip.yaml --fault '0.9*flip+0.1*row' --rate 1e-3 --trials 10 -o maps.csv "
       "--svg maps.svg");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
 }

@@ -20,21 +20,22 @@ namespace tolerance_command {
 
 using nlohmann::json;
 
+// Rates to try, ascending, and the voltages that they are of, where a table gives them.
+struct Strengths {
+  std::vector<double> rates, voltages;
+};
+
 struct Options {
   std::vector<std::filesystem::path> models;
   std::filesystem::path store, json, voltage_table;
   double voltage_step = 0.005;
+  Strengths of_voltages;  // with a table
   CLI::Option *from_option = nullptr, *to_option = nullptr;
   campaign::CampaignSettings settings;
   std::string fault = "flip", encoding = "twos";
   MemoryOptions memory;
   double floor = 0, yield = 0.99, confidence = 0.95, from = 1e-6, to = 0.1;
   int64_t chips = 0, per_decade = 10;
-};
-
-// Rates to try, ascending, and the voltages that they are of, where a table gives them.
-struct Strengths {
-  std::vector<double> rates, voltages;
 };
 
 // From the table's highest voltage down.
@@ -64,7 +65,7 @@ Strengths OfVoltages(const Options& options) {
 
 // From `from` to `to`, so many in each factor of ten.
 std::vector<double> RatesOf(const Options& options) {
-  if (!options.voltage_table.empty()) return OfVoltages(options).rates;
+  if (!options.voltage_table.empty()) return options.of_voltages.rates;
   if (!(options.from > 0 && options.from <= options.to && options.to <= 1))
     throw UsageError("--from and --to: rates above 0 to 1, in ascending order");
   const double decades = std::log10(options.to / options.from);
@@ -153,7 +154,7 @@ json ToJson(const statistics::Tolerance& tolerance) {
 // Of a rate that was tried.
 std::optional<double> VoltageOf(double rate, const Options& options) {
   if (options.voltage_table.empty()) return std::nullopt;
-  const Strengths strengths = OfVoltages(options);
+  const Strengths& strengths = options.of_voltages;
   for (size_t i = 0; i < strengths.rates.size(); ++i) {
     if (strengths.rates[i] == rate) return strengths.voltages[i];
   }
@@ -194,7 +195,7 @@ void Print(const std::vector<Answer>& answers, const Options& options) {
 // What each rate is the voltage of; null without a table.
 json VoltagesJson(const Options& options) {
   if (options.voltage_table.empty()) return nullptr;
-  const Strengths strengths = OfVoltages(options);
+  const Strengths& strengths = options.of_voltages;
   json voltages = json::array();
   for (size_t i = 0; i < strengths.rates.size(); ++i)
     voltages.push_back({{"voltage", strengths.voltages[i]}, {"rate", strengths.rates[i]}});
@@ -206,6 +207,7 @@ void Run(Options& options, const Cancellation& cancellation) {
                                                                       {"--json", options.json}};
   for (const auto& model : options.models) paths.emplace_back("the model " + model.string(), model);
   CheckDistinct(paths);
+  if (!options.voltage_table.empty()) options.of_voltages = OfVoltages(options);
   options.settings.faults = {memory::ParseFaultModel(options.fault)};
   const Memories memories = MemoriesOf(options.memory, options.settings.faults);
   options.settings.encodings = {memory::ParseEncoding(memories.EncodingsOr(options.encoding))};

@@ -26,7 +26,7 @@ enum class Buffers { kEach, kOne, kTwo };
 struct Memory {
   std::string name = "memory";
   std::string holds = "weights";     // as --where has it; a parameter lies in the first memory that holds it
-  std::optional<Encoding> encoding;  // of codes; without: what the campaign says
+  std::optional<Encoding> encoding;  // of all codes on the chip; without: what the campaign says
   int word_bits = 32;                // 8 to 64
   // Of a cell; cells of 2 and 3 bits have 4 and 8 levels. The bits of a word lie across its cells, and those at its top
   // that fill no cell hold nothing.

@@ -41,7 +41,7 @@ class FaultProcess {
  public:
   virtual ~FaultProcess() = default;
   virtual std::string text() const = 0;  // reads back as the same
-  // Sorted by bit, each bit at most once. Bits that the target does not hold may be among them. rate: in [0, 1].
+  // Sorted as a FaultMap is. Bits that the target does not hold may be among them. rate: in [0, 1].
   virtual FaultMap Sample(const Target& target, PhiloxKey key, uint32_t trial, double rate) const = 0;
   // The further faults of each image, where reads are upset: drawn anew for each. key: of the trial.
   virtual void SampleImages(const Target&, PhiloxKey, uint32_t /*trial*/, double /*rate*/, int64_t /*images*/,
