@@ -32,6 +32,7 @@ nlohmann::json BankMapOf(const memory::MemoryImage& image, std::span<const store
     const int64_t rows = DividedUp(memory.rows_per_bank, kSquaresDown);
     const int64_t columns = DividedUp(memory.columns(), kSquaresAcross);
     for (size_t f = 0; f < part.faults.size(); ++f) {
+      if (part.faults[f].is_left_out()) continue;
       const auto at = image.PhysicalOf({array, part.first + static_cast<int64_t>(f)});
       const auto& fault = part.faults[f];
       const double damage =

@@ -74,9 +74,9 @@ json AsObject(const std::vector<std::string>& elements) {
   return object;
 }
 
-// A list may name any parameter that words can hold, wherever random faults would lie.
+// A list may name whatever words can hold, wherever random faults would lie.
 memory::Where WhereListsLie(bool chip, int word_bits, const memory::Where& where) {
-  return !chip && word_bits < 32 ? where : memory::ParseWhere("all,activations");
+  return memory::ParseWhere(!chip && word_bits < 32 ? memory::NameOf(where) + ",activations" : "all,activations");
 }
 
 class Campaign {

@@ -17,7 +17,6 @@
 #include "steadfast/base/text.h"  // SplitNames
 #include "steadfast/campaign/bank_map.h"
 #include "steadfast/engine/differential.h"
-#include "steadfast/memory/fault_map.h"
 #include "steadfast/model/onnx_file.h"
 
 namespace steadfast::campaign {
@@ -73,6 +72,7 @@ struct Part {
   int array;             // place in the memory image
   int64_t first, count;  // faults
   bool by_look_up;
+  int64_t evaluated = 0;  // of the faults: those that can be
 };
 
 // The golden blocks of all images, or one run's worth at a time.
@@ -129,8 +129,9 @@ class Worker final : public engine::ResultSink {
   }
 
   engine::DifferentialEngine engine;
-  std::vector<SweepPart::Fault> faults;  // results of a part
-  std::vector<int64_t> table;            // [neuron][code][64], where neurons are tabulated
+  std::vector<SweepPart::Fault> faults;        // results of a part
+  std::vector<int64_t> table;                  // [neuron][code][64], where neurons are tabulated
+  std::unique_ptr<engine::DenseEngine> dense;  // where it was needed
 
  private:
   const engine::Golden& golden_;
@@ -148,7 +149,9 @@ class Sweep {
         threads_(settings.threads > 0 ? settings.threads : AvailableCores()),
         file_(model::ReadModelFile(settings.model)),
         data_(LoadTestData(file_, settings.data)),
-        image_(memory::ImageOn(settings.chip, file_.model, {settings.encoding, settings.word_bits}, settings.where)) {
+        shared_image_(std::make_shared<const memory::MemoryImage>(
+            memory::ImageOn(settings.chip, file_.model, {settings.encoding, settings.word_bits}, settings.where))),
+        image_(*shared_image_) {
     CheckChip();
     CheckArrays();
   }
@@ -169,7 +172,9 @@ class Sweep {
                     .dataset = data_.dataset,
                     .data_sha256 = data_.sha256,
                     .margins = !settings_.decisions_only,
-                    .arithmetic = store::ArithmeticOf(file_.model.reading)};
+                    .arithmetic = store::ArithmeticOf(file_.model.reading),
+                    .arrays = SweptArrays()};
+    result.image = shared_image_;
     const engine::DifferentialPlan plan(file_.model);
     PlanParts(plan);
     result.strata = ChooseSample();
@@ -184,7 +189,7 @@ class Sweep {
       result.part_seconds.push_back(p < seconds_.size() && seconds_[p] > 0 ? seconds_[p] : -1.0);
     }
     if (store_ != nullptr) {
-      if (!settings_.pairs_in_word)
+      if (!settings_.pairs_in_word && (FlipsValues() || !HasValues()))
         store_->SetBankMap(run_, result.model.id, BankMapOf(image_, result.parts, result.sweep.images));
       store_->FinishRun(run_);
     }
@@ -196,7 +201,8 @@ class Sweep {
  private:
   // The name by which the store distinguishes sweeps of the same model and data.
   std::string Kind() const {
-    const char* kind = settings_.pairs_in_word ? "pairs-in-word" : "bits";
+    std::string kind = settings_.pairs_in_word ? "pairs-in-word" : "bits";
+    if (HasValues() && !FlipsValues()) kind += fmt::format("-{}", memory::NameOf(*settings_.fault_of_values));
     const std::string where =
         settings_.where == memory::Where{} ? "" : fmt::format(":{}", memory::NameOf(settings_.where));
     const std::string chip =
@@ -205,17 +211,44 @@ class Sweep {
     return fmt::format("{}{}{}{}{}", kind, where, chip, input.empty() ? "" : "@", input);
   }
 
+  bool HasValues() const {
+    return std::any_of(image_.arrays().begin(), image_.arrays().end(),
+                       [](const memory::MemoryArray& array) { return array.parameter < 0; });
+  }
+
+  bool FlipsValues() const { return settings_.fault_of_values == memory::FaultKind::kFlip; }
+
   void CheckChip() const {
-    for (const auto& array : image_.arrays()) {
-      if (array.parameter < 0)
-        throw UsageError(fmt::format("--where {}: a sweep is of parameters; leave activations out",
-                                     memory::NameOf(settings_.where)));
-      if (!array.filters.empty())
-        throw UsageError(fmt::format("--where {}: a sweep takes parameters whole; leave out what stands in brackets",
-                                     memory::NameOf(settings_.where)));
-    }
+    if (HasValues() && !settings_.fault_of_values)
+      throw UsageError(
+          "--fault: of activations, give one of flip, sa0 and sa1: what a cell holds differs from image to image");
     if (settings_.chip && settings_.pairs_in_word)
       throw UsageError("--pairs-in-word goes without --chip: give --word-bits");
+    if (settings_.pairs_in_word && HasValues())
+      throw UsageError(
+          fmt::format("--where {}: pairs are of parameters; leave activations out", memory::NameOf(settings_.where)));
+  }
+
+  std::vector<store::SweptArray> SweptArrays() const {
+    std::vector<store::SweptArray> arrays;
+    for (int a = 0; a < static_cast<int>(image_.arrays().size()); ++a) {
+      if (!swept_[static_cast<size_t>(a)]) continue;
+      const memory::MemoryArray& array = ArrayAt(a);
+      const memory::Memory& memory = image_.memory_of(a);
+      arrays.push_back({array.name,
+                        array.parameter < 0 ? "activation" : std::string(model::NameOf(array.role)),
+                        settings_.pairs_in_word ? 0 : image_.FailingCells(a),
+                        {{"memory", memory.name},
+                         {"first_word", array.first_word},
+                         {"word_bits", memory.word_bits},
+                         {"elements_per_word", memory.usable_bits() / array.bits()},
+                         {"words_per_row", memory.words_per_row},
+                         {"rows_per_bank", memory.rows_per_bank},
+                         {"banks", image_.BanksOf(array.memory)},
+                         {"interleaving", memory.interleaving},
+                         {"order", memory.order == memory::BankOrder::kFill ? "fill" : "alternate"}}});
+    }
+    return arrays;
   }
 
   // A layer may be named by its tensor, or without the tensor's ".weight".
@@ -252,6 +285,8 @@ class Sweep {
       if (!swept_[static_cast<size_t>(t)]) continue;
       if (settings_.pairs_in_word)
         PlanPairs(t);
+      else if (ArrayAt(t).parameter < 0)
+        PlanConstants(t);
       else if (ParameterAt(t).role == model::Role::kWeight)
         PlanWeights(plan, t);
       else
@@ -309,7 +344,7 @@ class Sweep {
     std::vector<uint8_t> is_chosen(parts_.size(), 0);
     for (auto& [array, places] : of_array) {
       SweepStratum& stratum = strata.emplace_back(SweepStratum{ArrayAt(array).name, 0, 0});
-      for (const size_t p : places) stratum.faults += parts_[p].count;
+      for (const size_t p : places) stratum.faults += parts_[p].evaluated;
       stratum.parts = static_cast<int64_t>(places.size());
       // Ordered by chance: of a larger share, the smaller one's come first.
       const auto key = [&](size_t p) {
@@ -329,15 +364,27 @@ class Sweep {
     for (size_t p = 0; p < parts_.size(); ++p) {
       if (is_chosen[p] == 0) continue;
       chosen.push_back(parts_[p]);
-      all_faults_ += parts_[p].count;
+      all_faults_ += parts_[p].evaluated;
     }
     parts_ = std::move(chosen);
     return strata;
   }
 
-  void AddPart(const Part& part) {
+  void AddPart(Part part) {
+    part.evaluated = part.count;
+    if (!ArrayAt(part.array).filters.empty()) {
+      for (int64_t fault = 0; fault < part.count; ++fault) part.evaluated -= IsLeftOut(part, fault);
+    }
+    if (part.evaluated == 0) return;
     parts_.push_back(part);
-    all_faults_ += part.count;
+    all_faults_ += part.evaluated;
+  }
+
+  // Whether a cell of the fault cannot fail.
+  bool IsLeftOut(const Part& part, int64_t fault) const {
+    if (ArrayAt(part.array).filters.empty()) return false;
+    const auto cells = CellsOf(part, fault);
+    return std::any_of(cells.begin(), cells.end(), [&](int64_t cell) { return !image_.CanFail({part.array, cell}); });
   }
 
   void OpenStore(const std::filesystem::path& path, SweepResult& result) {
@@ -363,7 +410,7 @@ class Sweep {
         const auto first = stored.faults.begin() + skipped;
         finished_.emplace(std::pair{part.array, part.first},
                           SweepPart{stored.tensor, stored.bits, stored.codes, part.first, {first, first + part.count}});
-        done_faults_ += part.count;
+        done_faults_ += part.evaluated;
         break;
       }
     }
@@ -391,12 +438,14 @@ class Sweep {
           const int64_t last = std::min(first + kBlocksAtOnce, block_count);
           worker->faults.assign(static_cast<size_t>(parts_[p].count), {});
           const auto start = std::chrono::steady_clock::now();
-          if (parts_[p].by_look_up)
+          if (ArrayAt(parts_[p].array).parameter < 0)
+            EvaluateValues(plan, parts_[p], blocks, first, last, *worker);
+          else if (parts_[p].by_look_up)
             LookUpPart(plan, parts_[p], blocks, first, last, *worker);
           else
             PropagatePart(plan, parts_[p], blocks, first, last, *worker);
           Collect(p, *worker, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-          if (on_progress_) Report(parts_[p], static_cast<double>(parts_[p].count) / static_cast<double>(pieces));
+          if (on_progress_) Report(parts_[p], static_cast<double>(parts_[p].evaluated) / static_cast<double>(pieces));
         },
         cancellation_);
   }
@@ -418,6 +467,7 @@ class Sweep {
                      int64_t last, Worker& worker) const {
     std::vector<std::pair<int32_t, engine::StepDeltas>> changes;
     for (int64_t fault = 0; fault < part.count; ++fault) {
+      if (IsLeftOut(part, fault)) continue;
       const model::ModelChange change = ChangeOf(part, fault);
       if (ChangesCodings(file_.model, change)) {
         model::QuantizedModel changed = file_.model;
@@ -440,6 +490,42 @@ class Sweep {
     worker.engine.Flush();
   }
 
+  // Cells of buffers: from the golden run where a cell is of one value, and that is expected to cost less.
+  void EvaluateValues(const engine::DifferentialPlan& plan, const Part& part, const GoldenBlocks& blocks, int64_t first,
+                      int64_t last, Worker& worker) const {
+    const memory::MemoryArray& array = ArrayAt(part.array);
+    const bool from_golden =
+        array.is_own_buffer && plan.nanoseconds_behind(array.values[0].value) < plan.nanoseconds_per_block();
+    std::vector<std::pair<int32_t, model::ValueFaults>> faults;
+    for (int64_t fault = 0; fault < part.count; ++fault) {
+      if (IsLeftOut(part, fault)) continue;
+      model::ValueFaults& of_values = faults.emplace_back(static_cast<int32_t>(fault), model::ValueFaults{}).second;
+      of_values.values.resize(file_.model.values.size());
+      memory::AddValueFaults({{{{part.array, part.first + fault}, *settings_.fault_of_values}}}, image_, std::nullopt,
+                             of_values);
+    }
+    if (from_golden) {
+      const int value = array.values[0].value;
+      std::unique_ptr<engine::GoldenBlock> computed;
+      for (int64_t block = first; block < last; ++block) {
+        const engine::GoldenBlock& golden = blocks.Get(block, computed);
+        for (const auto& [fault, of_values] : faults) {
+          worker.engine.EvaluateFaultyValue(golden, value,
+                                            of_values.values[static_cast<size_t>(value)].in_every_image[0], fault);
+        }
+        if (cancellation_ != nullptr) cancellation_->ThrowIfRequested();
+      }
+      return worker.engine.Flush();
+    }
+    if (worker.dense == nullptr) worker.dense = std::make_unique<engine::DenseEngine>(file_.model);
+    for (auto& [fault, of_values] : faults) {
+      worker.dense->SetValueFaults(std::make_shared<const model::ValueFaults>(std::move(of_values)));
+      engine::Tally tally = engine::RunDensely(*worker.dense, *set_, golden_, first, last, cancellation_);
+      if (settings_.decisions_only) tally.margin_delta = 0;
+      Add(tally, worker.faults[static_cast<size_t>(fault)]);
+    }
+  }
+
   // Neurons by tables of what each of their codes leads to, some neurons at a time.
   void LookUpPart(const engine::DifferentialPlan& plan, const Part& part, const GoldenBlocks& blocks, int64_t first,
                   int64_t last, Worker& worker) const {
@@ -458,7 +544,17 @@ class Sweep {
       for (int64_t from = first_neuron; from < first_neuron + neurons; from += at_once) {
         const int64_t count = std::min(at_once, first_neuron + neurons - from);
         worker.table.assign(static_cast<size_t>(count * codes * kBlockImages), 0);
+        const auto has_faults = [&](int64_t n) {
+          for (int64_t product = 0; product < weight.products(); ++product) {
+            const int64_t first_cell = weight.IndexOf(from + n, product) * bits - part.first;
+            for (int64_t bit = 0; bit < bits; ++bit) {
+              if (deltas[static_cast<size_t>(first_cell + bit)] != 0) return true;
+            }
+          }
+          return false;
+        };
         for (int64_t n = 0; n < count; ++n) {
+          if (!has_faults(n)) continue;
           for (int code = 0; code < codes; ++code) {
             worker.engine.EvaluateForced(golden, parameter, from + n, static_cast<uint8_t>(code),
                                          static_cast<int32_t>(n * codes + code));
@@ -483,7 +579,7 @@ class Sweep {
     worker.table.clear();
   }
 
-  // How much the level of the weight grows under each of the part's faults.
+  // How much the level of the weight grows under each of the part's faults; 0 of what is left out.
   std::vector<int32_t> LevelDeltas(const Part& part) const {
     const memory::MemoryArray& array = ArrayAt(part.array);
     const model::CodeFormat& format = array.format.codes;
@@ -492,6 +588,7 @@ class Sweep {
     };
     std::vector<int32_t> deltas(static_cast<size_t>(part.count));
     for (int64_t fault = 0; fault < part.count; ++fault) {
+      if (IsLeftOut(part, fault)) continue;
       const int64_t cell = part.first + fault;
       const uint32_t pattern = array.patterns[static_cast<size_t>(cell / format.bits)];
       deltas[static_cast<size_t>(fault)] = level_of(pattern ^ 1u << cell % format.bits) - level_of(pattern);
@@ -513,12 +610,14 @@ class Sweep {
     for (size_t f = 0; f < finished.faults.size(); ++f)
       finished.faults[f].held = HeldBits(part, static_cast<int64_t>(f));
     if (store_ != nullptr) store_->AddSweepPart(run_, sweep_, finished);
-    done_faults_ += part.count;
+    done_faults_ += part.evaluated;
     finished_.emplace(std::pair{part.array, part.first}, std::move(finished));
   }
 
   uint8_t HeldBits(const Part& part, int64_t fault) const {
+    if (IsLeftOut(part, fault)) return SweepPart::Fault::kLeftOut;
     const memory::MemoryArray& array = ArrayAt(part.array);
+    if (array.parameter < 0) return SweepPart::Fault::kDiffers;
     unsigned held = 0;
     int place = 0;
     for (int64_t cell : CellsOf(part, fault))
@@ -539,7 +638,8 @@ class Sweep {
   const int threads_;
   const model::ModelFile file_;
   const TestData data_;
-  const memory::MemoryImage image_;
+  const std::shared_ptr<const memory::MemoryImage> shared_image_;
+  const memory::MemoryImage& image_;
   engine::Golden golden_;
   const engine::EvaluationSet* set_ = nullptr;
   const std::vector<uint16_t>* labels_ = nullptr;

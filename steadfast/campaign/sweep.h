@@ -1,19 +1,23 @@
 // A sweep: every single-bit fault of the memory that holds a model's parameters, on all test images, exactly.
 //
 // What is evaluated is the flip of each bit. A stuck-at fault of one bit either is that flip or changes nothing,
-// depending on the bit's value, which is kept with the result. Numbers depend on model, data and memory layout alone.
+// depending on the bit's value, which is kept with the result. A bit of a buffer of activations holds another value for
+// each image: there one kind of fault is evaluated, as if the cell failed for every image. Numbers depend on model,
+// data and memory layout alone.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "steadfast/base/cancellation.h"
 #include "steadfast/campaign/loaded_model.h"  // DataChoice
-#include "steadfast/memory/memory_image.h"    // Encoding
+#include "steadfast/memory/fault_map.h"       // FaultKind
+#include "steadfast/memory/memory_image.h"    // Encoding, MemoryImage
 #include "steadfast/store/store.h"
 
 namespace steadfast::campaign {
@@ -22,9 +26,11 @@ struct SweepSettings {
   std::filesystem::path model;
   memory::Encoding encoding = memory::Encoding::kTwosComplement;
   int word_bits = 32;
-  bool pairs_in_word = false;        // every two bits of a word together, instead of every bit
-  bool decisions_only = false;       // no margins; images whose decision provably cannot change stop early
-  memory::Where where;               // which parameters can fail, whole
+  bool pairs_in_word = false;   // every two bits of a word together, instead of every bit
+  bool decisions_only = false;  // no margins; images whose decision provably cannot change stop early
+  memory::Where where;          // what can fail
+  // Of buffers of activations: a flip, or stuck. Nothing: there must be none.
+  std::optional<memory::FaultKind> fault_of_values = memory::FaultKind::kFlip;
   std::optional<memory::Chip> chip;  // where they lie; without: on a plain one, of words of word_bits
   std::vector<std::string> tensors;  // those of them to sweep, weights with or without ".weight"; empty: all
   std::string layers;                // the same as a user types them, comma-separated
@@ -56,8 +62,9 @@ struct SweepResult {
   std::vector<SweepStratum> strata;     // in the same order
   std::vector<double> part_seconds;     // [part] of a thread; below 0 where it was in the store
   int threads = 1;
-  int64_t resumed_faults = 0;  // how many were already in the store
-  double seconds = 0;          // of this run's evaluation, fault-free run included
+  int64_t resumed_faults = 0;                        // how many were already in the store
+  double seconds = 0;                                // of this run's evaluation, fault-free run included
+  std::shared_ptr<const memory::MemoryImage> image;  // what was swept
 };
 
 // Without a store (empty path) nothing is kept between runs. Throws InputError where the store holds another model of

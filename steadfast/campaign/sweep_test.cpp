@@ -12,6 +12,8 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/text.h"  // ParseInt
+#include "steadfast/engine/dense.h"
+#include "steadfast/engine/evaluator.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/memory/fault_map.h"
 #include "steadfast/model/inspect.h"  // MemoryBits
@@ -270,6 +272,87 @@ TEST_F(SweepTest, ResumesFromItsStore) {
   EXPECT_EQ(RunSweep(settings, store).resumed_faults, 61470 * 2);
 }
 
+// Of what stands in brackets, the same as of the whole; nothing else.
+TEST_F(SweepTest, FiltersLeaveFaultsOut) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(3, 4, 28), 30);
+  settings.where = memory::ParseWhere("all");
+  const auto whole = RunSweep(settings, {});
+  std::map<std::string, std::vector<store::SweepPart::Fault>> expected;
+  for (const auto& part : whole.parts)
+    expected[part.tensor].insert(expected[part.tensor].end(), part.faults.begin(), part.faults.end());
+  for (const std::string where :
+       {"weights[bit=2]", "fc1[channel=3..5;bit=0|1],conv1", "biases[bit=31],weights[code=-1]"}) {
+    settings.where = memory::ParseWhere(where);
+    const memory::MemoryImage image(model_, {settings.encoding, settings.word_bits}, settings.where);
+    const fs::path store = folder_ / "filtered.sqlite";
+    const auto result = RunSweep(settings, store);
+    int64_t evaluated = 0, failing = 0;
+    for (const auto& part : result.parts) {
+      const int tensor = TensorNamed(settings, part.tensor);
+      for (size_t f = 0; f < part.faults.size(); ++f) {
+        const int64_t cell = part.first + static_cast<int64_t>(f);
+        ASSERT_EQ(part.faults[f].is_left_out(), !image.CanFail({tensor, cell})) << where << " " << part.tensor;
+        if (part.faults[f].is_left_out()) continue;
+        ASSERT_EQ(part.faults[f], expected.at(part.tensor).at(static_cast<size_t>(cell)))
+            << where << " " << part.tensor;
+        ++evaluated;
+      }
+    }
+    for (size_t a = 0; a < image.arrays().size(); ++a) failing += image.FailingCells(static_cast<int>(a));
+    EXPECT_EQ(evaluated, failing) << where;
+    EXPECT_EQ(RunSweep(settings, store).resumed_faults, failing) << where;
+  }
+}
+
+// Every cell of every buffer, own or shared, against a dense run with the cell broken.
+TEST_F(SweepTest, EvaluatesEveryCellOfBuffers) {
+  int networks = 0;
+  for (uint64_t seed = 300; networks < 8; ++seed) {
+    const QuantizedModel model = model::RandomModel(seed);
+    if (!FitsIdx(model, 3000)) continue;
+    int64_t cells = 0;
+    for (int v : model::StoredValues(model)) cells += model.value(v).shape.elements() * model.value(v).coding->bits;
+    if (cells > 4000) continue;
+    SweepSettings settings = Prepare(model, 70);
+    settings.where = memory::ParseWhere("activations");
+    settings.threads = 1 + networks % 2;
+    settings.fault_of_values = networks % 3 == 0   ? memory::FaultKind::kFlip
+                               : networks % 3 == 1 ? memory::FaultKind::kStuckAt0
+                                                   : memory::FaultKind::kStuckAt1;
+    if (networks % 4 == 3) {
+      settings.chip = memory::PlainChip("activations", 32);
+      settings.chip->memories[0].buffers = memory::Buffers::kTwo;
+    }
+    const memory::MemoryImage image =
+        memory::ImageOn(settings.chip, model, {settings.encoding, settings.word_bits}, settings.where);
+    const SweepResult result = RunSweep(settings, {});
+    EXPECT_EQ(result.sweep.fault_of_values(), memory::NameOf(*settings.fault_of_values));
+    const engine::EvaluationSet set = engine::MakeEvaluationSet(model, images_, labels_);
+    const engine::Golden golden = engine::RunGolden(model, set, 1);
+    engine::DenseEngine engine(model);
+    int64_t compared = 0;
+    std::map<std::string, int> arrays;
+    for (size_t a = 0; a < image.arrays().size(); ++a) arrays[image.arrays()[a].name] = static_cast<int>(a);
+    for (const auto& part : result.parts) {
+      for (size_t f = 0; f < part.faults.size(); ++f, ++compared) {
+        auto faults = std::make_shared<model::ValueFaults>();
+        faults->values.resize(model.values.size());
+        const memory::BitAddress bit{arrays.at(part.tensor), part.first + static_cast<int64_t>(f)};
+        memory::AddValueFaults({{{bit, *settings.fault_of_values}}}, image, std::nullopt, *faults);
+        engine.SetValueFaults(faults);
+        const engine::Tally tally = engine::RunDensely(engine, set, golden, 0, set.images.blocks());
+        const store::SweepPart::Fault& found = part.faults[f];
+        ASSERT_EQ(found.held, store::SweepPart::Fault::kDiffers);
+        ASSERT_EQ(found.changed, tally.changed) << seed << " " << part.tensor << " " << f;
+        ASSERT_EQ(found.broken, tally.broken) << seed << " " << part.tensor << " " << f;
+        ASSERT_EQ(found.margin_delta, tally.margin_delta) << seed << " " << part.tensor << " " << f;
+      }
+    }
+    EXPECT_EQ(compared, image.cells());
+    ++networks;
+  }
+}
+
 std::map<std::pair<std::string, int64_t>, std::vector<store::SweepPart::Fault>> ByPlace(
     const std::vector<store::SweepPart>& parts) {
   std::map<std::pair<std::string, int64_t>, std::vector<store::SweepPart::Fault>> faults;
@@ -335,6 +418,10 @@ TEST_F(SweepTest, RefusesWhatItCannotDo) {
   settings.tensors = {"conv9.weight"};
   EXPECT_THROW(RunSweep(settings, {}), UsageError);
   settings.tensors = {};
+  settings.where = memory::ParseWhere("activations");
+  settings.fault_of_values = std::nullopt;
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);
+  settings.where = {};
   settings.pairs_in_word = true;
   settings.word_bits = 64;
   EXPECT_THROW(RunSweep(settings, {}), UsageError);  // 7.6 million pairs

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "steadfast/base/error.h"
@@ -86,14 +87,16 @@ void RunEvery(const Options& options, const Cancellation& cancellation) {
   campaign::CampaignSettings settings;
   settings.models = {sweep.model};
   settings.encodings = {memory::ParseEncoding(memories.EncodingsOr(options.encoding))};
-  settings.chip = memories.chip ? *memories.chip : memory::PlainChip("all,activations", memories.word_bits);
+  settings.chip = memories.chip;
+  settings.where = memories.where;
   settings.word_bits = memories.word_bits;
   settings.data = sweep.data;
   settings.threads = sweep.threads;
   settings.memory_bytes = options.memory_mib << 20;
   settings.command = sweep.command;
   const model::ModelFile file = model::ReadModelFile(sweep.model);
-  const memory::MemoryImage image(file.model, *settings.chip, settings.encodings[0], memories.where);
+  const memory::MemoryImage image =
+      memory::ImageOn(memories.chip, file.model, {settings.encodings[0], memories.word_bits}, memories.where);
   const auto units = memory::EveryUnit(image, options.every, memory::ParseFaultKind(options.fault));
   const TemporaryFolder temporary;
   settings.fault_list = temporary.path() / "units.csv";
@@ -124,7 +127,7 @@ void RunEvery(const Options& options, const Cancellation& cancellation) {
     WriteJson(options.json, {{"schema", 1},
                              {"every", options.every},
                              {"fault", options.fault},
-                             {"chip", settings.chip->name},
+                             {"chip", image.chip().name},
                              {"clean_accuracy", result.models[0].accuracy()},
                              {"units", list}});
   }
@@ -141,6 +144,8 @@ void Run(Options& options, const Cancellation& cancellation) {
   settings.chip = memories.chip;
   settings.word_bits = memories.word_bits;
   const auto kinds = KindsOf(options);
+  settings.fault_of_values = std::nullopt;
+  if (options.fault != "all") settings.fault_of_values = memory::ParseFaultKind(options.fault);
   CheckDistinct({{"--store", options.store},
                  {"--csv", options.csv},
                  {"--json", options.json},
@@ -159,16 +164,24 @@ void Run(Options& options, const Cancellation& cancellation) {
       &cancellation);
   line.Finish();
   int64_t faults = 0;
-  for (const auto& part : result.parts) faults += static_cast<int64_t>(part.faults.size());
+  for (const auto& part : result.parts) faults += report::EvaluatedFaults(part);
   if (result.resumed_faults > 0)
     fmt::print(stderr, "{} of {} faults were already in {}\n", result.resumed_faults, faults, options.store.string());
   fmt::print(stderr, "{} faults x {} images in {:.1f} s\n", faults - result.resumed_faults, result.sweep.images,
              result.seconds);
+  std::map<std::string, int> arrays;
+  for (int a = 0; a < static_cast<int>(result.image->arrays().size()); ++a)
+    arrays[result.image->arrays()[static_cast<size_t>(a)].name] = a;
+  const auto place_of = [&](const std::string& tensor, int64_t index, int bit) {
+    const int array = arrays.at(tensor), bits = result.image->arrays()[static_cast<size_t>(array)].bits();
+    const memory::PhysicalAddress place = result.image->PhysicalOf({array, index * bits + bit});
+    return report::SweptPlace{result.image->memory_of(array).name, place.bank, place.row, place.column};
+  };
   const auto report = report::MakeSweepReport(result.model, result.sweep, result.parts, kinds, options.top);
   if (!options.csv.empty())
-    WriteFileWhole(options.csv, report::SweepCsv(result.model, result.sweep, result.parts, kinds));
+    WriteFileWhole(options.csv, report::SweepCsv(result.model, result.sweep, result.parts, kinds, place_of));
   std::string text = report::ToText(report);
-  nlohmann::json json = report::ToJson(report);
+  nlohmann::json json = report::ToJson(report, place_of);
   if (settings.sample < 1) {
     const report::SweepSample sample = ProjectionOf(result, kinds);
     text += report::ToText(sample);
@@ -211,8 +224,7 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
       ->add_option(
           "--every", options->every,
           "Instead of every bit: every row, column, word, bank, burst:LENGTH (each start in each row) or cell of the "
-          "--chip, of activations too (--where activations:NAME), all its cells failing at once; the worst are "
-          "shown")
+          "--chip, all its cells failing at once; the worst are shown")
       ->type_name("UNIT");
   command->add_flag("--pairs-in-word", settings.pairs_in_word,
                     "Flip every two bits of a word together, instead of every bit (for small layers)");

@@ -65,6 +65,15 @@ bool IsCut(const Steps& plan, size_t s) {
   return plan.values[static_cast<size_t>(plan.steps[s].output)].coded;
 }
 
+// -1: none, since it is the input.
+int StepThatMakes(const Steps& plan, int value) {
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    if (plan.steps[s].output == value) return static_cast<int>(s);
+  }
+  if (value != 0) throw Error(fmt::format("no step makes value {}", value));
+  return -1;
+}
+
 // Runs a block through the steps from `first` on; rows[value] must hold what they read.
 template <typename RowsOf>
 void RunSteps(const Steps& plan, size_t first, Workspace& workspace, const RowsOf& rows_of, float* logits,
@@ -169,6 +178,11 @@ DifferentialPlan::DifferentialPlan(DifferentialPlan&&) noexcept = default;
 
 double DifferentialPlan::nanoseconds_per_block() const {
   return steps_->dense_nanoseconds;
+}
+
+double DifferentialPlan::nanoseconds_behind(int value) const {
+  const int step = StepThatMakes(*steps_, value);
+  return step < 0 ? steps_->suffix[0] : steps_->rest[static_cast<size_t>(step)];
 }
 
 int64_t DifferentialPlan::bytes_per_block() const {
@@ -568,6 +582,29 @@ void DifferentialEngine::EvaluateForced(const GoldenBlock& golden, int weight, i
   std::memset(value.Begin(channel), code, static_cast<size_t>(value.rows_of_channel() * kRowBytes));
   value.Finish(channel, LanesOf(golden.images), *impl_->workspace.kernels);
   if (!value.channels().empty()) impl_->Propagate(golden, nullptr, step + 1, change);
+}
+
+void DifferentialEngine::EvaluateFaultyValue(const GoldenBlock& golden, int value,
+                                             const model::ValueFaults::InEveryImage& fault, int32_t change) {
+  impl_->Reset(golden);
+  ChangedValue& changed = *impl_->values[static_cast<size_t>(value)];
+  const int64_t channel = fault.element / changed.rows_of_channel();
+  const auto bytes = static_cast<size_t>(changed.rows_of_channel() * kRowBytes);
+  std::memcpy(changed.Begin(channel), changed.golden(channel), bytes);
+  uint8_t* row = changed.Begin(channel) + fault.element % changed.rows_of_channel() * kRowBytes;
+  uint64_t lanes = 0;
+  for (size_t i = 0; i < kBlockImages; ++i) {
+    const uint8_t code = fault.masks.Of(row[i]);
+    lanes |= uint64_t{code != row[i]} << i;
+    row[i] = code;
+  }
+  changed.FinishCompared(channel, lanes & LanesOf(golden.images));
+  if (changed.channels().empty()) return;
+  const int step = StepThatMakes(impl_->plan, value);
+  if (step >= 0 && impl_->plan.is_cut[static_cast<size_t>(step)] != 0 &&
+      impl_->GatheringIsCheaper(static_cast<size_t>(step), changed, changed.lanes()))
+    return impl_->Gather(static_cast<size_t>(step), changed, changed.lanes(), golden, change);
+  impl_->Propagate(golden, nullptr, static_cast<size_t>(step + 1), change);
 }
 
 void DifferentialEngine::Discard() {

@@ -20,6 +20,7 @@
 #include "steadfast/engine/instruction_set.h"  // InstructionSet
 #include "steadfast/model/model_change.h"      // ModelChange
 #include "steadfast/model/quantized_model.h"   // QuantizedModel
+#include "steadfast/model/value_faults.h"      // ValueFaults
 
 namespace steadfast::engine {
 
@@ -33,6 +34,8 @@ class DifferentialPlan {
   // What a GoldenBlock holds.
   int64_t bytes_per_block() const;
   double nanoseconds_per_block() const;  // of a dense run, measured
+  // Roughly the cost of EvaluateFaultyValue for a block, if everything that follows the value changes.
+  double nanoseconds_behind(int value) const;
 
   struct Steps;
   const Steps& steps() const { return *steps_; }
@@ -114,6 +117,10 @@ class DifferentialEngine {
   // One block where `channel` of the output of the node that owns the weight parameter `weight` has this code for every
   // image.
   void EvaluateForced(const GoldenBlock& golden, int weight, int64_t channel, uint8_t code, int32_t change);
+
+  // One block where the buffer of a value (model::StoredValues) reads wrongly in one element, for every image.
+  void EvaluateFaultyValue(const GoldenBlock& golden, int value, const model::ValueFaults::InEveryImage& fault,
+                           int32_t change);
 
   void Flush();
   // Forgets what was not flushed.

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 #include <random>
 
 #include "steadfast/engine/dense.h"
+#include "steadfast/engine/differential.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
@@ -131,6 +133,58 @@ TEST_P(FaultyValues, EqualThePlainLoopBesideChangedParameters) {
               PatternsOf(RunBroken(changed, bytes, *faults)))
         << seed;
   }
+}
+
+// One faulty element, from the golden run: margins and predictions of all images.
+TEST_P(FaultyValues, EqualThePlainLoopFromAGoldenRun) {
+  struct Sink final : ResultSink {
+    std::map<int32_t, std::pair<uint16_t, int64_t>> found;  // [image]: prediction and margin
+    void Take(std::span<const LaneTag> tags, std::span<const uint16_t> predictions, std::span<const int64_t> margins,
+              std::span<const int64_t>) override {
+      for (size_t i = 0; i < tags.size(); ++i) found[tags[i].image] = {predictions[i], margins[i]};
+    }
+  };
+  int64_t differing = 0;
+  for (uint64_t seed = 0; seed < GraphsToTry(100); ++seed) {
+    const auto model = model::RandomModel(seed);
+    std::mt19937_64 random(seed);
+    const int64_t images = 1 + static_cast<int64_t>(seed % 90);
+    const auto bytes = model::RandomImages(model, images, seed);
+    const std::vector<uint16_t> labels(static_cast<size_t>(images), 0);
+    const EvaluationSet set = MakeEvaluationSet(model, bytes, labels);
+    const DifferentialPlan plan(model, GetParam());
+    const auto blocks = RunGoldenBlocks(plan, set, 1);
+    const auto golden = RunReference(model, bytes);
+    Sink sink;
+    DifferentialEngine engine(plan, sink, ResultDetail::kMargins);
+    for (const int v : model::StoredValues(model)) {
+      const model::Value& value = model.value(v);
+      const ValueFaults::InEveryImage fault{
+          static_cast<int64_t>(random() % static_cast<uint64_t>(value.shape.elements())),
+          AnyMasks(*value.coding, random)};
+      ValueFaults faults;
+      faults.values.resize(model.values.size());
+      faults.values[static_cast<size_t>(v)].in_every_image = {fault};
+      const auto broken = RunBroken(model, bytes, faults);
+      sink.found.clear();
+      for (const GoldenBlock& block : blocks) engine.EvaluateFaultyValue(block, v, fault, 0);
+      engine.Flush();
+      const auto classes = static_cast<size_t>(model.classes());
+      for (int32_t i = 0; i < static_cast<int32_t>(images); ++i) {
+        const auto found = sink.found.find(i);
+        const auto& logits = found == sink.found.end() ? golden : broken;
+        const auto own = std::span(logits).subspan(static_cast<size_t>(i) * classes, classes);
+        const auto expected = std::span(broken).subspan(static_cast<size_t>(i) * classes, classes);
+        ASSERT_EQ(ArgMax(own), ArgMax(expected)) << seed << " " << value.name << " " << i;
+        ASSERT_EQ(MarginOf(own, 0), MarginOf(expected, 0)) << seed << " " << value.name << " " << i;
+        if (found == sink.found.end()) continue;
+        ASSERT_EQ(found->second.first, ArgMax(expected)) << seed << " " << value.name << " " << i;
+        ASSERT_EQ(found->second.second, MarginOf(expected, 0)) << seed << " " << value.name << " " << i;
+        ++differing;
+      }
+    }
+  }
+  EXPECT_GT(differing, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, FaultyValues, testing::ValuesIn(SetsToTry()), SetName);

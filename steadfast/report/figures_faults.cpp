@@ -506,7 +506,8 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
              {"text", {{"field", "changed"}, {"type", "quantitative"}, {"format", ".3~r"}}},
              {"color", {{"value", "white"}}}}}}}}}}};
   bool is_whole = true;
-  for (const SweptModel& swept : evidence.sweeps) is_whole &= swept.sweep.of_pairs() || BitsOf(swept.parts).is_whole();
+  for (const SweptModel& swept : evidence.sweeps)
+    is_whole &= swept.sweep.of_pairs() || BitsOf(swept.sweep, swept.parts).is_whole();
   return Figure{"criticality",
                 "Criticality by layer and bit",
                 fmt::format("How many of the test set's predictions change when one bit flips, mean over {}.",

@@ -25,7 +25,8 @@ void ForEachPair(const SweepPart& part, int64_t word_bits, const Visit& visit) {
     const int64_t end = std::min(cells, word + per_word);
     for (int64_t low = word; low < end; ++low) {
       for (int64_t high = low + 1; high < end; ++high, ++number) {
-        if (number >= part.first && number < part.first + count)
+        if (number >= part.first && number < part.first + count &&
+            !part.faults[static_cast<size_t>(number - part.first)].is_left_out())
           visit(part.faults[static_cast<size_t>(number - part.first)], low, high);
       }
     }
@@ -56,12 +57,21 @@ auto Criticality(const SweptFault& f) {
 
 }  // namespace
 
-SweptBits BitsOf(const std::vector<SweepPart>& parts) {
+int64_t EvaluatedFaults(const SweepPart& part) {
+  return std::count_if(part.faults.begin(), part.faults.end(),
+                       [](const SweepPart::Fault& fault) { return !fault.is_left_out(); });
+}
+
+SweptBits BitsOf(const store::SweepRow& sweep, const std::vector<SweepPart>& parts) {
   SweptBits bits;
   std::map<std::string, int64_t> cells;
   for (const SweepPart& part : parts) {
     cells[part.tensor] = part.bits * part.codes;
-    bits.flipped += static_cast<int64_t>(part.faults.size());
+    bits.flipped += EvaluatedFaults(part);
+  }
+  for (const store::SweptArray& array : sweep.arrays) {
+    const auto found = cells.find(array.tensor);
+    if (found != cells.end()) found->second = array.faults;
   }
   for (const auto& [tensor, count] : cells) bits.all += count;
   return bits;
@@ -73,8 +83,10 @@ void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, co
     for (const SweepPart& part : parts) {
       if (!sweep.of_pairs()) {
         for (size_t f = 0; f < part.faults.size(); ++f) {
-          const bool held = part.faults[f].held != 0;
-          const bool active = kind == "flip" || (kind == "sa0" && held) || (kind == "sa1" && !held);
+          if (part.faults[f].is_left_out()) continue;
+          const bool differs = part.faults[f].held == SweepPart::Fault::kDiffers, held = part.faults[f].held != 0;
+          if (differs && kind != sweep.fault_of_values()) continue;
+          const bool active = differs || kind == "flip" || (kind == "sa0" && held) || (kind == "sa1" && !held);
           SweptFault swept = Named(part, kind, model.correct, part.faults[f], active);
           const int64_t cell = part.first + static_cast<int64_t>(f);
           swept.index = cell / part.bits;
@@ -98,7 +110,7 @@ void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, co
 SweepReport MakeSweepReport(const store::ModelRow& model, const store::SweepRow& sweep,
                             const std::vector<SweepPart>& parts, const std::vector<std::string>& kinds,
                             int64_t critical) {
-  SweepReport report{model, sweep, kinds, sweep.of_pairs() ? SweptBits{} : BitsOf(parts), {}, {}};
+  SweepReport report{model, sweep, kinds, sweep.of_pairs() ? SweptBits{} : BitsOf(sweep, parts), {}, {}};
   struct Sums {
     int64_t faults = 0, correct = 0, worst = 0, harmless = 0, changed = 0, margin = 0;
   };
@@ -183,7 +195,7 @@ std::string ToText(const SweepReport& report) {
   return text + critical.Text();
 }
 
-nlohmann::json ToJson(const SweepReport& report) {
+nlohmann::json ToJson(const SweepReport& report, const PlaceOfBit& place_of) {
   const auto images = static_cast<double>(report.sweep.images);
   nlohmann::json positions = nlohmann::json::array(), critical = nlohmann::json::array();
   for (const auto& p : report.positions) {
@@ -199,8 +211,18 @@ nlohmann::json ToJson(const SweepReport& report) {
          {"mean_margin_change", report.sweep.margins ? nlohmann::json(p.mean_margin_change) : nlohmann::json()}});
   }
   for (const auto& f : report.most_critical) {
-    nlohmann::json bits = {{{"index", f.index}, {"bit", f.bit}}};
-    if (f.second_bit >= 0) bits.push_back({{"index", f.second_index}, {"bit", f.second_bit}});
+    nlohmann::json bits = nlohmann::json::array();
+    const auto add_bit = [&](int64_t index, int bit) {
+      const SweptPlace place = place_of(f.tensor, index, bit);
+      bits.push_back({{"index", index},
+                      {"bit", bit},
+                      {"memory", place.memory},
+                      {"bank", place.bank},
+                      {"row", place.row},
+                      {"column", place.column}});
+    };
+    add_bit(f.index, f.bit);
+    if (f.second_bit >= 0) add_bit(f.second_index, f.second_bit);
     critical.push_back(
         {{"fault", f.kind},
          {"tensor", f.tensor},
@@ -229,18 +251,24 @@ nlohmann::json ToJson(const SweepReport& report) {
 }
 
 std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
-                     const std::vector<std::string>& kinds) {
-  const bool pairs = sweep.kind.starts_with("pairs");
-  std::string csv = pairs ? "tensor,index,bit,second_index,second_bit,fault,active,accuracy,changed,broken,repaired,"
-                            "mean_margin_change\n"
-                          : "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n";
+                     const std::vector<std::string>& kinds, const PlaceOfBit& place_of) {
+  const bool pairs = sweep.of_pairs();
+  std::string csv = fmt::format(
+      "tensor,index,bit,{}fault,active,accuracy,changed,broken,repaired,mean_margin_change,role,memory,bank,row,"
+      "column{}\n",
+      pairs ? "second_index,second_bit," : "", pairs ? ",second_column" : "");
   const auto images = static_cast<double>(sweep.images);
+  std::map<std::string, std::string> roles;
+  for (const store::SweptArray& array : sweep.arrays) roles[array.tensor] = array.role;
   ForEachFault(model, sweep, parts, kinds, [&](const SweptFault& f) {
     csv += fmt::format("{},{},{},", CsvField(f.tensor), f.index, f.bit);
     if (pairs) csv += fmt::format("{},{},", f.second_index, f.second_bit);
     csv += fmt::format("{},{},{},{},{},{},", f.kind, f.active ? 1 : 0, static_cast<double>(f.correct) / images,
                        f.changed, f.broken, f.repaired);
     if (sweep.margins) csv += fmt::format("{}", static_cast<double>(f.margin_delta) * kScoreUnit / images);
+    const SweptPlace place = place_of(f.tensor, f.index, f.bit);
+    csv += fmt::format(",{},{},{},{},{}", roles[f.tensor], CsvField(place.memory), place.bank, place.row, place.column);
+    if (pairs) csv += fmt::format(",{}", place_of(f.tensor, f.second_index, f.second_bit).column);
     csv += "\n";
   });
   return csv;

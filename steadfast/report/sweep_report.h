@@ -20,7 +20,7 @@ struct SweptFault {
   int64_t second_index = -1;  // of the higher bit of a pair
   int second_bit = -1;
   std::string kind;    // "flip", "sa0", "sa1"
-  bool active = true;  // false: the cell holds what the fault makes it hold, and nothing changes
+  bool active = true;  // false: the cell holds what the fault makes it hold, and nothing changes (of activations: true)
   int64_t correct = 0, changed = 0, broken = 0, repaired = 0;
   int64_t margin_delta = 0;  // in units of 2^-20
 };
@@ -42,7 +42,15 @@ struct SweptBits {
   int64_t flipped = 0, all = 0;
   bool is_whole() const { return flipped == all; }
 };
-SweptBits BitsOf(const std::vector<store::SweepPart>& parts);
+SweptBits BitsOf(const store::SweepRow& sweep, const std::vector<store::SweepPart>& parts);
+int64_t EvaluatedFaults(const store::SweepPart& part);  // those that can be
+
+// Where a bit lies on the chip.
+struct SweptPlace {
+  std::string memory;
+  int64_t bank = 0, row = 0, column = 0;
+};
+using PlaceOfBit = std::function<SweptPlace(const std::string& tensor, int64_t index, int bit)>;
 
 struct SweepReport {
   store::ModelRow model;
@@ -59,15 +67,16 @@ SweepReport MakeSweepReport(const store::ModelRow& model, const store::SweepRow&
                             const std::vector<store::SweepPart>& parts, const std::vector<std::string>& kinds,
                             int64_t critical);
 
-// Calls visit(fault) for every fault of these kinds.
+// Calls visit(fault) for every fault of these kinds that was evaluated.
 void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep,
                   const std::vector<store::SweepPart>& parts, const std::vector<std::string>& kinds,
                   const std::function<void(const SweptFault&)>& visit);
 
 std::string ToText(const SweepReport& report);
-nlohmann::json ToJson(const SweepReport& report);
+nlohmann::json ToJson(const SweepReport& report, const PlaceOfBit& place_of);
 // One row a fault (docs/formats.md).
 std::string SweepCsv(const store::ModelRow& model, const store::SweepRow& sweep,
-                     const std::vector<store::SweepPart>& parts, const std::vector<std::string>& kinds);
+                     const std::vector<store::SweepPart>& parts, const std::vector<std::string>& kinds,
+                     const PlaceOfBit& place_of);
 
 }  // namespace steadfast::report

@@ -21,8 +21,13 @@ struct ExampleSweep {
     model.label = "model";
     model.images = 10;
     model.correct = 8;
+    sweep.arrays = {{"w", "weight", 4, {}}};
   }
 };
+
+SweptPlace InColumnOrder(const std::string&, int64_t index, int bit) {
+  return {"m", 0, 1, index * 2 + bit};
+}
 
 TEST(SweepReport, SummarizesByBitPosition) {
   const ExampleSweep e;
@@ -59,12 +64,40 @@ TEST(SweepReport, StuckAtFaultsAreFlipsOrNothing) {
 
 TEST(SweepReport, WritesEveryFaultAsCsv) {
   const ExampleSweep e;
-  EXPECT_EQ(SweepCsv(e.model, e.sweep, e.parts, {"flip"}),
-            "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change\n"
-            "w,0,0,flip,1,0.8,0,0,0,0.1\n"
-            "w,0,1,flip,1,0.6,4,3,1,-1\n"
-            "w,1,0,flip,1,0.8,2,1,1,0\n"
-            "w,1,1,flip,1,0.3,5,5,0,-2\n");
+  EXPECT_EQ(SweepCsv(e.model, e.sweep, e.parts, {"flip"}, InColumnOrder),
+            "tensor,index,bit,fault,active,accuracy,changed,broken,repaired,mean_margin_change,role,memory,bank,row,"
+            "column\n"
+            "w,0,0,flip,1,0.8,0,0,0,0.1,weight,m,0,1,0\n"
+            "w,0,1,flip,1,0.6,4,3,1,-1,weight,m,0,1,1\n"
+            "w,1,0,flip,1,0.8,2,1,1,0,weight,m,0,1,2\n"
+            "w,1,1,flip,1,0.3,5,5,0,-2,weight,m,0,1,3\n");
+}
+
+TEST(SweepReport, LeavesOutWhatWasNotEvaluated) {
+  ExampleSweep e;
+  e.sweep.arrays[0].faults = 3;
+  EXPECT_FALSE(BitsOf(e.sweep, {}).flipped);
+  e.parts[0].faults[3].held = store::SweepPart::Fault::kLeftOut;
+  EXPECT_TRUE(BitsOf(e.sweep, e.parts).is_whole());
+  const SweepReport report = MakeSweepReport(e.model, e.sweep, e.parts, {"flip"}, 2);
+  EXPECT_EQ(report.positions.back().faults, 3);
+  EXPECT_EQ(report.most_critical[0].correct, 6);
+}
+
+// What a cell of a buffer holds differs from image to image: of its faults one kind was evaluated.
+TEST(SweepReport, FaultsOfActivationsAreOfOneKind) {
+  ExampleSweep e;
+  for (auto& fault : e.parts[0].faults) fault.held = store::SweepPart::Fault::kDiffers;
+  const auto count = [&](const std::string& kind) {
+    int64_t active = 0;
+    ForEachFault(e.model, e.sweep, e.parts, {kind}, [&](const SweptFault& fault) { active += fault.active; });
+    return active;
+  };
+  EXPECT_EQ(count("flip"), 4);
+  EXPECT_EQ(count("sa1"), 0);
+  e.sweep.kind = "bits-sa1:activations";
+  EXPECT_EQ(count("flip"), 0);
+  EXPECT_EQ(count("sa1"), 4);
 }
 
 TEST(SweepReport, NamesBothBitsOfAPair) {

@@ -29,7 +29,7 @@ void AddPart(const store::ModelRow& model, const store::SweepRow& sweep, const s
     without_effect += fault.changed == 0 ? 1 : 0;
     changes += static_cast<double>(fault.changed);
   });
-  const auto size = static_cast<double>(part.faults.size());
+  const auto size = static_cast<double>(EvaluatedFaults(part));
   const auto add = [&](Stratum& stratum, double total) {
     stratum.sizes.push_back(size);
     stratum.totals.push_back(total);
@@ -68,9 +68,9 @@ SweepSample ProjectSweep(const store::ModelRow& model, const store::SweepRow& sw
       for (size_t p = 0; p < parts.size(); ++p) {
         if (parts[p].tensor != stratum.tensor) continue;
         AddPart(model, sweep, parts[p], kind, accuracy, harmless, changed);
-        sampled_here += static_cast<int64_t>(parts[p].faults.size());
+        sampled_here += EvaluatedFaults(parts[p]);
         if (part_seconds[p] < 0) continue;
-        seconds.sizes.push_back(static_cast<double>(parts[p].faults.size()));
+        seconds.sizes.push_back(static_cast<double>(EvaluatedFaults(parts[p])));
         seconds.totals.push_back(part_seconds[p]);
       }
       if (timed.size() < strata.size()) timed.push_back(std::move(seconds));

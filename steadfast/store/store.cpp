@@ -88,6 +88,13 @@ CREATE TABLE bank_maps (
   model INTEGER PRIMARY KEY REFERENCES models, run INTEGER NOT NULL REFERENCES runs, map TEXT NOT NULL);
 )sql";
 
+// Of sweeps that say where their bits lie; stores without it get it when a sweep is written.
+constexpr const char* kSweptArraySchema = R"sql(
+CREATE TABLE swept_arrays (
+  sweep INTEGER NOT NULL REFERENCES sweeps, position INTEGER NOT NULL, tensor TEXT NOT NULL, role TEXT NOT NULL,
+  faults INTEGER NOT NULL, place TEXT NOT NULL, PRIMARY KEY (sweep, position)) WITHOUT ROWID;
+)sql";
+
 // Since schema version 4. Columns are added to tables of earlier versions.
 constexpr const char* kConditionSchema = R"sql(
 CREATE TABLE conditions (id INTEGER PRIMARY KEY, condition TEXT NOT NULL UNIQUE);
@@ -178,6 +185,13 @@ std::string ArithmeticOf(int64_t reading) {
 
 bool IsOfPairs(const std::string& kind) {
   return kind.starts_with("pairs-in-word");
+}
+
+std::string SweepRow::fault_of_values() const {
+  for (const std::string fault : {"sa0", "sa1"}) {
+    if (kind.starts_with("bits-" + fault)) return fault;
+  }
+  return "flip";
 }
 
 Store::Store(const std::filesystem::path& path, Database::Mode mode) : path_(path.string()), database_(path, mode) {}
@@ -595,7 +609,11 @@ int64_t Store::AddSweep(const SweepRow& s) {
     SweepRow same = s;
     same.id = other.id;
     same.dataset = other.dataset;  // the hash tells
-    if (same == other) return other.id;
+    same.arrays = other.arrays;
+    if (same != other) continue;
+    if (other.arrays != s.arrays) AddSweptArrays(other.id, s.arrays);
+    transaction.Commit();
+    return other.id;
   }
   database_
       .Prepare(
@@ -612,8 +630,25 @@ int64_t Store::AddSweep(const SweepRow& s) {
       .Bind(s.arithmetic)
       .Run();
   const int64_t id = database_.last_insert_id();
+  AddSweptArrays(id, s.arrays);
   transaction.Commit();
   return id;
+}
+
+void Store::AddSweptArrays(int64_t sweep, const std::vector<SweptArray>& arrays) {
+  if (!HasTable("swept_arrays")) database_.Execute(kSweptArraySchema);
+  database_.Prepare("DELETE FROM swept_arrays WHERE sweep = ?").Bind(sweep).Run();
+  int64_t position = 0;
+  for (const SweptArray& array : arrays) {
+    database_.Prepare("INSERT INTO swept_arrays VALUES (?,?,?,?,?,?)")
+        .Bind(sweep)
+        .Bind(position++)
+        .Bind(array.tensor)
+        .Bind(array.role)
+        .Bind(array.faults)
+        .Bind(array.place.dump())
+        .Run();
+  }
 }
 
 std::vector<SweepRow> Store::Sweeps() const {
@@ -631,8 +666,26 @@ std::vector<SweepRow> Store::AllSweeps() const {
       "SELECT id, model, kind, encoding, word_bits, images, dataset, data_sha256, margins, arithmetic FROM sweeps "
       "ORDER BY id");
   while (row.Step()) {
-    sweeps.push_back({row.Int(0), row.Int(1), row.Text(2), row.Text(3), row.Int(4), row.Int(5), row.Text(6),
-                      row.Text(7), row.Int(8) != 0, row.Text(9)});
+    sweeps.push_back({row.Int(0),
+                      row.Int(1),
+                      row.Text(2),
+                      row.Text(3),
+                      row.Int(4),
+                      row.Int(5),
+                      row.Text(6),
+                      row.Text(7),
+                      row.Int(8) != 0,
+                      row.Text(9),
+                      {}});
+  }
+  if (!HasTable("swept_arrays")) return sweeps;
+  for (SweepRow& sweep : sweeps) {
+    auto array =
+        database_.Prepare("SELECT tensor, role, faults, place FROM swept_arrays WHERE sweep = ? ORDER BY position");
+    array.Bind(sweep.id);
+    while (array.Step())
+      sweep.arrays.push_back(
+          {array.Text(0), array.Text(1), array.Int(2), ParseStored(array.Text(3), "the place of a swept array")});
   }
   return sweeps;
 }

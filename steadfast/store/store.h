@@ -87,19 +87,32 @@ std::string ArithmeticOf(int64_t reading);
 
 bool IsOfPairs(const std::string& kind);  // of SweepRow::kind
 
+// What a sweep has faults of.
+struct SweptArray {
+  std::string tensor, role;  // role: as --where has it
+  int64_t faults = 0;        // of the whole array; of bits that can fail
+  // Where its cells lie: {memory, first_word, word_bits, elements_per_word, words_per_row, rows_per_bank, banks,
+  // interleaving, order} (docs/formats.md).
+  nlohmann::json place;
+  bool operator==(const SweptArray&) const = default;
+};
+
 // An exhaustive evaluation of the faults of a model's memory.
 struct SweepRow {
   int64_t id = 0;     // given by the store
   int64_t model = 0;  // ModelRow::id
-  std::string kind;   // "bits": every bit alone; "pairs-in-word": every two bits of a word together; then, where they
-                      // are not weights, ":biases", and where images are scaled, "@" and how
+  std::string kind;   // "bits": every bit alone ("bits-sa0", "bits-sa1": stuck, where values are swept);
+                      // "pairs-in-word": every two bits of a word together; then, where they are not weights,
+                      // ":biases", and where images are scaled, "@" and how
   std::string encoding;
   int64_t word_bits = 32;
   int64_t images = 0;
   std::string dataset, data_sha256;
   bool margins = true;  // false: decisions alone were computed, and margin_delta is 0 everywhere
   std::string arithmetic = kArithmetic;
+  std::vector<SweptArray> arrays;  // none: of a store that an earlier version wrote
   bool of_pairs() const { return IsOfPairs(kind); }
+  std::string fault_of_values() const;  // "flip", "sa0" or "sa1": which fault of activations was evaluated
   bool operator==(const SweepRow&) const = default;
 };
 
@@ -115,7 +128,10 @@ struct SweepPart {
     uint32_t broken = 0;       // right before, wrong now
     uint32_t repaired = 0;     // wrong before, right now
     int64_t margin_delta = 0;  // summed over the images, in units of 2^-20
-    uint8_t held = 0;          // what the bit held before (of a pair: the higher one's times 2 is added)
+    uint8_t held = 0;          // what the bit held before (of a pair: the higher one's times 2 is added), or one of:
+    static constexpr uint8_t kDiffers = 0xfe;  // from image to image
+    static constexpr uint8_t kLeftOut = 0xff;  // the fault was not evaluated, since it cannot be
+    bool is_left_out() const { return held == kLeftOut; }
     bool operator==(const Fault&) const = default;
   };
   std::vector<Fault> faults;
@@ -241,6 +257,7 @@ class Store {
   std::vector<TrialRow> AllTrials() const;
   std::function<bool(const TrialRow&)> IsStale() const;
   std::vector<SweepRow> AllSweeps() const;
+  void AddSweptArrays(int64_t sweep, const std::vector<SweptArray>& arrays);
   bool HasTable(const char* name) const;
   bool HasTables() const;
   bool HasColumn(const char* table, const char* column) const;
