@@ -329,7 +329,7 @@ class Campaign {
     const int threads = settings_.threads > 0 ? settings_.threads : AvailableCores();
     const FaultSources sources{settings_.faults, IsOfLists() ? &lists_[m] : nullptr};
     const auto effect_of = [&](const TrialKey& key) {
-      return EffectOfTrial(context, key, images.at(key.encoding), sources, model, set.images.images());
+      return EffectOfTrial(context, key, images.at(key.encoding), sources, model);
     };
     const auto take = [&](const TrialKey& key, const Outcome& outcome) {
       TrialRow trial = RowOf(context, key, outcome);
@@ -480,7 +480,7 @@ class Campaign {
   static bool IsWorthIt(const engine::DifferentialPlan& plan, const model::QuantizedModel& model,
                         const Effect& effect) {
     const model::ModelChange& change = effect.change;
-    return effect.values.empty() && !change.empty() && !ChangesCodings(model, change) &&
+    return !effect.of_images && effect.values.empty() && !change.empty() && !ChangesCodings(model, change) &&
            engine::StepDeltas(plan, model, change).expected_nanoseconds(plan) < plan.nanoseconds_per_block();
   }
 
@@ -671,7 +671,7 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
   engine::Evaluator evaluator(file.model, set);
   const TrialKey key{stored->fault, encoding, stored->rate, stored->trial,
                      !from_list && sources.models[0].process().sees_chip()};
-  const Effect effect = EffectOfTrial(context, key, image, sources, file.model, set.images.images());
+  const Effect effect = EffectOfTrial(context, key, image, sources, file.model);
   TrialRow again = RowOf(context, key, Evaluate(effect, evaluator, golden, nullptr));
   if (again.id != stored->id && EarlierTrialId(context, key) == stored->id) again.id = stored->id;
   again.model = stored->model;

@@ -100,35 +100,43 @@ memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, cons
 }
 
 Effect EffectOfTrial(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
-                     const FaultSources& sources, const model::QuantizedModel& model, int64_t images) {
+                     const FaultSources& sources, const model::QuantizedModel& model) {
   const memory::FaultMap map = FaultsOf(context, key, image, sources);
-  Effect effect{static_cast<int64_t>(map.faults.size()), memory::EffectOf(map, image), {}};
+  Effect effect{static_cast<int64_t>(map.faults.size()), memory::EffectOf(map, image), {}, {}};
   effect.values.values.resize(model.values.size());
   memory::AddValueFaults(map, image, std::nullopt, effect.values);
   if (sources.lists != nullptr) return effect;
   const memory::FaultModel& fault = ModelNamed(sources, key.fault);
   if (!fault.process().is_transient()) return effect;
-  memory::SampleFaultsOfImages(KeyOfSeed(context.seed), static_cast<uint64_t>(key.trial), image, key.rate, fault,
-                               images, [&](int64_t number, const memory::FaultMap& of_image) {
-                                 for (const memory::Fault& one : of_image.faults) {
-                                   const memory::MemoryArray& array =
-                                       image.arrays()[static_cast<size_t>(one.bit.array)];
-                                   if (array.parameter >= 0)
-                                     throw UsageError(fmt::format(
-                                         "{}: transient faults are of activations, not of parameters such as {}: add "
-                                         "@activations, or --where activations",
-                                         key.fault, array.name));
-                                 }
-                                 effect.faulty_bits += static_cast<int64_t>(of_image.faults.size());
-                                 memory::AddValueFaults(of_image, image, number, effect.values);
-                               });
+  // Upset reads meet what the other faults have made of the memory.
+  const auto struck = effect.change.empty()
+                          ? std::shared_ptr<const memory::MemoryImage>(std::shared_ptr<void>(), &image)
+                          : std::make_shared<const memory::MemoryImage>(memory::Struck(image, map));
+  effect.of_images = [&fault, struck, key = KeyOfSeed(context.seed), trial = static_cast<uint64_t>(key.trial),
+                      rate = key.rate, values = effect.values, counts = effect.counts](int64_t first, int64_t count) {
+    model::ImageFaults faults{values, std::vector<model::ModelChange>(static_cast<size_t>(count))};
+    memory::SampleFaultsOfImages(key, trial, *struck, rate, fault, {first, count},
+                                 [&](int64_t number, const memory::FaultMap& of_image) {
+                                   model::ModelChange& change = faults.changes[static_cast<size_t>(number - first)];
+                                   change = memory::EffectOf(of_image, *struck);
+                                   memory::AddValueFaults(of_image, *struck, number, faults.values);
+                                   counts->faulty_bits += static_cast<int64_t>(of_image.faults.size());
+                                   counts->changed_codes += static_cast<int64_t>(change.changes.size());
+                                 });
+    return faults;
+  };
   return effect;
 }
 
 Outcome Evaluate(const Effect& effect, engine::Evaluator& evaluator, const engine::Golden& golden,
                  const Cancellation* cancellation) {
+  const auto changed_codes = static_cast<int64_t>(effect.change.changes.size());
+  if (effect.of_images) {
+    const engine::Scores scores = evaluator.Evaluate(effect.change, effect.of_images, golden, cancellation);
+    return {effect.faulty_bits + effect.counts->faulty_bits, changed_codes + effect.counts->changed_codes, scores};
+  }
   // If nothing changed, no result can have changed: the golden scores are the answer.
-  return {effect.faulty_bits, static_cast<int64_t>(effect.change.changes.size()),
+  return {effect.faulty_bits, changed_codes,
           effect.change.empty() && effect.values.empty()
               ? golden.scores
               : evaluator.Evaluate(effect.change, effect.values, golden, cancellation)};

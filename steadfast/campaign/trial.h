@@ -2,7 +2,9 @@
 // RowOf makes a store's row from both, and store_sink.h writes it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -12,6 +14,7 @@
 #include "steadfast/memory/fault_list.h"    // FaultLists
 #include "steadfast/memory/fault_model.h"   // FaultModel
 #include "steadfast/memory/memory_image.h"  // MemoryImage
+#include "steadfast/model/image_faults.h"   // ImageFaultSource
 #include "steadfast/store/store.h"          // TrialRow
 
 namespace steadfast::campaign {
@@ -66,18 +69,24 @@ memory::FaultMap FaultsOf(const TrialContext& context, const TrialKey& key, cons
 
 // What a trial's faults come to.
 struct Effect {
-  int64_t faulty_bits = 0;  // cells that were faulty; of transient faults, in all images together
+  int64_t faulty_bits = 0;  // cells that were faulty for all images
   model::ModelChange change;
   model::ValueFaults values;
+  // The faults that images have of their own, and `values`, where the model is transient. What it gave is counted.
+  model::ImageFaultSource of_images;
+  struct Counts {
+    std::atomic<int64_t> faulty_bits = 0, changed_codes = 0;  // of all images together
+  };
+  std::shared_ptr<Counts> counts = std::make_shared<Counts>();
 };
-// images: how many are evaluated. Throws UsageError for transient faults of parameters, which are not evaluated yet.
+// `image` and `sources` must outlive the effect.
 Effect EffectOfTrial(const TrialContext& context, const TrialKey& key, const memory::MemoryImage& image,
-                     const FaultSources& sources, const model::QuantizedModel& model, int64_t images);
+                     const FaultSources& sources, const model::QuantizedModel& model);
 
 // What faults do.
 struct Outcome {
-  int64_t faulty_bits = 0;    // cells that were faulty
-  int64_t changed_codes = 0;  // elements of parameters that really changed
+  int64_t faulty_bits = 0;    // cells that were faulty; of transient faults, in all images together
+  int64_t changed_codes = 0;  // elements of parameters that really changed; the same
   engine::Scores scores;
 };
 Outcome Evaluate(const Effect& effect, engine::Evaluator& evaluator, const engine::Golden& golden,

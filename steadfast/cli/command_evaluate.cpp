@@ -77,12 +77,13 @@ ClassScores UnderFaults(const Options& options, const model::QuantizedModel& mod
       threads, static_cast<int64_t>(keys.size()),
       [&](int w, int64_t trial) {
         Worker& worker = workers[static_cast<size_t>(w)];
-        const campaign::Effect effect = campaign::EffectOfTrial(context, keys[static_cast<size_t>(trial)], image,
-                                                                sources, model, set.images.images());
+        const campaign::Effect effect =
+            campaign::EffectOfTrial(context, keys[static_cast<size_t>(trial)], image, sources, model);
         model::QuantizedModel broken = model;
         Apply(effect.change, broken);
         worker.engine.SetParameters(broken);
         worker.engine.SetValueFaults(std::make_shared<const model::ValueFaults>(effect.values));
+        worker.engine.SetImageFaults(effect.of_images, broken);
         worker.scores += ScoresOf(worker.engine, set, model.classes());
         const int64_t finished = ++done;
         if (w == 0) line.Update(fmt::format("{}/{} trials", finished, keys.size()));

@@ -37,7 +37,7 @@ void PrintKinds() {
   for (const memory::FaultModelKind& kind : memory::FaultModelKinds())
     table.AddRow({std::string(kind.syntax), std::string(kind.meaning), std::string(kind.source)});
   table.AddRow({"SHARE*MODEL+SHARE*MODEL", "several at once, each at its share of the rate", ""});
-  table.AddRow({"transient:MODEL", "the same, drawn anew for each image; of activations alone", ""});
+  table.AddRow({"transient:MODEL", "the same, drawn anew for each image", ""});
   table.AddRow({"MODEL@ITEM, MODEL@(ITEMS)", "only cells that the item names, as --where has it", ""});
   fmt::print("{}\n", table.Text());
   fmt::print(

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "steadfast/engine/apply_value_faults.h"
+#include "steadfast/engine/image_changes.h"
 #include "steadfast/engine/plan.h"
 #include "steadfast/engine/sliced.h"
 
@@ -154,6 +155,12 @@ struct DenseEngine::Plan {
   std::vector<const uint8_t*> inputs;
 };
 
+struct DenseEngine::FaultyImages {
+  model::ImageFaultSource source;
+  QuantizedModel model;
+  std::unique_ptr<ImageChanges> changes;  // where an image needs it
+};
+
 DenseEngine::DenseEngine(const QuantizedModel& model, InstructionSet set)
     : plan_(std::make_unique<Plan>(model, set, /*fuse=*/true)) {}
 DenseEngine::DenseEngine(const DenseEngine& other)
@@ -166,6 +173,7 @@ DenseEngine& DenseEngine::operator=(DenseEngine&&) noexcept = default;
 
 void DenseEngine::SetParameters(const QuantizedModel& model) {
   rebuilt_ = nullptr;
+  faulty_images_ = nullptr;
   if (!plan_->HasCodingsOf(model)) {
     rebuilt_ = std::make_unique<Plan>(model, plan_->instruction_set, /*fuse=*/true);
     return;
@@ -183,6 +191,11 @@ void DenseEngine::SetParameters(const QuantizedModel& model) {
 
 void DenseEngine::SetValueFaults(std::shared_ptr<const model::ValueFaults> faults) {
   value_faults_ = std::move(faults);
+}
+
+void DenseEngine::SetImageFaults(model::ImageFaultSource source, const QuantizedModel& model) {
+  faulty_images_ = nullptr;
+  if (source) faulty_images_ = std::make_unique<FaultyImages>(FaultyImages{std::move(source), model, nullptr});
 }
 
 DenseEngine::Held DenseEngine::held() const {
@@ -262,7 +275,15 @@ void DenseEngine::UseSparsePaths() {
 }
 
 void DenseEngine::RunBlock(const PreparedImages& images, int64_t block, std::span<float> logits) {
-  current().Run(images.block(block).data(), images.images_in(block), logits.data(), {value_faults_.get(), block});
+  if (faulty_images_ == nullptr)
+    return current().Run(images.block(block).data(), images.images_in(block), logits.data(),
+                         {value_faults_.get(), block});
+  const model::ImageFaults faults = faulty_images_->source(block * kBlockImages, images.images_in(block));
+  if (!faults.changes_parameters())
+    return current().Run(images.block(block).data(), images.images_in(block), logits.data(), {&faults.values, block});
+  if (faulty_images_->changes == nullptr)
+    faulty_images_->changes = std::make_unique<ImageChanges>(faulty_images_->model, plan_->instruction_set);
+  faulty_images_->changes->RunBlock(images, block, faults, logits);
 }
 
 std::vector<float> DenseEngine::Run(const PreparedImages& images) {

@@ -13,8 +13,8 @@
 
 #include "steadfast/engine/block.h"            // PreparedImages
 #include "steadfast/engine/instruction_set.h"  // InstructionSet
+#include "steadfast/model/image_faults.h"      // ImageFaultSource, ValueFaults
 #include "steadfast/model/quantized_model.h"   // QuantizedModel
-#include "steadfast/model/value_faults.h"      // ValueFaults
 
 namespace steadfast::engine {
 
@@ -35,6 +35,10 @@ class DenseEngine {
 
   // What the buffers of values do to them from now on; null: nothing. Codes that CodesOf gives are those after it.
   void SetValueFaults(std::shared_ptr<const model::ValueFaults> faults);
+
+  // Faults that images have of their own, instead of SetValueFaults, until other parameters are set; `model` has this
+  // engine's parameters. Null: none.
+  void SetImageFaults(model::ImageFaultSource source, const model::QuantizedModel& model);
 
   // Keeps the codes of every value from now on (no pooling on sums), for CodesOf.
   void KeepAllValues(const model::QuantizedModel& model);
@@ -77,6 +81,8 @@ class DenseEngine {
   struct Plan;
   Plan& current() { return rebuilt_ != nullptr ? *rebuilt_ : *plan_; }
   std::shared_ptr<const model::ValueFaults> value_faults_;
+  struct FaultyImages;
+  std::unique_ptr<FaultyImages> faulty_images_;
   std::unique_ptr<Plan> plan_;
   std::unique_ptr<Plan> rebuilt_;  // under other scales of activations, which operators work out once; otherwise null
 };

@@ -165,10 +165,8 @@ DifferentialPlan::DifferentialPlan(const QuantizedModel& model, InstructionSet s
     plan.is_cut.push_back(s + 1 < plan.steps.size() && IsCut(plan, s) ? 1 : 0);
   for (const Step& step : plan.steps) {
     if (step.weighted() != nullptr) step.weighted()->PrepareDifferential();
-    plan.requantizations.push_back(step.weighted() == nullptr
-                                       ? model::Requantization{}
-                                       : model::RequantizationOf(model, model.nodes[static_cast<size_t>(step.node)]));
   }
+  plan.requantizations = RequantizationsOf(plan.steps, model);
   plan.sliced = SlicedPath::Make(model, plan.steps, set);
   MeasureSteps(plan);
 }
@@ -263,63 +261,12 @@ struct StepDeltas::Lists {
   bool Has(size_t step) const { return !of_step[step].empty() || !constants_of_step[step].empty(); }
 };
 
-namespace {
-
-// A changed weight in every step that it serves.
-void AddWeightDelta(const Steps& plan, const model::Parameter& weight, const model::Change& change,
-                    StepDeltas::Lists& lists) {
-  const model::CodeFormat& format = weight.format.codes;
-  const int delta = format.level(format.code(change.new_bits)) - format.level(format.code(change.old_bits));
-  for (size_t s = 0; s < plan.steps.size(); ++s) {
-    if (plan.steps[s].weight != change.parameter) continue;
-    lists.of_step[s].push_back({static_cast<int32_t>(weight.OutputOf(change.index)),
-                                static_cast<int32_t>(weight.ProductOf(change.index)), delta});
-  }
-}
-
-// Adds the outputs whose requantization constants are different with the changed parameters.
-void AddConstants(const Steps& plan, const QuantizedModel& model, const model::ChangedParameters& changed,
-                  StepDeltas::Lists& lists) {
-  for (size_t s = 0; s < plan.steps.size(); ++s) {
-    if (plan.steps[s].weight < 0) continue;
-    const model::Node& node = model.nodes[static_cast<size_t>(plan.steps[s].node)];
-    const auto used = model::ParametersOf(model, node);
-    if (std::none_of(used.begin(), used.end(), [&](int p) { return changed.contains(p); })) continue;
-    const model::Requantization before = plan.requantizations[s], now = model::RequantizationOf(model, node, &changed);
-    for (size_t o = 0; o < now.scale.size(); ++o) {
-      const auto differs = [](float a, float b) { return std::bit_cast<uint32_t>(a) != std::bit_cast<uint32_t>(b); };
-      if (differs(now.scale[o], before.scale[o]) || differs(now.offset[o], before.offset[o]))
-        lists.constants_of_step[s].push_back({static_cast<int32_t>(o), now.scale[o], now.offset[o]});
-    }
-  }
-}
-
-}  // namespace
-
 StepDeltas::StepDeltas(const DifferentialPlan& plan, const QuantizedModel& model, const model::ModelChange& change)
     : lists_(std::make_unique<Lists>()) {
   const Steps& steps = plan.steps();
-  lists_->of_step.resize(steps.steps.size());
-  lists_->constants_of_step.resize(steps.steps.size());
-  model::ChangedParameters changed;
-  bool out_of_order = false;
-  for (const model::Change& one : change.changes) {
-    const model::Parameter& parameter = model.parameter(one.parameter);
-    if (parameter.role == model::Role::kWeight) {
-      AddWeightDelta(steps, parameter, one, *lists_);
-      out_of_order |= parameter.output_axis != 0;
-    } else {
-      const auto copy = changed.emplace(one.parameter, parameter).first;
-      copy->second.bits[static_cast<size_t>(one.index)] = one.new_bits;
-    }
-  }
-  if (out_of_order) {
-    for (auto& deltas : lists_->of_step) {
-      std::stable_sort(deltas.begin(), deltas.end(),
-                       [](const WeightDelta& a, const WeightDelta& b) { return a.output < b.output; });
-    }
-  }
-  if (!changed.empty()) AddConstants(steps, model, changed, *lists_);
+  StepChanges changes = ChangesOfSteps(steps.steps, steps.requantizations, model, change);
+  lists_->of_step = std::move(changes.weights);
+  lists_->constants_of_step = std::move(changes.constants);
   lists_->first = static_cast<int>(steps.steps.size());
   for (int s = 0; s < static_cast<int>(steps.steps.size()); ++s) {
     if (!lists_->Has(static_cast<size_t>(s))) continue;

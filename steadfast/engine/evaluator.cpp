@@ -219,6 +219,22 @@ Scores Evaluator::Evaluate(const model::ModelChange& change, const model::ValueF
   }
 }
 
+Scores Evaluator::Evaluate(const model::ModelChange& change, const model::ImageFaultSource& faults,
+                           const Golden& golden, const Cancellation* cancellation) {
+  Apply(change, model_);
+  dense_.SetParameters(model_);
+  dense_.SetImageFaults(faults, model_);
+  Undo(change, model_);
+  try {
+    const Tally tally = RunDensely(dense_, *set_, golden, 0, set_->images.blocks(), cancellation);
+    dense_.SetImageFaults({}, model_);
+    return ScoresOf(tally, golden.scores);
+  } catch (...) {
+    dense_.SetImageFaults({}, model_);
+    throw;
+  }
+}
+
 Tally Evaluator::EvaluateBlocks(const model::ModelChange& change, const Golden& golden,
                                 const Cancellation* cancellation) {
   const std::vector<GoldenBlock>& blocks = differential_->run->blocks;

@@ -84,6 +84,10 @@ class Evaluator {
   Scores Evaluate(const model::ModelChange& change, const model::ValueFaults& faults, const Golden& golden,
                   const Cancellation* cancellation = nullptr);
 
+  // The same where images have faults of their own.
+  Scores Evaluate(const model::ModelChange& change, const model::ImageFaultSource& faults, const Golden& golden,
+                  const Cancellation* cancellation = nullptr);
+
   // The same as Evaluate by one path. Changed scales of activations are evaluated densely by all.
   Scores EvaluateDensely(const model::ModelChange& change, const Golden& golden,
                          const Cancellation* cancellation = nullptr);

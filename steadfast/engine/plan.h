@@ -2,9 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "steadfast/engine/operators/operator.h"
+#include "steadfast/model/model_change.h"
+#include "steadfast/model/requantization.h"
 
 namespace steadfast::engine {
 
@@ -23,5 +26,16 @@ struct Step {
 
 // The steps of a model; with `fuse`, max-pools are taken into the convolutions before them where that gives the same.
 std::vector<Step> MakeSteps(const model::QuantizedModel& model, bool fuse, InstructionSet set);
+std::vector<model::Requantization> RequantizationsOf(std::span<const Step> steps,
+                                                     const model::QuantizedModel& model);  // empty: without weights
+
+// A change of parameters, step by step: of weights, and of the constants of requantization that other parameters give.
+struct StepChanges {
+  std::vector<std::vector<WeightDelta>> weights;         // [step], ascending by output
+  std::vector<std::vector<ChangedConstants>> constants;  // [step], the same
+};
+// model: without the change. The change must not change codings.
+StepChanges ChangesOfSteps(std::span<const Step> steps, std::span<const model::Requantization> requantizations,
+                           const model::QuantizedModel& model, const model::ModelChange& change);
 
 }  // namespace steadfast::engine

@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "steadfast/engine/changes_to_try.h"
 #include "steadfast/engine/dense.h"
 #include "steadfast/engine/differential.h"
 #include "steadfast/engine/evaluator.h"
@@ -185,6 +186,51 @@ TEST_P(FaultyValues, EqualThePlainLoopFromAGoldenRun) {
     }
   }
   EXPECT_GT(differing, 100);
+}
+
+// Images whose parameters read differently, beside buffers that fail: each against a network that has its parameters.
+TEST_P(FaultyValues, EqualThePlainLoopWhereImagesHaveParametersOfTheirOwn) {
+  int64_t changed_images = 0;
+  for (uint64_t seed = 0; seed < GraphsToTry(60); ++seed) {
+    const auto model = model::RandomModel(seed + 300);
+    std::mt19937_64 random(seed);
+    const int64_t images = 1 + static_cast<int64_t>(seed * 5 % 90);
+    const auto bytes = model::RandomImages(model, images, seed);
+    ValueFaults values;
+    values.values.resize(model.values.size());
+    if (seed % 2 == 0) values = AnyFaults(model, images, random);
+    std::vector<model::ModelChange> changes(static_cast<size_t>(images));
+    for (auto& change : changes) {
+      if (random() % 3 != 0) change = RandomChange(model, 1 + static_cast<int>(random() % 6), random, seed % 3 == 0);
+    }
+    DenseEngine engine(model, GetParam());
+    engine.SetImageFaults(
+        [&](int64_t first, int64_t count) {
+          return model::ImageFaults{values, {changes.begin() + first, changes.begin() + first + count}};
+        },
+        model);
+    const auto found = PatternsOf(engine.Run(PreparedImages(bytes, model.values[0].shape.elements())));
+    const auto elements = bytes.size() / static_cast<size_t>(images), classes = static_cast<size_t>(model.classes());
+    for (int64_t i = 0; i < images; ++i) {
+      auto changed = model;
+      Apply(changes[static_cast<size_t>(i)], changed);
+      changed_images += !changes[static_cast<size_t>(i)].empty();
+      ValueFaults own = values;
+      for (auto& of_value : own.values) {
+        std::erase_if(of_value.in_one_image, [&](const auto& fault) { return fault.image != i; });
+        for (auto& fault : of_value.in_one_image) fault.image = 0;
+      }
+      const auto first = bytes.begin() + i * static_cast<int64_t>(elements);
+      const auto expected = PatternsOf(RunBroken(changed, {first, first + static_cast<int64_t>(elements)}, own));
+      const auto of_image = std::span(found).subspan(static_cast<size_t>(i) * classes, classes);
+      ASSERT_TRUE(std::equal(of_image.begin(), of_image.end(), expected.begin())) << seed << ", image " << i;
+    }
+    engine.SetImageFaults({}, model);
+    ASSERT_EQ(PatternsOf(engine.Run(PreparedImages(bytes, model.values[0].shape.elements()))),
+              PatternsOf(RunReference(model, bytes)))
+        << seed;
+  }
+  EXPECT_GT(changed_images, 100);
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, FaultyValues, testing::ValuesIn(SetsToTry()), SetName);

@@ -180,34 +180,61 @@ void AddValueFaults(const FaultMap& map, const MemoryImage& image, std::optional
   }
 }
 
-model::ModelChange EffectOf(const FaultMap& map, const MemoryImage& image) {
+namespace {
+
+// Division of 32 bits is several times as fast.
+int64_t Quotient(int64_t cell, int bits) {
+  if (cell >> 32 == 0) return static_cast<uint32_t>(cell) / static_cast<uint32_t>(bits);
+  return cell / bits;
+}
+
+// Calls take(array, element, pattern) for each element of which a bit, or a level, is faulty, in order.
+template <typename Take>
+void ForEachFaultyElement(const FaultMap& map, const MemoryImage& image, const Take& take) {
   Drifted drifted;
   for (const Fault& fault : map.faults) {
     if (IsOfLevels(fault.kind)) Drift(image, fault, drifted);
   }
-  model::ModelChange change;
   // Both are in the order of arrays and elements.
   auto next = drifted.begin();
-  const auto add_drifted_before = [&](std::pair<int, int64_t> element) {
+  const auto take_drifted_before = [&](std::pair<int, int64_t> element) {
     for (; next != drifted.end() && next->first < element; ++next)
-      AddChange(image.arrays()[static_cast<size_t>(next->first.first)], next->first.second, next->second, change);
+      take(next->first.first, next->first.second, next->second);
   };
   for (size_t i = 0; i < map.faults.size();) {
     const int array_index = map.faults[i].bit.array;
     const MemoryArray& array = image.arrays()[static_cast<size_t>(array_index)];
     const int bits = array.bits();
-    const int64_t element = map.faults[i].bit.cell / bits;
-    add_drifted_before({array_index, element});
+    const int64_t element = Quotient(map.faults[i].bit.cell, bits), first_cell = element * bits;
+    take_drifted_before({array_index, element});
     uint32_t pattern = array.patterns[static_cast<size_t>(element)];
     if (next != drifted.end() && next->first == std::pair{array_index, element}) pattern = (next++)->second;
-    for (; i < map.faults.size() && map.faults[i].bit.array == array_index && map.faults[i].bit.cell / bits == element;
-         ++i) {
-      pattern = ApplyFault(pattern, static_cast<int>(map.faults[i].bit.cell % bits), map.faults[i].kind);
+    for (; i < map.faults.size() && map.faults[i].bit.array == array_index; ++i) {
+      const int64_t bit = map.faults[i].bit.cell - first_cell;
+      if (bit >= bits) break;
+      pattern = ApplyFault(pattern, static_cast<int>(bit), map.faults[i].kind);
     }
-    AddChange(array, element, pattern, change);
+    take(array_index, element, pattern);
   }
-  add_drifted_before({static_cast<int>(image.arrays().size()), 0});
+  take_drifted_before({static_cast<int>(image.arrays().size()), 0});
+}
+
+}  // namespace
+
+model::ModelChange EffectOf(const FaultMap& map, const MemoryImage& image) {
+  model::ModelChange change;
+  ForEachFaultyElement(map, image, [&](int array, int64_t element, uint32_t pattern) {
+    AddChange(image.arrays()[static_cast<size_t>(array)], element, pattern, change);
+  });
   return change;
+}
+
+MemoryImage Struck(const MemoryImage& image, const FaultMap& map) {
+  MemoryImage struck = image;
+  ForEachFaultyElement(map, image, [&](int array, int64_t element, uint32_t pattern) {
+    if (image.arrays()[static_cast<size_t>(array)].parameter >= 0) struck.SetPattern(array, element, pattern);
+  });
+  return struck;
 }
 
 }  // namespace steadfast::memory

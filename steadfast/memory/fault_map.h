@@ -53,4 +53,7 @@ void AddValueFaults(const FaultMap& map, const MemoryImage& image, std::optional
 // fail.
 model::ModelChange EffectOf(const FaultMap& map, const MemoryImage& image);
 
+// The same memory where these faults have struck: what upset reads then meet. Buffers, which hold nothing yet, stay.
+MemoryImage Struck(const MemoryImage& image, const FaultMap& map);
+
 }  // namespace steadfast::memory

@@ -110,7 +110,7 @@ FaultMap SampleFaults(PhiloxKey key, uint64_t trial, const MemoryImage& image, d
 }
 
 void SampleFaultsOfImages(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model,
-                          int64_t images, const TakeMap& take) {
+                          ImageRange images, const TakeMap& take) {
   const Target target{image};
   const bool all_can_fail = std::all_of(image.arrays().begin(), image.arrays().end(),
                                         [](const MemoryArray& array) { return array.filters.empty(); });

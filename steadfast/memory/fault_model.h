@@ -35,6 +35,9 @@ struct Target {
   }
 };
 
+struct ImageRange {
+  int64_t first, count;
+};
 using TakeMap = std::function<void(int64_t image, FaultMap map)>;
 
 class FaultProcess {
@@ -43,8 +46,8 @@ class FaultProcess {
   virtual std::string text() const = 0;  // reads back as the same
   // Sorted as a FaultMap is. Bits that the target does not hold may be among them. rate: in [0, 1].
   virtual FaultMap Sample(const Target& target, PhiloxKey key, uint32_t trial, double rate) const = 0;
-  // The further faults of each image, where reads are upset: drawn anew for each. key: of the trial.
-  virtual void SampleImages(const Target&, PhiloxKey, uint32_t /*trial*/, double /*rate*/, int64_t /*images*/,
+  // The further faults of each of some images, where reads are upset: drawn anew for each. key: of the trial.
+  virtual void SampleImages(const Target&, PhiloxKey, uint32_t /*trial*/, double /*rate*/, ImageRange,
                             const TakeMap&) const {}
   virtual void Check(const Target&) const {}           // throws UsageError where the target has nothing for it
   virtual bool is_transient() const { return false; }  // whether images have any
@@ -94,9 +97,9 @@ void CheckFaultModel(const MemoryImage& image, const FaultModel& model);
 // The faults of a trial: of cells that can fail. rate: in [0, 1]; throws UsageError outside.
 FaultMap SampleFaults(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model);
 
-// The further faults of each image of the trial, in order, where the model is transient; otherwise none.
+// The further faults of some images of the trial, in order, where the model is transient; otherwise none.
 void SampleFaultsOfImages(PhiloxKey key, uint64_t trial, const MemoryImage& image, double rate, const FaultModel& model,
-                          int64_t images, const TakeMap& take);
+                          ImageRange images, const TakeMap& take);
 
 // The pieces of a text outside brackets and double quotes.
 std::vector<std::string> SplitOutside(std::string_view text, char separator);

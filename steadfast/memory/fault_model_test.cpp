@@ -554,7 +554,7 @@ TEST(Buffers, SharedCellsFailForAllValuesThatLieThere) {
   memory.buffers = Buffers::kTwo;
   const MemoryImage shared(model, Chip{"c", {memory}}, Encoding::kTwosComplement, ParseWhere("activations"));
   std::array<double, 2> faults{};
-  SampleFaultsOfImages(KeyOfSeed(1), 0, shared, 0.1, ParseFaultModel("transient:flip"), 50,
+  SampleFaultsOfImages(KeyOfSeed(1), 0, shared, 0.1, ParseFaultModel("transient:flip"), {0, 50},
                        [&](int64_t, const FaultMap& map) {
                          for (const Fault& fault : map.faults) ++faults[static_cast<size_t>(fault.bit.array)];
                        });
@@ -572,7 +572,7 @@ TEST(Transient, EveryImageHasFaultsOfItsOwn) {
   constexpr int64_t kImages = 200;
   const auto maps_of = [&](double rate) {
     std::vector<FaultMap> maps;
-    SampleFaultsOfImages(KeyOfSeed(1), 4, image, rate, transient, kImages, [&](int64_t number, FaultMap map) {
+    SampleFaultsOfImages(KeyOfSeed(1), 4, image, rate, transient, {0, kImages}, [&](int64_t number, FaultMap map) {
       EXPECT_EQ(number, static_cast<int64_t>(maps.size()));
       maps.push_back(std::move(map));
     });
@@ -580,6 +580,9 @@ TEST(Transient, EveryImageHasFaultsOfItsOwn) {
   };
   const auto maps = maps_of(0.01), again = maps_of(0.01), fewer = maps_of(0.002);
   ASSERT_EQ(maps.size(), static_cast<size_t>(kImages));
+  SampleFaultsOfImages(KeyOfSeed(1), 4, image, 0.01, transient, {70, 3}, [&](int64_t number, FaultMap map) {
+    EXPECT_EQ(map.faults, maps[static_cast<size_t>(number)].faults);
+  });
   std::set<std::vector<int64_t>> different;
   double faults = 0;
   for (size_t i = 0; i < maps.size(); ++i) {

@@ -124,6 +124,9 @@ class MemoryImage {
   WordPosition PositionOf(BitAddress address) const;  // word: of the array
   int64_t WordsOf(int array) const;
   uint64_t WordAt(int array, int64_t word) const;
+  void SetPattern(int array, int64_t element, uint32_t pattern) {
+    arrays_[static_cast<size_t>(array)].patterns[static_cast<size_t>(element)] = pattern;
+  }
 
   PhysicalAddress PhysicalOf(BitAddress address) const;
   // What a place on the chip holds; nothing where no bit of these arrays lies there.

@@ -35,6 +35,16 @@ struct ChangedConstants {
   float offset;
 };
 
+// The same for one image of a block.
+struct ImageWeightDelta {
+  WeightDelta delta;
+  int32_t image;
+};
+struct ImageConstants {
+  ChangedConstants constants;
+  int32_t image;
+};
+
 // The codes of a value for one block. In some channels, they may differ from the golden run.
 class ChangedValue {
  public:
@@ -200,6 +210,10 @@ class WeightedOperator : public Operator {
   virtual void DropSparsePath() = 0;
   virtual void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
                                 const BlockOutput& output) const = 0;
+  // A block of which images have weights and constants of their own, both ascending by output. Keeps sums.
+  virtual void RunBlockOfChangedImages(std::span<const uint8_t* const> inputs, Workspace& workspace,
+                                       const BlockOutput& output, std::span<const ImageWeightDelta> deltas,
+                                       std::span<const ImageConstants> constants) const = 0;
   virtual const model::Window& window() const = 0;
   virtual int groups() const = 0;
   // To be called before RunChanged.

@@ -33,6 +33,9 @@ class WeightedSum final : public WeightedOperator {
   void DropSparsePath() override { columns_.clear(); }
   void RunBlockSparsely(std::span<const uint8_t* const> inputs, Workspace& workspace,
                         const BlockOutput& output) const override;
+  void RunBlockOfChangedImages(std::span<const uint8_t* const> inputs, Workspace& workspace, const BlockOutput& output,
+                               std::span<const ImageWeightDelta> deltas,
+                               std::span<const ImageConstants> constants) const override;
   int64_t SumsKept() const override { return out_.elements(); }
   int32_t ZeroPoint() const override { return zero_point_; }
   int64_t SlackOf(const int32_t* golden_sums, int64_t lane, int winner) const override;
@@ -96,6 +99,9 @@ class WeightedSum final : public WeightedOperator {
   int64_t padded_outputs_per_group() const { return (outputs_per_group() + 15) / 16 * 16; }
   void PackColumns();
   void AddImage(const uint8_t* rows, int64_t image, const Kernels& kernels, int32_t* sums) const;
+  void FinishOutput(int64_t output, const int32_t* sums, const RequantizeConstants& constants, Workspace& workspace,
+                    uint8_t* rows, float* reals) const;
+  void AddToImage(const uint8_t* rows, const WeightDelta& delta, int64_t image, int64_t lane, int32_t* sums) const;
   Arrangement Arrange(QuadShape quad, bool planes_inside) const;
   void Pack(Arrangement& arrangement) const;
   void PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std::vector<uint32_t>& packed,

@@ -60,14 +60,16 @@ class Mixture final : public FaultProcess {
     }
     return false;
   }
-  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
+  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, ImageRange images,
                     const TakeMap& take) const override {
-    std::vector<std::vector<FaultMap>> maps(static_cast<size_t>(images));  // [image][part]
+    std::vector<std::vector<FaultMap>> maps(static_cast<size_t>(images.count));  // [image of the range][part]
     for (size_t p = 0; p < parts_.size(); ++p)
       parts_[p].second.process().SampleImages(
-          target, KeyOfPart(key, p), trial, parts_[p].first * rate, images,
-          [&](int64_t image, FaultMap map) { maps[static_cast<size_t>(image)].push_back(std::move(map)); });
-    for (int64_t i = 0; i < images; ++i) take(i, Overlaid(std::move(maps[static_cast<size_t>(i)])));
+          target, KeyOfPart(key, p), trial, parts_[p].first * rate, images, [&](int64_t image, FaultMap map) {
+            maps[static_cast<size_t>(image - images.first)].push_back(std::move(map));
+          });
+    for (int64_t i = 0; i < images.count; ++i)
+      take(images.first + i, Overlaid(std::move(maps[static_cast<size_t>(i)])));
   }
 
  private:
@@ -85,12 +87,12 @@ class Transient final : public FaultProcess {
   bool takes_rate() const override { return model_.process().takes_rate(); }
   std::vector<std::pair<std::string, std::string>> tables() const override { return model_.process().tables(); }
   FaultMap Sample(const Target&, PhiloxKey, uint32_t, double) const override { return {}; }
-  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
+  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, ImageRange images,
                     const TakeMap& take) const override {
     constexpr uint32_t kImages = 0x494D4147;
     Target small = target;
     small.many_maps = true;
-    for (int64_t i = 0; i < images; ++i) {
+    for (int64_t i = images.first; i < images.first + images.count; ++i) {
       const auto random = Philox4x32({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), kImages, 0}, key);
       take(i, model_.process().Sample(small, {random[0], random[1]}, trial, rate));
     }
@@ -124,7 +126,7 @@ class Targeted final : public FaultProcess {
     target.image.CheckFilters(where_, narrower.only);
     model_.process().Check(narrower);
   }
-  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, int64_t images,
+  void SampleImages(const Target& target, PhiloxKey key, uint32_t trial, double rate, ImageRange images,
                     const TakeMap& take) const override {
     const Target narrower = Narrowed(target);
     model_.process().SampleImages(narrower, key, trial, rate, images, [&](int64_t image, FaultMap map) {
