@@ -154,6 +154,7 @@ class Sweep {
         image_(*shared_image_) {
     CheckChip();
     CheckArrays();
+    ChooseCells();
   }
 
   SweepResult Run(const std::filesystem::path& store_path) {
@@ -178,6 +179,7 @@ class Sweep {
     const engine::DifferentialPlan plan(file_.model);
     PlanParts(plan);
     result.strata = ChooseSample();
+    result.drawn = drawn_;
     if (!store_path.empty()) OpenStore(store_path, result);
     CountDone(result);
     if (done_faults_ < all_faults_) {
@@ -207,8 +209,11 @@ class Sweep {
         settings_.where == memory::Where{} ? "" : fmt::format(":{}", memory::NameOf(settings_.where));
     const std::string chip =
         settings_.chip ? fmt::format(":chip {}", Sha256(memory::ToText(*settings_.chip)).substr(0, 12)) : "";
+    const std::string drawn = settings_.drawn_faults > 0
+                                  ? fmt::format(":{} faults of seed {}", settings_.drawn_faults, settings_.draw_seed)
+                                  : "";
     const std::string input = NameOf(settings_.data.input, file_.model);
-    return fmt::format("{}{}{}{}{}", kind, where, chip, input.empty() ? "" : "@", input);
+    return fmt::format("{}{}{}{}{}{}", kind, where, chip, drawn, input.empty() ? "" : "@", input);
   }
 
   bool HasValues() const {
@@ -224,6 +229,8 @@ class Sweep {
           "--fault: of activations, give one of flip, sa0 and sa1: what a cell holds differs from image to image");
     if (settings_.chip && settings_.pairs_in_word)
       throw UsageError("--pairs-in-word goes without --chip: give --word-bits");
+    if (settings_.drawn_faults > 0 && (settings_.pairs_in_word || settings_.sample < 1))
+      throw UsageError("--faults goes without --sample and --pairs-in-word");
     if (settings_.pairs_in_word && HasValues())
       throw UsageError(
           fmt::format("--where {}: pairs are of parameters; leave activations out", memory::NameOf(settings_.where)));
@@ -236,7 +243,7 @@ class Sweep {
       const memory::MemoryArray& array = ArrayAt(a);
       const memory::Memory& memory = image_.memory_of(a);
       arrays.push_back({array.name,
-                        array.parameter < 0 ? "activation" : std::string(model::NameOf(array.role)),
+                        RoleOf(array),
                         settings_.pairs_in_word ? 0 : image_.FailingCells(a),
                         {{"memory", memory.name},
                          {"first_word", array.first_word},
@@ -275,6 +282,67 @@ class Sweep {
       }
       swept_[static_cast<size_t>(found - names.begin())] = true;
     }
+  }
+
+  // Which cells are evaluated: those that can fail, and were drawn.
+  void ChooseCells() {
+    cells_.resize(image_.arrays().size());
+    if (settings_.pairs_in_word) return;
+    struct Position {
+      int array, bit;
+      int64_t cells = 0, wanted = 0;
+    };
+    std::vector<Position> positions;
+    double all = 0;
+    for (int a = 0; a < static_cast<int>(image_.arrays().size()); ++a) {
+      const memory::MemoryArray& array = ArrayAt(a);
+      auto& cells = cells_[static_cast<size_t>(a)];
+      if (!swept_[static_cast<size_t>(a)] || (array.filters.empty() && settings_.drawn_faults == 0)) continue;
+      cells.resize(static_cast<size_t>(array.cells()));
+      std::vector<Position> of_array;
+      for (int bit = 0; bit < array.bits(); ++bit) of_array.push_back({a, bit});
+      for (int64_t cell = 0; cell < array.cells(); ++cell) {
+        if (!image_.CanFail({a, cell})) continue;
+        cells[static_cast<size_t>(cell)] = true;
+        ++of_array[static_cast<size_t>(cell % array.bits())].cells;
+        ++all;
+      }
+      positions.insert(positions.end(), of_array.begin(), of_array.end());
+    }
+    if (settings_.drawn_faults == 0) return;
+    std::erase_if(positions, [](const Position& position) { return position.cells == 0; });
+    for (Position& position : positions) {
+      const memory::MemoryArray& array = ArrayAt(position.array);
+      drawn_.push_back({array.name, RoleOf(array), position.bit, position.cells});
+      const double share = static_cast<double>(settings_.drawn_faults) / all;
+      position.wanted =
+          std::min(position.cells, std::max<int64_t>(2, std::llround(share * static_cast<double>(position.cells))));
+      Draw(position.array, position.bit, position.cells, position.wanted);
+    }
+  }
+
+  // Of the cells of a bit position, keeps `wanted` by chance: each is taken with the share that is still wanted of
+  // those that are left (Knuth, The Art of Computer Programming, vol. 2, 3.4.2, algorithm S).
+  void Draw(int array, int bit, int64_t left, int64_t wanted) {
+    auto& cells = cells_[static_cast<size_t>(array)];
+    const uint32_t number = ArrayAt(array).number;
+    for (size_t cell = static_cast<size_t>(bit); cell < cells.size();
+         cell += static_cast<size_t>(ArrayAt(array).bits())) {
+      if (!cells[cell]) continue;
+      constexpr uint32_t kDrawing = 0x44524157;
+      const PhiloxOutput random = Philox4x32(
+          {number, static_cast<uint32_t>(cell), static_cast<uint32_t>(static_cast<uint64_t>(cell) >> 32), kDrawing},
+          KeyOfSeed(settings_.draw_seed));
+      const uint64_t bits = (uint64_t{random[0]} << 21) ^ (random[1] >> 11);  // 53 of them
+      const double uniform = static_cast<double>(bits) * 0x1p-53;
+      cells[cell] = uniform * static_cast<double>(left) < static_cast<double>(wanted);
+      wanted -= cells[cell] ? 1 : 0;
+      --left;
+    }
+  }
+
+  static std::string RoleOf(const memory::MemoryArray& array) {
+    return array.parameter < 0 ? "activation" : std::string(model::NameOf(array.role));
   }
 
   const memory::MemoryArray& ArrayAt(int array) const { return image_.arrays()[static_cast<size_t>(array)]; }
@@ -372,19 +440,21 @@ class Sweep {
 
   void AddPart(Part part) {
     part.evaluated = part.count;
-    if (!ArrayAt(part.array).filters.empty()) {
-      for (int64_t fault = 0; fault < part.count; ++fault) part.evaluated -= IsLeftOut(part, fault);
-    }
+    for (int64_t fault = 0; fault < part.count; ++fault) part.evaluated -= IsLeftOut(part, fault);
     if (part.evaluated == 0) return;
     parts_.push_back(part);
     all_faults_ += part.evaluated;
   }
 
-  // Whether a cell of the fault cannot fail.
   bool IsLeftOut(const Part& part, int64_t fault) const {
-    if (ArrayAt(part.array).filters.empty()) return false;
-    const auto cells = CellsOf(part, fault);
-    return std::any_of(cells.begin(), cells.end(), [&](int64_t cell) { return !image_.CanFail({part.array, cell}); });
+    const auto& cells = cells_[static_cast<size_t>(part.array)];
+    if (settings_.pairs_in_word && !ArrayAt(part.array).filters.empty()) {
+      const auto of_pair = CellsOf(part, fault);
+      return std::any_of(of_pair.begin(), of_pair.end(), [&](int64_t cell) {
+        return !image_.CanFail({part.array, cell});
+      });
+    }
+    return !cells.empty() && !cells[static_cast<size_t>(part.first + fault)];
   }
 
   void OpenStore(const std::filesystem::path& path, SweepResult& result) {
@@ -440,7 +510,7 @@ class Sweep {
           const auto start = std::chrono::steady_clock::now();
           if (ArrayAt(parts_[p].array).parameter < 0)
             EvaluateValues(plan, parts_[p], blocks, first, last, *worker);
-          else if (parts_[p].by_look_up)
+          else if (parts_[p].by_look_up && LookingUpPays(plan, parts_[p]))
             LookUpPart(plan, parts_[p], blocks, first, last, *worker);
           else
             PropagatePart(plan, parts_[p], blocks, first, last, *worker);
@@ -524,6 +594,13 @@ class Sweep {
       if (settings_.decisions_only) tally.margin_delta = 0;
       Add(tally, worker.faults[static_cast<size_t>(fault)]);
     }
+  }
+
+  // A table costs as much as evaluating each of a neuron's codes.
+  bool LookingUpPays(const engine::DifferentialPlan& plan, const Part& part) const {
+    const model::Parameter& weight = ParameterAt(part.array);
+    const int64_t neurons = std::max<int64_t>(1, part.count / (weight.products() * weight.format.bits()));
+    return part.evaluated > neurons * engine::NeuronLookUp::CodesOf(plan, ArrayAt(part.array).parameter);
   }
 
   // Neurons by tables of what each of their codes leads to, some neurons at a time.
@@ -643,7 +720,9 @@ class Sweep {
   engine::Golden golden_;
   const engine::EvaluationSet* set_ = nullptr;
   const std::vector<uint16_t>* labels_ = nullptr;
-  std::vector<bool> swept_;  // [array]
+  std::vector<bool> swept_;               // [array]
+  std::vector<std::vector<bool>> cells_;  // [array]: which are evaluated; empty: all
+  std::vector<DrawnPosition> drawn_;
   std::vector<Part> parts_;
   std::unique_ptr<store::Store> store_;
   int64_t sweep_ = 0, run_ = 0;

@@ -37,6 +37,10 @@ struct SweepSettings {
   // Only this share of the outputs of each tensor (of the pieces that the work is cut into, at least two), chosen by
   // chance but always the same: a larger share holds all of a smaller one. 1: all.
   double sample = 1;
+  // About so many faults alone, drawn by chance within each bit position of each tensor, in proportion to its bits but
+  // at least two. 0: all.
+  int64_t drawn_faults = 0;
+  uint64_t draw_seed = 1;
   DataChoice data;
   int threads = 0;                          // 0: all cores. Changes no number.
   int64_t memory_bytes = int64_t{2} << 30;  // for what is kept of the fault-free run. Changes no number.
@@ -55,11 +59,19 @@ struct SweepStratum {
   int64_t parts = 0, faults = 0;
 };
 
+// A bit position of an array, from which faults were drawn.
+struct DrawnPosition {
+  std::string tensor, role;
+  int bit = 0;
+  int64_t faults = 0;  // in all
+};
+
 struct SweepResult {
   store::ModelRow model;
   store::SweepRow sweep;
   std::vector<store::SweepPart> parts;  // in the order of the model's tensors
   std::vector<SweepStratum> strata;     // in the same order
+  std::vector<DrawnPosition> drawn;     // with drawn_faults: by tensor and bit
   std::vector<double> part_seconds;     // [part] of a thread; below 0 where it was in the store
   int threads = 1;
   int64_t resumed_faults = 0;                        // how many were already in the store

@@ -10,8 +10,8 @@
 #include <set>
 
 #include "steadfast/base/error.h"
-#include "steadfast/base/file.h"
 #include "steadfast/base/text.h"  // ParseInt
+#include "steadfast/campaign/model_and_images.h"
 #include "steadfast/engine/dense.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/engine/reference.h"
@@ -26,36 +26,13 @@ namespace {
 namespace fs = std::filesystem;
 using model::QuantizedModel;
 
-std::string BigEndian(int64_t value) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(value >> shift & 0xFF));
-  return bytes;
-}
-
-// A model file and a test set of random images in IDX format that fits it.
-class SweepTest : public testing::Test {
+class SweepTest : public WithModelAndImages {
  protected:
-  void SetUp() override { fs::create_directories(folder_ / "idx"); }
-
   SweepSettings Prepare(const QuantizedModel& model, int64_t n) {
-    model_ = model;
-    model::WriteModel(model, folder_ / "model.onnx");
-    const model::ValueShape& shape = model.values[0].shape;
-    images_ = model::RandomImages(model, n, 11);
-    labels_.resize(static_cast<size_t>(n));
-    for (size_t i = 0; i < labels_.size(); ++i)
-      labels_[i] = static_cast<uint16_t>(i % static_cast<size_t>(model.classes()));
-    for (const std::string split : {"train", "t10k"}) {
-      WriteFileWhole(folder_ / ("idx/" + split + "-images-idx3-ubyte"),
-                     BigEndian(0x803) + BigEndian(n) + BigEndian(shape.height) + BigEndian(shape.width) +
-                         std::string(images_.begin(), images_.end()));
-      WriteFileWhole(folder_ / ("idx/" + split + "-labels-idx1-ubyte"),
-                     BigEndian(0x801) + BigEndian(n) + std::string(labels_.begin(), labels_.end()));
-    }
+    Write(model, n);
     SweepSettings settings;
-    settings.model = folder_ / "model.onnx";
-    settings.data.dataset = "idx";
-    settings.data.location.folder = folder_;
+    settings.model = path_;
+    settings.data = Data();
     return settings;
   }
 
@@ -116,11 +93,6 @@ class SweepTest : public testing::Test {
     return faults;
   }
 
-  const TemporaryFolder temporary_;
-  const fs::path folder_ = temporary_.path();
-  QuantizedModel model_;
-  std::vector<uint8_t> images_;
-  std::vector<uint16_t> labels_;
   std::vector<float> golden_;
 };
 
@@ -302,6 +274,45 @@ TEST_F(SweepTest, FiltersLeaveFaultsOut) {
     EXPECT_EQ(evaluated, failing) << where;
     EXPECT_EQ(RunSweep(settings, store).resumed_faults, failing) << where;
   }
+}
+
+// About as many as were asked for, in proportion to each bit position, and what the whole sweep has there.
+TEST_F(SweepTest, DrawsFaultsOfEachBitPosition) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(3, 4, 29), 30);
+  const auto whole = RunSweep(settings, {});
+  std::map<std::string, std::vector<store::SweepPart::Fault>> expected;
+  for (const auto& part : whole.parts)
+    expected[part.tensor].insert(expected[part.tensor].end(), part.faults.begin(), part.faults.end());
+  const auto drawn_of = [&](int64_t faults, uint64_t seed) {
+    settings.drawn_faults = faults;
+    settings.draw_seed = seed;
+    const auto result = RunSweep(settings, folder_ / "drawn.sqlite");
+    std::map<std::pair<std::string, int>, int64_t> counts;
+    std::set<std::pair<std::string, int64_t>> cells;
+    for (const auto& part : result.parts) {
+      for (size_t f = 0; f < part.faults.size(); ++f) {
+        if (part.faults[f].is_left_out()) continue;
+        const int64_t cell = part.first + static_cast<int64_t>(f);
+        EXPECT_EQ(part.faults[f], expected.at(part.tensor)[static_cast<size_t>(cell)]) << part.tensor << " " << cell;
+        ++counts[{part.tensor, static_cast<int>(cell % 3)}];
+        cells.insert({part.tensor, cell});
+      }
+    }
+    EXPECT_EQ(result.drawn.size(), 15u);
+    for (const DrawnPosition& position : result.drawn) {
+      const double share = static_cast<double>(faults) / (61470 * 3);
+      const auto wanted = std::llround(share * static_cast<double>(position.faults));
+      EXPECT_EQ((counts[{position.tensor, position.bit}]), std::max<int64_t>(2, wanted)) << position.tensor;
+      EXPECT_EQ(position.role, "weight");
+    }
+    return cells;
+  };
+  const auto first = drawn_of(600, 1);
+  EXPECT_EQ(drawn_of(600, 1), first);
+  EXPECT_NE(drawn_of(600, 2), first);
+  EXPECT_GT(drawn_of(9000, 1).size(), 8900u);
+  settings.sample = 0.5;
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);
 }
 
 // Every cell of every buffer, own or shared, against a dense run with the cell broken.

@@ -81,8 +81,10 @@ void PrintUnits(const std::vector<UnitRow>& rows, double clean, const Options& o
 void RunEvery(const Options& options, const Cancellation& cancellation) {
   const campaign::SweepSettings& sweep = options.settings;
   if (options.fault == "all") throw UsageError("--every: give one --fault: flip, sa0 or sa1");
-  if (sweep.sample < 1 || !sweep.layers.empty() || sweep.pairs_in_word || sweep.decisions_only)
-    throw UsageError("--every goes without --sample, --layer, --pairs-in-word and --decisions-only; --where chooses");
+  if (sweep.sample < 1 || sweep.drawn_faults > 0 || !sweep.layers.empty() || sweep.pairs_in_word ||
+      sweep.decisions_only)
+    throw UsageError(
+        "--every goes without --sample, --faults, --layer, --pairs-in-word and --decisions-only; --where chooses");
   const Memories memories = MemoriesOf(options.memory, {});
   campaign::CampaignSettings settings;
   settings.models = {sweep.model};
@@ -187,6 +189,13 @@ void Run(Options& options, const Cancellation& cancellation) {
     text += report::ToText(sample);
     json["sample"] = report::ToJson(sample);
   }
+  if (settings.drawn_faults > 0) {
+    std::vector<report::SweptPosition> positions;
+    for (const auto& drawn : result.drawn) positions.push_back({drawn.tensor, drawn.role, drawn.bit, drawn.faults});
+    const auto means = report::ProjectDrawnFaults(result.model, result.sweep, result.parts, positions, kinds);
+    text += report::ToText(means);
+    json["drawn"] = report::ToJson(means);
+  }
   if (!options.json.empty()) WriteJson(options.json, json);
   if (!IsStandardOutput(options.json)) fmt::print("{}", text);
 }
@@ -219,6 +228,14 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
           "store")
       ->type_name("SHARE")
       ->check(CLI::Range(1e-9, 1.0));
+  command
+      ->add_option("--faults", settings.drawn_faults,
+                   "Only about so many faults, drawn by chance from each bit position of each tensor, in proportion to "
+                   "its bits (at least two); prints what they say of all, by role, tensor and bit position (`steadfast "
+                   "samples` says how many to draw)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  AddSeedOption(*command, settings.draw_seed, "Seed of --faults");
   AddMemoryOptions(*command, options->memory);
   command
       ->add_option(

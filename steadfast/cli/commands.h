@@ -24,6 +24,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen);
 void AddToleranceCommand(CLI::App& app, Chosen& chosen);
 void AddFaultsCommand(CLI::App& app, Chosen& chosen);
 void AddSamplesCommand(CLI::App& app, Chosen& chosen);
+void AddRareCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);
 void AddLatencyCommand(CLI::App& app, Chosen& chosen);
 void AddReplayCommand(CLI::App& app, Chosen& chosen);

@@ -68,6 +68,7 @@ int Run(int argc, char** argv) {
   cli::AddFaultsCommand(app, chosen);
   cli::AddSamplesCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);
+  cli::AddRareCommand(app, chosen);
   cli::AddLatencyCommand(app, chosen);
   cli::AddReplayCommand(app, chosen);
   cli::AddSharpnessCommand(app, chosen);

@@ -4,16 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "steadfast/base/progress.h"  // FormatDuration
 #include "steadfast/report/sweep_report.h"
 #include "steadfast/report/text_table.h"
+#include "steadfast/statistics/bounded_mean.h"
 
 namespace steadfast::report {
 namespace {
 
+using statistics::DrawnStratum;
 using statistics::Estimate;
 using statistics::MeanOfClusters;
+using statistics::MeanOfStrata;
 using statistics::Stratum;
 
 // Means of three quantities from the same parts.
@@ -97,6 +102,98 @@ SweepSample ProjectSweep(const store::ModelRow& model, const store::SweepRow& sw
     sample.seconds.interval.high *= unit;
   }
   return sample;
+}
+
+std::vector<DrawnMeans> ProjectDrawnFaults(const store::ModelRow& model, const store::SweepRow& sweep,
+                                           const std::vector<store::SweepPart>& parts,
+                                           const std::vector<SweptPosition>& positions,
+                                           const std::vector<std::string>& kinds) {
+  const auto images = static_cast<double>(sweep.images);
+  const double clean = static_cast<double>(model.correct) / images;
+  std::vector<DrawnMeans> all;
+  for (const std::string& kind : kinds) {
+    struct Drawn {
+      std::vector<double> lost, harmful, changed;
+    };
+    std::map<std::pair<std::string, int>, Drawn> drawn;
+    ForEachFault(model, sweep, parts, {kind}, [&](const SweptFault& fault) {
+      Drawn& of_position = drawn[{fault.tensor, fault.bit}];
+      of_position.lost.push_back(clean - static_cast<double>(fault.correct) / images);
+      of_position.harmful.push_back(fault.changed > 0 ? 1 : 0);
+      of_position.changed.push_back(static_cast<double>(fault.changed) / images);
+    });
+    const auto add = [&](const std::string& group, const std::string& name, const auto& holds) {
+      DrawnMeans means{kind, group, name, 0, 0, {}, {}, {}};
+      std::vector<DrawnStratum> lost, harmful, changed;
+      for (const SweptPosition& position : positions) {
+        const auto found = drawn.find({position.tensor, position.bit});
+        if (!holds(position) || found == drawn.end()) continue;
+        means.faults += position.faults;
+        means.drawn_faults += static_cast<int64_t>(found->second.lost.size());
+        lost.push_back({position.faults, found->second.lost});
+        harmful.push_back({position.faults, found->second.harmful});
+        changed.push_back({position.faults, found->second.changed});
+      }
+      if (lost.empty()) return;
+      const auto less = [](double from, const Estimate& estimate) {
+        return Estimate{from - estimate.mean, {from - estimate.interval.high, from - estimate.interval.low}};
+      };
+      means.accuracy = less(clean, MeanOfStrata(lost, clean - 1, clean));
+      means.harmless_share = less(1, MeanOfStrata(harmful, 0, 1));
+      means.changed = MeanOfStrata(changed, 0, 1);
+      means.changed.mean *= images;
+      means.changed.interval = {means.changed.interval.low * images, means.changed.interval.high * images};
+      all.push_back(std::move(means));
+    };
+    std::vector<std::string> roles, tensors;
+    std::set<int> bits;
+    for (const SweptPosition& position : positions) {
+      if (std::find(roles.begin(), roles.end(), position.role) == roles.end()) roles.push_back(position.role);
+      if (std::find(tensors.begin(), tensors.end(), position.tensor) == tensors.end())
+        tensors.push_back(position.tensor);
+      bits.insert(position.bit);
+    }
+    for (const auto& role : roles) add("role", role, [&](const SweptPosition& p) { return p.role == role; });
+    for (const auto& tensor : tensors)
+      add("tensor", tensor, [&](const SweptPosition& p) { return p.tensor == tensor; });
+    for (const int bit : bits) add("bit", fmt::format("{}", bit), [&](const SweptPosition& p) { return p.bit == bit; });
+    add("all", "all", [](const SweptPosition&) { return true; });
+  }
+  return all;
+}
+
+std::string ToText(const std::vector<DrawnMeans>& means) {
+  if (means.empty()) return {};
+  std::string text = fmt::format(
+      "\nProjected to all {} faults, from {} of them, drawn by chance from each bit position of each tensor; 95 % "
+      "intervals that hold whatever the faults that were not drawn do within 0 to 100 %.\n",
+      means.back().faults, means.back().drawn_faults);
+  TextTable table({"fault", "of", "", ">faults", ">drawn", ">mean accuracy %", ">", ">harmless %", ">",
+                   ">predictions changed", ">"});
+  const auto between = [](const Estimate& estimate, double unit, int digits) {
+    return fmt::format("{:.{}f} to {:.{}f}", estimate.interval.low * unit, digits, estimate.interval.high * unit,
+                       digits);
+  };
+  for (const DrawnMeans& m : means)
+    table.AddRow({m.kind, m.group == "all" ? "" : m.group, m.name, fmt::format("{}", m.faults),
+                  fmt::format("{}", m.drawn_faults), fmt::format("{:.3f}", 100 * m.accuracy.mean),
+                  between(m.accuracy, 100, 2), fmt::format("{:.1f}", 100 * m.harmless_share.mean),
+                  between(m.harmless_share, 100, 1), fmt::format("{:.1f}", m.changed.mean), between(m.changed, 1, 0)});
+  return text + table.Text();
+}
+
+nlohmann::json ToJson(const std::vector<DrawnMeans>& means) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const DrawnMeans& m : means)
+    list.push_back({{"fault", m.kind},
+                    {"group", m.group},
+                    {"name", m.name},
+                    {"faults", m.faults},
+                    {"drawn_faults", m.drawn_faults},
+                    {"accuracy", ToJson(m.accuracy)},
+                    {"harmless_share", ToJson(m.harmless_share)},
+                    {"changed_predictions", ToJson(m.changed)}});
+  return {{"confidence", 0.95}, {"projected", list}};
 }
 
 std::string ToText(const SweepSample& sample) {

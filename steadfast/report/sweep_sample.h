@@ -31,6 +31,27 @@ struct SweepSample {
   int threads = 1;
 };
 
+// A bit position of a tensor, from which faults were drawn by chance.
+struct SweptPosition {
+  std::string tensor, role;
+  int bit = 0;
+  int64_t faults = 0;  // in all
+};
+
+// What drawn faults say of all: of a role, a tensor, or the bit positions of the same number of all tensors.
+struct DrawnMeans {
+  std::string kind, group, name;  // group: "role", "tensor", "bit" or "all"
+  int64_t faults = 0, drawn_faults = 0;
+  statistics::Estimate accuracy, harmless_share, changed;  // intervals: statistics/bounded_mean.h
+};
+// Post-stratified by tensor and bit position. Of stuck-at faults, those that change nothing count as harmless.
+std::vector<DrawnMeans> ProjectDrawnFaults(const store::ModelRow& model, const store::SweepRow& sweep,
+                                           const std::vector<store::SweepPart>& parts,
+                                           const std::vector<SweptPosition>& positions,
+                                           const std::vector<std::string>& kinds);
+std::string ToText(const std::vector<DrawnMeans>& means);
+nlohmann::json ToJson(const std::vector<DrawnMeans>& means);
+
 // parts: of the strata, in their order; part_seconds: seconds of a thread, below 0 where it is not known.
 SweepSample ProjectSweep(const store::ModelRow& model, const store::SweepRow& sweep,
                          const std::vector<store::SweepPart>& parts, const std::vector<SweptStratum>& strata,
