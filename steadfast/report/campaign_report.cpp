@@ -11,6 +11,7 @@
 #include "steadfast/base/score_unit.h"
 #include "steadfast/base/text.h"
 #include "steadfast/report/text_table.h"
+#include "steadfast/statistics/bounded_mean.h"
 #include "steadfast/statistics/mean_sequence.h"
 
 namespace steadfast::report {
@@ -91,6 +92,7 @@ Cell CellOf(const std::vector<const TrialRow*>& trials, const ModelRow& model, c
           first.rate,
           statistics::Summarize(accuracies),
           SequenceOf(trials, options.is_sequential),
+          statistics::BoundedMeanInterval(accuracies, 0, 1),
           faulty / n,
           codes / n,
           predictions / n,
@@ -228,6 +230,23 @@ CampaignReport MakeCampaignReport(std::vector<ModelRow> models, std::vector<Tria
   return report;
 }
 
+// Where a few trials lose far more than the others, Student's t does not know how many more such there are.
+std::string OutlierText(const CampaignReport& report) {
+  constexpr double kFar = 4;  // standard deviations
+  std::string text;
+  for (const Cell& cell : report.cells) {
+    const auto& s = cell.accuracy;
+    if (cell.sequence || s.mean - s.minimum <= kFar * s.standard_deviation) continue;
+    text += fmt::format("  {}, {} at {}: lowest {} %; whatever the law, the mean is within {}\n",
+                        ModelOf(report, cell.model).label, cell.fault, FormatShortest(cell.rate), Percent(s.minimum),
+                        IntervalText(cell.any_law, 100));
+  }
+  if (text.empty()) return text;
+  return "A few trials lose far more than the others; the 95 % t interval may miss how many more such there are "
+         "(--until and tolerance have\nbounds that hold for any law):\n" +
+         text;
+}
+
 std::string ToText(const CampaignReport& report) {
   std::string text = "Accuracy under faults, in percent\n\n";
   TextTable table({"model", "fault", "encoding", ">rate", ">trials", ">mean", ">95 % interval", ">st.dev.", ">min",
@@ -252,6 +271,7 @@ std::string ToText(const CampaignReport& report) {
     text +=
         "(Trials ended when the mean was known well enough: the intervals hold however often they are looked at.)\n";
   if (any_at_chance) text += kAtChance;
+  text += OutlierText(report);
   text += OutcomesText(report);
   if (!report.drops.empty()) {
     text += "\nFault rate at which mean accuracy has dropped by 1, 5 and 10 points\n\n";
@@ -321,6 +341,7 @@ json ToJson(const CampaignReport& report, const json& settings) {
                       {{"mean", s.mean},
                        {"standard_deviation", s.standard_deviation},
                        {"interval", {JsonNumber(s.interval.low), JsonNumber(s.interval.high)}},
+                       {"interval_of_any_law", {c.any_law.low, c.any_law.high}},
                        {"minimum", s.minimum},
                        {"maximum", s.maximum},
                        {"quantiles",

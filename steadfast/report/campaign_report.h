@@ -33,6 +33,7 @@ struct Cell {
   statistics::Summary accuracy;  // shares
   // Where trials ended when the mean was known well enough: its 95 % confidence sequence, in the order of the trials.
   std::optional<statistics::Interval> sequence;
+  statistics::Interval any_law;  // of the mean, whatever the law (statistics/bounded_mean.h)
   double mean_faulty_bits, mean_changed_codes, mean_changed_predictions;
   double mean_margin, mean_loss;
   Outcomes outcomes;

@@ -71,6 +71,35 @@ TEST(CampaignReport, MarksChance) {
   EXPECT_EQ(table.find("first (chance)"), std::string::npos) << table;
 }
 
+// One chip in fifty guesses: Student's t is not to be trusted, and the text says so.
+TEST(CampaignReport, WarnsOfOutliers) {
+  store::ModelRow model;
+  model.id = 1;
+  model.label = "m";
+  model.images = 100;
+  model.correct = 90;
+  std::vector<TrialRow> trials;
+  for (int64_t number = 0; number < 50; ++number)
+    trials.push_back({.id = "id",
+                      .model = 1,
+                      .fault = "row",
+                      .encoding = "twos",
+                      .rate = 0.001,
+                      .trial = number,
+                      .images = 100,
+                      .correct = 88 + number % 2,
+                      .changed = 5,
+                      .broken = 2});
+  EXPECT_EQ(ToText(MakeCampaignReport({model}, trials)).find("A few trials"), std::string::npos);
+  trials[7].correct = 10;
+  const CampaignReport report = MakeCampaignReport({model}, trials);
+  const Cell& cell = report.cells[0];
+  EXPECT_NE(ToText(report).find("m, row at 0.001: lowest 10.00 %"), std::string::npos) << ToText(report);
+  EXPECT_LT(cell.any_law.low, cell.accuracy.interval.low);
+  EXPECT_GT(cell.any_law.low, 0.6);
+  EXPECT_LT(cell.any_law.high, 0.97);
+}
+
 // By hand: of four trials one moves nothing, one moves outputs, two change classes, of which one helps.
 TEST(CampaignReport, SortsOutcomes) {
   store::ModelRow model;
