@@ -170,7 +170,7 @@ TEST_F(TrainProgram, TheTutorialRuns) {
       commands += line.starts_with("steadfast ");
     }
   }
-  EXPECT_EQ(commands, 21);
+  EXPECT_EQ(commands, 25);
   WriteFileWhole(folder_ / "script.sh", script);
   std::string output;
   const ProcessResult result = RunProcess("/bin/bash", {(folder_ / "script.sh").string()},
@@ -187,6 +187,10 @@ TEST_F(TrainProgram, TheTutorialRuns) {
   // The designer's questions, on real data and networks: sane answers.
   EXPECT_NE(output.find("241 x row"), std::string::npos) << output;
   EXPECT_NE(output.find("transient:flip@activations"), std::string::npos) << output;
+  EXPECT_NE(output.find("transient:flip@weights"), std::string::npos) << output;
+  EXPECT_NE(output.find("flip   pool2"), std::string::npos) << output;
+  EXPECT_NE(output.find("drawn by chance from each bit position"), std::string::npos) << output;
+  EXPECT_NE(output.find("effective trials"), std::string::npos) << output;
   EXPECT_NE(output.find("three-bit"), std::string::npos) << output;
   EXPECT_NE(output.find("on 99 % of chips"), std::string::npos) << output;
 }
