@@ -12,9 +12,9 @@ namespace steadfast::statistics {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__)
-constexpr int kRepetitions = 500;
+constexpr int kCoverageRepetitions = 500;
 #else
-constexpr int kRepetitions = 2000;
+constexpr int kCoverageRepetitions = 2000;
 #endif
 
 // By hand: values that are all least rule a mean m out once half of (1 / (1 - m))^n, all that was risked, is enough.
@@ -68,13 +68,13 @@ TEST(BoundedMean, HoldsAsOftenAsItSays) {
   for (const Law& law : laws) {
     for (const int count : {10, 100}) {
       int held = 0;
-      for (int i = 0; i < kRepetitions; ++i) {
+      for (int i = 0; i < kCoverageRepetitions; ++i) {
         std::vector<double> values;
         for (int v = 0; v < count; ++v) values.push_back(law.draw(uniform(random)));
         const Interval interval = BoundedMeanInterval(values, law.least, law.most);
         held += interval.low <= law.mean && law.mean <= interval.high;
       }
-      EXPECT_GE(held, kRepetitions * 94 / 100) << law.mean << " " << count;
+      EXPECT_GE(held, kCoverageRepetitions * 94 / 100) << law.mean << " " << count;
     }
   }
 }
@@ -113,7 +113,7 @@ TEST(MeanOfStrata, HoldsAsOftenAsItSays) {
   for (const auto& allocation : allocations) {
     int held = 0;
     double means = 0;
-    for (int i = 0; i < kRepetitions; ++i) {
+    for (int i = 0; i < kCoverageRepetitions; ++i) {
       std::vector<DrawnStratum> drawn;
       for (size_t s = 0; s < all.size(); ++s) {
         std::shuffle(all[s].begin(), all[s].end(), random);
@@ -122,9 +122,9 @@ TEST(MeanOfStrata, HoldsAsOftenAsItSays) {
       }
       const Estimate estimate = MeanOfStrata(drawn, -0.1, 0.9);
       held += estimate.interval.low <= sum / count && sum / count <= estimate.interval.high;
-      means += estimate.mean / kRepetitions;
+      means += estimate.mean / kCoverageRepetitions;
     }
-    EXPECT_GE(held, kRepetitions * 94 / 100) << allocation[0];
+    EXPECT_GE(held, kCoverageRepetitions * 94 / 100) << allocation[0];
     EXPECT_NEAR(means, sum / count, 0.005) << allocation[0];
   }
 }
