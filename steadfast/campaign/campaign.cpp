@@ -204,6 +204,7 @@ class Campaign {
     }
     if (!IsOfLists() && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
     if (settings_.chip) settings["chip"] = memory::ToText(*settings_.chip);
+    if (settings_.are_weighted) settings["weighted"] = true;
     if (settings_.until) settings["until"] = fmt::format("width<{}", FormatShortest(100 * *settings_.until));
     return settings;
   }

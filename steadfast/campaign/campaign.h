@@ -32,6 +32,7 @@ struct CampaignSettings {
   std::filesystem::path fault_list;         // CSV; instead of faults, rates and trials
   int threads = 0;                          // 0: all cores. Changes no number.
   int64_t memory_bytes = int64_t{2} << 30;  // for what is kept of the fault-free run. Changes no number.
+  bool are_weighted = false;                // trials of rare faults: no report takes them as they are
   bool extend = false;                      // add to a store of fewer models, faults, rates, encodings or trials
   std::string command;                      // for the record
 };

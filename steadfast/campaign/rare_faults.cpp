@@ -10,6 +10,7 @@
 #include "steadfast/base/elementary.h"
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/campaign/sweep.h"  // ChipInKind
 #include "steadfast/memory/fault_list.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/statistics/bounded_mean.h"
@@ -68,7 +69,7 @@ double CriticalSets::WeightOf(const std::vector<int64_t>& bits) const {
   const auto all = static_cast<double>(size());
   double sum = 0;
   for (const int64_t bit : bits) sum += kPlainShare / all + (1 - kPlainShare) * criticality_[static_cast<size_t>(bit)];
-  return static_cast<double>(bits.size()) / all / sum;
+  return std::min(1 / kPlainShare, static_cast<double>(bits.size()) / all / sum);  // but for rounding it is less
 }
 
 SeveralFaults::SeveralFaults(int64_t bits, double rate) {
@@ -123,7 +124,7 @@ std::optional<std::vector<store::SweepPart::Fault>> FaultsOfArray(const std::vec
 
 std::optional<SingleFaults> SingleFaultsOf(const std::vector<store::SweepPart>& parts, const store::SweepRow& sweep,
                                            const memory::MemoryImage& image, const RareSettings& settings,
-                                           double clean) {
+                                           int64_t clean_correct) {
   SingleFaults single;
   for (int array = 0; array < static_cast<int>(image.arrays().size()); ++array) {
     const auto faults = FaultsOfArray(parts, image, array);
@@ -135,14 +136,14 @@ std::optional<SingleFaults> SingleFaultsOf(const std::vector<store::SweepPart>& 
       if (differs && sweep.fault_of_values() != memory::NameOf(settings.fault)) return std::nullopt;
       const bool active = differs || settings.fault == memory::FaultKind::kFlip ||
                           (settings.fault == memory::FaultKind::kStuckAt0) == (fault.held != 0);
-      const double lost = active ? (static_cast<double>(fault.broken) - static_cast<double>(fault.repaired)) /
-                                       static_cast<double>(sweep.images)
-                                 : 0.0;
+      const int64_t fewer = active ? int64_t{fault.broken} - int64_t{fault.repaired} : 0;
+      const auto images = static_cast<double>(sweep.images);
+      const double lost = static_cast<double>(fewer) / images;
       single.bits.push_back({array, cell});
       single.lost.push_back(lost);
       single.mean_lost += lost;
       single.mean_square += lost * lost;
-      single.below += clean - lost < settings.floor ? 1 : 0;
+      single.below += static_cast<double>(clean_correct - fewer) / images < settings.floor ? 1 : 0;
     }
   }
   for (double* sum : {&single.mean_lost, &single.mean_square, &single.below})
@@ -202,8 +203,12 @@ class Rare {
           found = fmt::format("one of this model in encoding {} on {} images", sweep.encoding, sweep.images);
           continue;
         }
+        if (!HasInputAndChip(sweep)) {
+          found = "one of this model with other --input-scale, --mean or --std, or of another --chip";
+          continue;
+        }
         model_ = model;
-        if (auto single = SingleFaultsOf(store.SweepParts(sweep.id), sweep, image_, settings_, model.accuracy()))
+        if (auto single = SingleFaultsOf(store.SweepParts(sweep.id), sweep, image_, settings_, model.correct))
           return std::move(*single);
         found = "one of this model, encoding and images that lacks bits, or has them stuck otherwise";
       }
@@ -212,6 +217,15 @@ class Rare {
         "{}: has no whole sweep of {} ({}) on these images; it has {}. Run `steadfast sweep` with the same --where, "
         "--encoding and --images, without --sample and --faults, into it",
         settings_.sweep.string(), memory::NameOf(settings_.where), memory::NameOf(settings_.encoding), found));
+  }
+
+  // Whether the sweep met the same numbers, and, where values share buffers, the same buffers.
+  bool HasInputAndChip(const store::SweepRow& sweep) const {
+    const std::string input = NameOf(settings_.data.input, file_.model);
+    if (!input.empty() && !sweep.kind.ends_with("@" + input)) return false;
+    const bool shares = std::any_of(image_.arrays().begin(), image_.arrays().end(),
+                                    [](const auto& array) { return array.parameter < 0 && !array.is_own_buffer; });
+    return !shares || sweep.kind.find(ChipInKind(settings_.chip)) != std::string::npos;
   }
 
   std::vector<store::TrialRow> RunTrials(const memory::FaultLists& lists, const std::filesystem::path& store,
@@ -229,9 +243,15 @@ class Rare {
     campaign.memory_bytes = settings_.memory_bytes;
     campaign.command = settings_.command;
     campaign.fault_list = temporary.path() / "sets.csv";
+    campaign.are_weighted = campaign.extend = true;
     WriteFileWhole(campaign.fault_list, memory::ToCsv(lists, image_));
-    return RunCampaign(campaign, store.empty() ? temporary.path() / "trials.sqlite" : store, on_progress, cancellation)
-        .trials;
+    const CampaignResult result =
+        RunCampaign(campaign, store.empty() ? temporary.path() / "trials.sqlite" : store, on_progress, cancellation);
+    if (result.models[0].correct != model_.correct || result.models[0].images != model_.images)
+      throw InputError(fmt::format("{}: says {} of {} images right without faults, and here it is {} of {}",
+                                   settings_.sweep.string(), model_.correct, model_.images, result.models[0].correct,
+                                   result.models[0].images));
+    return result.trials;
   }
 
   // The mean of chips of which `several` have what the weighted values say, and the others what is known.
@@ -241,6 +261,7 @@ class Rare {
     double mean = 0;
     for (const double value : values) mean += value / static_cast<double>(values.size());
     const auto interval = statistics::BoundedMeanInterval(values, least * kLargestWeight, most * kLargestWeight);
+    mean = std::clamp(mean, least, most);  // weights are 1 on average, not exactly
     return {known + several * mean,
             {known + several * std::max(least, interval.low), known + several * std::min(most, interval.high)}};
   }
@@ -271,7 +292,8 @@ class Rare {
     const double spread = statistics::StandardDeviation(lost) * several.several();
     const double of_plain =
         several.one() * single_.mean_square + several.several() * squares - estimate.lost.mean * estimate.lost.mean;
-    if (spread > 0) estimate.plain_trials = of_plain / (spread * spread / static_cast<double>(trials.size()));
+    if (spread > 0 && of_plain > 0)
+      estimate.plain_trials = of_plain / (spread * spread / static_cast<double>(trials.size()));
     return estimate;
   }
 
@@ -286,6 +308,11 @@ class Rare {
 
 RareResult RunRare(const RareSettings& settings, const std::filesystem::path& store,
                    const std::function<void(const CampaignProgress&)>& on_progress, const Cancellation* cancellation) {
+  for (size_t r = 1; r < settings.rates.size(); ++r) {
+    if (std::find(settings.rates.begin(), settings.rates.begin() + static_cast<std::ptrdiff_t>(r), settings.rates[r]) !=
+        settings.rates.begin() + static_cast<std::ptrdiff_t>(r))
+      throw UsageError(fmt::format("--rate: {} stands there twice", settings.rates[r]));
+  }
   if (settings.trials < 2) throw UsageError(fmt::format("--trials: {}, expected at least 2", settings.trials));
   return Rare(settings).Run(store, on_progress, cancellation);
 }

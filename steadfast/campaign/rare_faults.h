@@ -83,7 +83,7 @@ struct RareEstimate {
   double below_by_one = 0;                    // share of single faults that bring accuracy below the floor: exact
   std::optional<statistics::Estimate> below;  // the share of chips below the floor
   double effective_sample_size = 0;           // of the trials
-  std::optional<double> plain_trials;         // that would know `lost` as well; nothing: it is known exactly
+  std::optional<double> plain_trials;  // that would know `lost` as well; nothing: not known, since these do not differ
 };
 
 struct RareResult {

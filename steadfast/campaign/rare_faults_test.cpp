@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <map>
@@ -98,20 +99,25 @@ TEST_F(RareFaults, EstimatesWhatAllSetsGive) {
       }
       accuracies.push_back(accuracy_of(evaluator.Evaluate(memory::EffectOf(map, image), golden)));
     }
-    settings.floor = clean - 0.01;
+    std::vector<double> of_singles;
+    for (unsigned b = 0; b < 10; ++b) of_singles.push_back(accuracies[1u << b]);
+    std::sort(of_singles.begin(), of_singles.end());
+    settings.floor = of_singles[4];  // exactly what a single fault leaves: such a chip is not below it
     const RareResult result = RunRare(settings, folder_ / (std::string(memory::NameOf(fault)) + ".sqlite"));
     EXPECT_EQ(result.bits, 10);
     ASSERT_EQ(result.rates.size(), 2u);
     for (const RareEstimate& estimate : result.rates) {
-      double lost = 0, below = 0, of_one = 0;
+      double lost = 0, below = 0, of_one = 0, below_of_one = 0;
       for (unsigned faulty = 0; faulty < 1024; ++faulty) {
         const int count = std::popcount(faulty);
         const double probability = std::pow(estimate.rate, count) * std::pow(1 - estimate.rate, 10 - count);
         lost += probability * (clean - accuracies[faulty]);
         below += probability * (accuracies[faulty] < settings.floor ? 1 : 0);
         if (count == 1) of_one += (clean - accuracies[faulty]) / 10;
+        if (count == 1) below_of_one += accuracies[faulty] < settings.floor ? 0.1 : 0;
       }
       EXPECT_NEAR(estimate.lost_by_one, of_one, 1e-12);
+      EXPECT_NEAR(estimate.below_by_one, below_of_one, 1e-12);
       EXPECT_NE(lost, 0);
       EXPECT_GT(below, 0);
       EXPECT_LE(estimate.lost.interval.low, lost);
@@ -144,6 +150,8 @@ TEST_F(RareFaults, NeedAWholeSweep) {
   settings.data.images = 50;
   EXPECT_THROW(RunRare(settings, {}), InputError);
   settings.data.images = 0;
+  settings.rates = {1e-3, 1e-3};
+  EXPECT_THROW(RunRare(settings, {}), UsageError);
   settings.rates = {0.99};
   settings.trials = 1;
   EXPECT_THROW(RunRare(settings, {}), UsageError);

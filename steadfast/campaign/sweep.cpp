@@ -191,7 +191,8 @@ class Sweep {
       result.part_seconds.push_back(p < seconds_.size() && seconds_[p] > 0 ? seconds_[p] : -1.0);
     }
     if (store_ != nullptr) {
-      if (!settings_.pairs_in_word && (FlipsValues() || !HasValues()))
+      const bool is_part = settings_.drawn_faults > 0 || settings_.sample < 1 || !SweepsAllArrays();
+      if (!settings_.pairs_in_word && (FlipsValues() || !HasValues()) && !(is_part && HasBankMap(result.model.id)))
         store_->SetBankMap(run_, result.model.id, BankMapOf(image_, result.parts, result.sweep.images));
       store_->FinishRun(run_);
     }
@@ -201,19 +202,34 @@ class Sweep {
   }
 
  private:
+  bool HasBankMap(int64_t model) const {
+    const auto maps = store_->BankMaps();
+    return std::any_of(maps.begin(), maps.end(), [&](const auto& map) { return map.first == model; });
+  }
+
   // The name by which the store distinguishes sweeps of the same model and data.
   std::string Kind() const {
     std::string kind = settings_.pairs_in_word ? "pairs-in-word" : "bits";
     if (HasValues() && !FlipsValues()) kind += fmt::format("-{}", memory::NameOf(*settings_.fault_of_values));
     const std::string where =
         settings_.where == memory::Where{} ? "" : fmt::format(":{}", memory::NameOf(settings_.where));
-    const std::string chip =
-        settings_.chip ? fmt::format(":chip {}", Sha256(memory::ToText(*settings_.chip)).substr(0, 12)) : "";
-    const std::string drawn = settings_.drawn_faults > 0
-                                  ? fmt::format(":{} faults of seed {}", settings_.drawn_faults, settings_.draw_seed)
-                                  : "";
+    const std::string chip = ChipInKind(settings_.chip);
+    std::string drawn;
+    if (settings_.drawn_faults > 0) {
+      drawn = fmt::format(":{} faults of seed {}", settings_.drawn_faults, settings_.draw_seed);
+      if (!SweepsAllArrays()) drawn += fmt::format(" of {}", fmt::join(SweptNames(), ","));  // which share the faults
+    }
     const std::string input = NameOf(settings_.data.input, file_.model);
     return fmt::format("{}{}{}{}{}{}", kind, where, chip, drawn, input.empty() ? "" : "@", input);
+  }
+
+  bool SweepsAllArrays() const { return std::find(swept_.begin(), swept_.end(), false) == swept_.end(); }
+  std::vector<std::string> SweptNames() const {
+    std::vector<std::string> names;
+    for (size_t a = 0; a < swept_.size(); ++a) {
+      if (swept_[a]) names.push_back(image_.arrays()[a].name);
+    }
+    return names;
   }
 
   bool HasValues() const {
@@ -360,6 +376,8 @@ class Sweep {
       else
         PlanConstants(t);
     }
+    if (all_faults_ == 0)
+      throw UsageError(fmt::format("--where {}: holds nothing to sweep here", memory::NameOf(settings_.where)));
     if (all_faults_ > kLargestPairSweep && settings_.pairs_in_word) {
       throw UsageError(
           fmt::format("--pairs-in-word: {} pairs are too many; choose small layers with --layer (at most {} pairs)",
@@ -471,6 +489,13 @@ class Sweep {
     }
   }
 
+  bool IsOfSameFaults(const Part& part, std::span<const SweepPart::Fault> faults) const {
+    for (int64_t fault = 0; fault < part.count; ++fault) {
+      if (faults[static_cast<size_t>(fault)].is_left_out() != IsLeftOut(part, fault)) return false;
+    }
+    return true;
+  }
+
   // Takes what the store has of each part, which programs of other versions may have cut otherwise.
   void CountDone(SweepResult& result) {
     for (const Part& part : parts_) {
@@ -478,6 +503,7 @@ class Sweep {
         const int64_t skipped = part.first - stored.first;
         if (skipped < 0 || skipped + part.count > static_cast<int64_t>(stored.faults.size())) continue;
         const auto first = stored.faults.begin() + skipped;
+        if (!IsOfSameFaults(part, std::span(first, first + part.count))) continue;
         finished_.emplace(std::pair{part.array, part.first},
                           SweepPart{stored.tensor, stored.bits, stored.codes, part.first, {first, first + part.count}});
         done_faults_ += part.evaluated;
@@ -737,6 +763,10 @@ class Sweep {
 };
 
 }  // namespace
+
+std::string ChipInKind(const std::optional<memory::Chip>& chip) {
+  return chip ? fmt::format(":chip {}", Sha256(memory::ToText(*chip)).substr(0, 12)) : "";
+}
 
 std::vector<int64_t> CellsOfFault(const std::string& kind, int64_t fault, int64_t bits, int64_t codes, int word_bits) {
   if (!store::IsOfPairs(kind)) return {fault};

@@ -86,6 +86,9 @@ SweepResult RunSweep(const SweepSettings& settings, const std::filesystem::path&
                      const std::function<void(const SweepProgress&)>& on_progress = {},
                      const Cancellation* cancellation = nullptr);
 
+// By which part of its kind a sweep on this chip is known.
+std::string ChipInKind(const std::optional<memory::Chip>& chip);
+
 // The bits of a fault of a sweep: cells of the tensor, the lower one first.
 std::vector<int64_t> CellsOfFault(const std::string& kind, int64_t fault, int64_t bits, int64_t codes, int word_bits);
 

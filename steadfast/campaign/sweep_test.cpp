@@ -311,6 +311,15 @@ TEST_F(SweepTest, DrawsFaultsOfEachBitPosition) {
   EXPECT_EQ(drawn_of(600, 1), first);
   EXPECT_NE(drawn_of(600, 2), first);
   EXPECT_GT(drawn_of(9000, 1).size(), 8900u);
+  // Of one layer, other faults are drawn; the store keeps the two apart.
+  settings.tensors = {"conv1.weight"};
+  settings.drawn_faults = 100;
+  const auto of_layer = RunSweep(settings, folder_ / "drawn.sqlite");
+  settings.tensors = {};
+  const auto after = RunSweep(settings, folder_ / "drawn.sqlite"), alone = RunSweep(settings, {});
+  EXPECT_NE(of_layer.sweep.kind, after.sweep.kind);
+  ASSERT_EQ(after.parts.size(), alone.parts.size());
+  for (size_t p = 0; p < alone.parts.size(); ++p) EXPECT_EQ(after.parts[p].faults, alone.parts[p].faults);
   settings.sample = 0.5;
   EXPECT_THROW(RunSweep(settings, {}), UsageError);
 }
@@ -398,6 +407,26 @@ TEST_F(SweepTest, SamplesGrowIntoTheWhole) {
   EXPECT_EQ(before, 61470 * 2);
 }
 
+// A sweep of a layer leaves what is known of the others: where their bits lie, and how many there are.
+TEST_F(SweepTest, LayersAreAddedToAStore) {
+  SweepSettings settings = Prepare(model::RandomLeNet5(2, 2, 30), 20);
+  const fs::path path = folder_ / "layers.sqlite";
+  settings.tensors = {"conv1.weight", "fc3.weight"};
+  RunSweep(settings, path);
+  settings.tensors = {"conv2.weight", "fc3.weight"};
+  RunSweep(settings, path);
+  const auto store = store::Store::OpenForReading(path);
+  const auto sweeps = store.Sweeps();
+  ASSERT_EQ(sweeps.size(), 1u);
+  std::map<std::string, store::SweptArray> arrays;
+  for (const auto& array : sweeps[0].arrays) arrays[array.tensor] = array;
+  ASSERT_EQ(arrays.size(), 3u);
+  EXPECT_EQ(arrays.at("fc3.weight").faults, 840 * 2);
+  EXPECT_EQ(arrays.at("conv1.weight").role, "weight");
+  EXPECT_EQ(arrays.at("conv2.weight").place.at("first_word"), 10);  // behind 150 codes of 2 bits, 16 a word
+  EXPECT_EQ(arrays.at("conv2.weight").place.at("elements_per_word"), 16);
+}
+
 // Earlier versions cut the work into larger parts.
 TEST_F(SweepTest, TakesPartsThatWereCutOtherwise) {
   SweepSettings settings = Prepare(model::RandomLeNet5(2, 2, 27), 20);
@@ -435,7 +464,10 @@ TEST_F(SweepTest, RefusesWhatItCannotDo) {
   settings.where = {};
   settings.pairs_in_word = true;
   settings.word_bits = 64;
-  EXPECT_THROW(RunSweep(settings, {}), UsageError);  // 7.6 million pairs
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);        // 7.6 million pairs
+  settings.where = memory::ParseWhere("fc3.bias[bit=0]");  // no word has two bits that can fail
+  settings.word_bits = 32;
+  EXPECT_THROW(RunSweep(settings, {}), UsageError);
 }
 
 TEST(CellsOfFault, CountsPairsOfAWord) {

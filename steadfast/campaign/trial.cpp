@@ -109,9 +109,8 @@ Effect EffectOfTrial(const TrialContext& context, const TrialKey& key, const mem
   const memory::FaultModel& fault = ModelNamed(sources, key.fault);
   if (!fault.process().is_transient()) return effect;
   // Upset reads meet what the other faults have made of the memory.
-  const auto struck = effect.change.empty()
-                          ? std::shared_ptr<const memory::MemoryImage>(std::shared_ptr<void>(), &image)
-                          : std::make_shared<const memory::MemoryImage>(memory::Struck(image, map));
+  const auto struck = map.faults.empty() ? std::shared_ptr<const memory::MemoryImage>(std::shared_ptr<void>(), &image)
+                                         : std::make_shared<const memory::MemoryImage>(memory::Struck(image, map));
   effect.of_images = [&fault, struck, key = KeyOfSeed(context.seed), trial = static_cast<uint64_t>(key.trial),
                       rate = key.rate, values = effect.values, counts = effect.counts](int64_t first, int64_t count) {
     model::ImageFaults faults{values, std::vector<model::ModelChange>(static_cast<size_t>(count))};

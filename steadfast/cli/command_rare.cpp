@@ -138,7 +138,7 @@ void AddRareCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--floor", options->floor, "Also the share of chips whose accuracy is below this, in percent")
       ->check(CLI::Range(0.0, 100.0));
   AddSeedOption(*command, settings.seed, "Seed of the faults");
-  AddMemoryOptions(*command, options->memory);
+  AddMemoryOptions(*command, options->memory, "with --chip, all");
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset or gray")
       ->capture_default_str();
   AddDataOptions(*command, settings.data);

@@ -236,7 +236,7 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   AddSeedOption(*command, settings.draw_seed, "Seed of --faults");
-  AddMemoryOptions(*command, options->memory);
+  AddMemoryOptions(*command, options->memory, "with --chip, all");
   command
       ->add_option(
           "--every", options->every,

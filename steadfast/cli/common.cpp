@@ -18,15 +18,17 @@ void CheckDistinct(const std::vector<std::pair<std::string, std::filesystem::pat
   }
 }
 
-void AddMemoryOptions(CLI::App& command, MemoryOptions& options) {
+void AddMemoryOptions(CLI::App& command, MemoryOptions& options, const char* where_else) {
   command
       .add_option(
           "--where", options.where,
-          "What can fail, comma-separated: weights, biases, scales (of weights and integer biases), normalization "
-          "(multipliers, means, variances), activation-scales, all of these; activations (the buffers of values "
-          "between layers); layers or parameters by name; of each "
-          "only some cells: 'conv1[bit=3]', 'weights[channel=0..7;code=-8..-1]', '[bank=2]' (docs/formats.md). "
-          "Default: weights; with --chip, or a fault that says where (flip@biases), all and activations")
+          std::string(
+              "What can fail, comma-separated: weights, biases, scales (of weights and integer biases), normalization "
+              "(multipliers, means, variances), activation-scales, all of these; activations (the buffers of values "
+              "between layers); layers or parameters by name; of each "
+              "only some cells: 'conv1[bit=3]', 'weights[channel=0..7;code=-8..-1]', '[bank=2]' (docs/formats.md). "
+              "Default: weights; ") +
+              where_else)
       ->type_name("ITEMS");
   command
       .add_option("--chip", options.chip,

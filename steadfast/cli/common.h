@@ -58,7 +58,9 @@ struct MemoryOptions {
   int word_bits = 32;
   CLI::Option* words = nullptr;
 };
-void AddMemoryOptions(CLI::App& command, MemoryOptions& options);
+void AddMemoryOptions(
+    CLI::App& command, MemoryOptions& options,
+    const char* where_else = "with --chip, or a fault that says where (flip@biases), all and activations");
 // --fault, of one model or of several; what each rate means is in `steadfast faults --kinds`.
 std::string FaultHelp(const char* start);
 

@@ -549,6 +549,14 @@ TEST(Buffers, SharedCellsFailForAllValuesThatLieThere) {
   // Word 20 holds codes 160 to 167: the last two values are shorter.
   EXPECT_EQ(count_of(Buffers::kOne, 0, 20 * 32), text({{0, 80, 1}, {1, 160, 1}, {2, 160, 1}}));
   EXPECT_EQ(count_of(Buffers::kEach, 3, 5), text({{3, 1, 2}}));
+  // Buffers of two memories have names of their own.
+  Memory small{.name = "small", .holds = "activations:input", .word_bits = 32},
+      rest{.name = "rest", .holds = "activations", .word_bits = 32};
+  small.buffers = rest.buffers = Buffers::kOne;
+  const MemoryImage both(model, Chip{"c", {small, rest}}, Encoding::kTwosComplement, ParseWhere("activations"));
+  ASSERT_EQ(both.arrays().size(), 2u);
+  EXPECT_EQ(both.arrays()[0].name, "small.activations");
+  EXPECT_EQ(both.arrays()[1].name, "rest.activations");
   // Shared buffers are sampled by themselves, as many as there are.
   Memory memory{.holds = "activations", .word_bits = 32};
   memory.buffers = Buffers::kTwo;

@@ -214,6 +214,10 @@ void MemoryImage::AddBuffers(const model::QuantizedModel& model, std::span<const
     array.patterns.resize(static_cast<size_t>(elements));
     return array;
   };
+  int64_t sharing = 0;  // memories whose values share buffers
+  for (int m = 0; m < static_cast<int>(chip_.memories.size()); ++m)
+    sharing += chip_.memories[static_cast<size_t>(m)].buffers != Buffers::kEach &&
+               std::find(memories.begin(), memories.end(), m) != memories.end();
   for (int m = 0; m < static_cast<int>(chip_.memories.size()); ++m) {
     const Memory& memory = chip_.memories[static_cast<size_t>(m)];
     std::vector<size_t> here;
@@ -251,7 +255,8 @@ void MemoryImage::AddBuffers(const model::QuantizedModel& model, std::span<const
       if (any && !whole)
         throw UsageError(
             fmt::format("{}: values that share a buffer fail together: --where activations, whole", memory.name));
-      array = buffer(m, buffers == 1 ? "activations" : fmt::format("activations.{}", b), 1,
+      const std::string memory_name = sharing > 1 ? memory.name + "." : "";
+      array = buffer(m, memory_name + (buffers == 1 ? "activations" : fmt::format("activations.{}", b)), 1,
                      words * memory.usable_bits(), static_cast<uint32_t>(stored[here[b]]));
       if (any) array.filters = {CellFilter{}};
       array.values = std::move(lying);

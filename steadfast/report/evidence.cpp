@@ -28,6 +28,11 @@ class Gatherer {
                   store.Claims(),
                   store.Runs(),
                   store.StaleTrials()};
+    if (source.settings.is_object() && source.settings.value("weighted", false))
+      throw InputError(
+          fmt::format("{}: holds the weighted trials of `steadfast rare`, which say nothing by themselves; give the "
+                      "store of its sweep",
+                      path.string()));
     std::map<int64_t, int64_t> ids;  // the store's to ours
     for (ModelRow& model : store.Models()) {
       const int64_t id_in_store = model.id;

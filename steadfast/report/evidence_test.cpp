@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+
 namespace steadfast::report {
 namespace {
 
@@ -28,6 +31,16 @@ TEST(Evidence, NetworksAreComparedAtTheRatesThatTheyShare) {
   // Where not all share any, those that most have.
   EXPECT_EQ(evidence.SharedRates({1, 2, 3}).at("flip"), Rates({1e-2, 1e-1}));
   EXPECT_TRUE(evidence.SharedRates({}).empty());
+}
+
+// Trials that were drawn by their weights mean nothing without them.
+TEST(Evidence, DoesNotTakeWeightedTrials) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "rare.sqlite";
+  store::Store::Create(path).ClaimSettings([](const auto&) { return nlohmann::json{{"seed", 1}}; });
+  EXPECT_NO_THROW(Gather({path}));
+  store::Store::OpenForWriting(path).ClaimSettings([](const auto&) { return nlohmann::json{{"weighted", true}}; });
+  EXPECT_THROW(Gather({path}), InputError);
 }
 
 store::RunRow RunOf(const std::string& command, const std::string& settings, bool finished) {

@@ -442,9 +442,12 @@ std::optional<Figure> CriticalityFigure(const Evidence& evidence) {
   for (const auto& swept : evidence.sweeps) {
     if (swept.sweep.of_pairs()) continue;
     const auto& model = evidence.model(swept.sweep.model);
-    const auto report = MakeSweepReport(model, swept.sweep, swept.parts, {"flip"}, 0);
-    // Several sweeps of one model differ in encoding or images.
+    const auto report = MakeSweepReport(model, swept.sweep, swept.parts, {swept.sweep.fault_of_values()}, 0);
+    // Several sweeps of one model differ in encoding, images, or what was swept.
     std::string name = model.label + (swept.sweep.encoding == "twos" ? "" : " (" + swept.sweep.encoding + ")");
+    constexpr size_t kLongest = 40;
+    if (const std::string what = WhatWasSwept(swept.sweep); !what.empty())
+      name += fmt::format(" ({})", what.substr(0, kLongest));
     while (std::find(networks.begin(), networks.end(), name) != networks.end()) name += "'";
     for (const auto& p : report.positions) {
       if (p.bit < 0) continue;

@@ -309,10 +309,12 @@ std::string TieSentence(const Tie& tie) {
 
 StoryTable CriticalityTable(const Evidence& evidence, const SweptModel& swept) {
   const auto& model = evidence.model(swept.sweep.model);
-  const auto report = MakeSweepReport(model, swept.sweep, swept.parts, {"flip"}, 0);
+  const std::string fault = swept.sweep.fault_of_values(), what = WhatWasSwept(swept.sweep);
+  const auto report = MakeSweepReport(model, swept.sweep, swept.parts, {fault}, 0);
   StoryTable table{
       fmt::format(
-          "{}: one flip, mean over the bits of a layer ({} encoding{})", model.label, swept.sweep.encoding,
+          "{}: one {}, mean over the bits of a layer ({} encoding{}{})", model.label,
+          fault == "flip" ? "flip" : "bit stuck (" + fault + ")", swept.sweep.encoding, what.empty() ? "" : "; " + what,
           report.bits.is_whole() ? "" : fmt::format("; a sample: {} of {} bits", report.bits.flipped, report.bits.all)),
       {"layer", ">bit", ">bits", ">harmless, %", ">predictions changed", ">points lost", ">worst accuracy, %"},
       {}};

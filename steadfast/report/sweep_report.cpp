@@ -77,6 +77,15 @@ SweptBits BitsOf(const store::SweepRow& sweep, const std::vector<SweepPart>& par
   return bits;
 }
 
+std::string WhatWasSwept(const store::SweepRow& sweep) {
+  const size_t first = sweep.kind.find_first_of(":@");
+  std::string what = first == std::string::npos ? "" : sweep.kind.substr(first + 1);
+  if (sweep.of_pairs()) what = what.empty() ? "pairs" : "pairs, " + what;
+  if (const std::string fault = sweep.fault_of_values(); fault != "flip")
+    what = fault + (what.empty() ? "" : ", " + what);
+  return what;
+}
+
 void ForEachFault(const store::ModelRow& model, const store::SweepRow& sweep, const std::vector<SweepPart>& parts,
                   const std::vector<std::string>& kinds, const std::function<void(const SweptFault&)>& visit) {
   for (const auto& kind : kinds) {

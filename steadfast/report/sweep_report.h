@@ -52,6 +52,9 @@ struct SweptPlace {
 };
 using PlaceOfBit = std::function<SweptPlace(const std::string& tensor, int64_t index, int bit)>;
 
+// What distinguishes a sweep from one of all bits of weights, in words; empty: nothing.
+std::string WhatWasSwept(const store::SweepRow& sweep);
+
 struct SweepReport {
   store::ModelRow model;
   store::SweepRow sweep;

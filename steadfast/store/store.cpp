@@ -611,7 +611,16 @@ int64_t Store::AddSweep(const SweepRow& s) {
     same.dataset = other.dataset;  // the hash tells
     same.arrays = other.arrays;
     if (same != other) continue;
-    if (other.arrays != s.arrays) AddSweptArrays(other.id, s.arrays);
+    std::vector<SweptArray> arrays = other.arrays;  // of all that this sweep was ever asked for
+    for (const SweptArray& array : s.arrays) {
+      const auto found =
+          std::find_if(arrays.begin(), arrays.end(), [&](const auto& one) { return one.tensor == array.tensor; });
+      if (found == arrays.end())
+        arrays.push_back(array);
+      else
+        *found = array;
+    }
+    if (other.arrays != arrays) AddSweptArrays(other.id, arrays);
     transaction.Commit();
     return other.id;
   }
