@@ -476,7 +476,7 @@ TEST_F(ProgramWithData, SweepAgreesWithInjectingFaultByFault) {
   std::map<std::string, std::vector<std::string>> strata;  // by tensor and bit
   for (const auto& line : Split(ReadTextFile(Path("bits.csv")), '\n')) {
     const auto cells = Split(line, ',');
-    if (cells.size() == 10 && cells[0] != "tensor") strata[cells[0] + "," + cells[2]].push_back(line);
+    if (cells.size() == 15 && cells[0] != "tensor") strata[cells[0] + "," + cells[2]].push_back(line);
   }
   ASSERT_EQ(strata.size(), 20u);
   std::string list = "trial,tensor,index,bit,kind\n";
@@ -601,7 +601,7 @@ TEST_F(ProgramWithData, SampledSweepSaysWhatItStandsFor) {
   int64_t faults = 0;
   for (const auto& line : Split(ReadTextFile(Path("all.csv")), '\n')) {
     const auto cells = Split(line, ',');
-    if (cells.size() != 10 || cells[0] == "tensor") continue;
+    if (cells.size() != 15 || cells[0] == "tensor") continue;
     sum += std::stod(cells[6]);
     ++faults;
   }
