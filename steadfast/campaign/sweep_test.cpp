@@ -159,11 +159,11 @@ TEST_F(SweepTest, EqualsTheReferenceOnEveryPairInAWord) {
 
 // LeNet-5 of the study's shapes: faults of every layer and bit position, at random.
 TEST_F(SweepTest, EqualsTheReferenceOnASampleOfLeNet5) {
-  // 6 images (1 with sanitizers, which the reference feels most), or $STEADFAST_SWEEP_IMAGES (make nightly).
+  // 4 images (1 with sanitizers, which the reference feels most), or $STEADFAST_SWEEP_IMAGES (make nightly).
 #if defined(__SANITIZE_ADDRESS__)
   constexpr int kImages = 1, kCodes = 30;
 #else
-  constexpr int kImages = 6, kCodes = 100;
+  constexpr int kImages = 4, kCodes = 100;
 #endif
   const char* images = std::getenv("STEADFAST_SWEEP_IMAGES");
   SweepSettings settings =
