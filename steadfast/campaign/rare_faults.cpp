@@ -20,7 +20,7 @@ namespace {
 
 constexpr double kMostExpected = 100;
 
-// Numbers in [0, 1), one after another.
+// Numbers in (0, 1), one after another.
 class Uniforms {
  public:
   Uniforms(PhiloxKey key, uint64_t stream) : key_(key), stream_(stream) {}
@@ -28,7 +28,7 @@ class Uniforms {
     constexpr uint32_t kRare = 0x52415245;
     const PhiloxOutput random =
         Philox4x32({static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32), number_++, kRare}, key_);
-    return static_cast<double>((uint64_t{random[0]} << 21) ^ (random[1] >> 11)) * 0x1p-53;
+    return OpenUnit(random[0], random[1]);
   }
   int64_t Below(int64_t count) {
     return std::min(count - 1, static_cast<int64_t>(Next() * static_cast<double>(count)));

@@ -5,8 +5,9 @@
 // matters. A whole sweep knows what each single fault does. Of chips with k >= 2 faults, sets of k bits are drawn of
 // which one is likely to be critical by that sweep: with probability r_j it is bit j, r_j a mixture of all bits alike
 // (a quarter: a defensive mixture, Hesterberg 1995) and of bits by the accuracy that they cost; the others are any. A
-// set S then has the weight (k / N) / sum of r_j over S, at most 4, under which estimates are unbiased; intervals are
-// those of statistics/bounded_mean.h, scaled by how seldom there are several.
+// set S then has the weight (k / N) / sum of r_j over S, at most 4, under which estimates are unbiased (but that a mean
+// beyond what is possible is cut there); intervals are those of statistics/bounded_mean.h, scaled by how seldom there
+// are several.
 #pragma once
 
 #include <cstdint>

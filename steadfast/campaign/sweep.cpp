@@ -349,9 +349,7 @@ class Sweep {
       const PhiloxOutput random = Philox4x32(
           {number, static_cast<uint32_t>(cell), static_cast<uint32_t>(static_cast<uint64_t>(cell) >> 32), kDrawing},
           KeyOfSeed(settings_.draw_seed));
-      const uint64_t bits = (uint64_t{random[0]} << 21) ^ (random[1] >> 11);  // 53 of them
-      const double uniform = static_cast<double>(bits) * 0x1p-53;
-      cells[cell] = uniform * static_cast<double>(left) < static_cast<double>(wanted);
+      cells[cell] = OpenUnit(random[0], random[1]) * static_cast<double>(left) < static_cast<double>(wanted);
       wanted -= cells[cell] ? 1 : 0;
       --left;
     }

@@ -66,7 +66,7 @@ void Run(const Options& options) {
   fmt::print(
       "Assumed (Leveugle et al., DATE 2009): each fault is as likely as any other and drawn at most once; it has an "
       "effect or has none;\nshares are about {:g} % (50 is the worst case), not near 0 or 100, where the normal law "
-      "does not hold.\n`steadfast sweep --sample SHARE` draws so many, and says what follows with intervals of its "
+      "does not hold.\n`steadfast sweep --faults N` draws so many, and says what follows with intervals of its "
       "own.\n",
       options.share);
 }
