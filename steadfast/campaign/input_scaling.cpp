@@ -39,6 +39,13 @@ void CheckFits(const InputScaling& input, const model::QuantizedModel& model, co
     throw UsageError(fmt::format(
         "{} takes raw bytes, and its file says what they mean: --input-scale, --mean and --std do not apply", name));
   }
+  if (model.needs_input_scaling && input.is_default()) {
+    const model::ActivationCoding& coding = *model.value(0).coding;
+    throw UsageError(fmt::format(
+        "{}: its input has scale {} and zero point {}, and nothing says what a byte of an image is to it: say it with "
+        "--input-scale (0.00392157 for pixel/255, 1 for the pixel itself), and --mean and --std where it wants them",
+        name, FormatShortest(double{coding.scale}), coding.zero_point + coding.stored_offset()));
+  }
   const int64_t channels = model.value(0).shape.channels;
   const auto check = [&](const std::vector<double>& values, const char* option) {
     if (values.size() > 1 && static_cast<int64_t>(values.size()) != channels) {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct DataChoice {
   int64_t images = 0;                                    // the first so many; 0: all
   InputScaling input;                                    // of models that take real numbers
   std::function<void(const std::string&)> on_note = {};  // gets what was assumed, in words
+  std::optional<model::Profile> profile = {};            // whose arithmetic; nothing: that of the file's format
 };
 
 struct TestData {

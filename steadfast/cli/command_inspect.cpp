@@ -188,8 +188,10 @@ json ToJson(const model::ModelFile& file) {
     metadata[key] = parsed.is_null() ? json(value) : parsed;
   }
   return {{"file", file.path.string()},
-          {"sha256", file.sha256},
+          {"sha256", file.sha256.substr(0, file.sha256.find(':'))},
           {"name", file.model.name},
+          {"format", file.model.format},
+          {"profile", model::NameOf(file.model.profile)},
           {"reading", file.model.reading},
           {"real_input", file.model.real_input},
           {"parameters", parameters},
@@ -199,11 +201,23 @@ json ToJson(const model::ModelFile& file) {
           {"metadata", metadata}};
 }
 
+// Names as TFLite's converter makes them, of all that became one operator, by their end.
+std::string Shortened(const std::string& name) {
+  constexpr size_t kLongest = 48;
+  return name.size() <= kLongest ? name : "…" + name.substr(name.size() - kLongest + 1);
+}
+
 void Print(const model::ModelFile& file) {
-  fmt::print("{}: {}\nSHA-256 {}\n", file.path.string(), report::Printable(file.model.name), file.sha256);
+  fmt::print("{}: {}\nSHA-256 {}\n", file.path.string(), report::Printable(file.model.name),
+             file.sha256.substr(0, file.sha256.find(':')));
   const model::Value& input = file.model.values[0];
-  fmt::print("input {}: 8-bit codes, scale {:.6g}, zero point {}\n\n", ShapeText(input.shape), input.coding->scale,
-             input.coding->zero_point);
+  if (file.model.profile != model::Profile::kOnnx)
+    fmt::print("format {}, arithmetic of {}\n", report::Printable(file.model.format),
+               model::NameOf(file.model.profile));
+  fmt::print("input {}: 8-bit codes, scale {:.6g}, zero point {}\n", ShapeText(input.shape), input.coding->scale,
+             input.coding->zero_point + input.coding->stored_offset());
+  if (!file.model.real_input && input.coding->is_signed) fmt::print("a byte b of an image enters as code b - 128\n");
+  fmt::print("\n");
   report::TextTable table({"layer", "kind", "output", "weights", ">W bits", ">W scale", ">A bits", ">A scale", ">MACs",
                            ">memory bits", ">zero activations"});
   for (const auto& l : model::Summarize(file.model)) {
@@ -211,7 +225,7 @@ void Print(const model::ModelFile& file) {
     const std::string scale = !weighted                    ? ""
                               : l.weight_scale.size() == 1 ? fmt::format("{:.5g}", l.weight_scale[0])
                                                            : fmt::format("{} scales", l.weight_scale.size());
-    table.AddRow({l.name, l.kind, ShapeText(l.output), fmt::format("{}", fmt::join(l.weight_shape, " x ")),
+    table.AddRow({Shortened(l.name), l.kind, ShapeText(l.output), fmt::format("{}", fmt::join(l.weight_shape, " x ")),
                   weighted ? fmt::format("{}", l.weight_bits) : "", scale,
                   l.activation_bits > 0 ? fmt::format("{}", l.activation_bits) : "real",
                   l.activation_bits > 0 ? fmt::format("{:.5g}", l.activation_scale) : "",
@@ -221,7 +235,10 @@ void Print(const model::ModelFile& file) {
   fmt::print("{}\n{} bits of weight memory, {} multiply-accumulates an image\n", table.Text(),
              model::MemoryBits(file.model), model::Macs(file.model));
   fmt::print("stored bits by role: {}\n", StoredText(file.model));
-  if (file.model.real_input) fmt::print("takes real numbers; bytes enter as pixel/255 where nothing else is said\n");
+  if (file.model.needs_input_scaling)
+    fmt::print("takes real numbers, and nothing says what bytes are to it: --input-scale, --mean and --std do\n");
+  else if (file.model.real_input)
+    fmt::print("takes real numbers; bytes enter as pixel/255 where nothing else is said\n");
   if (file.model.reading > 1)
     fmt::print("reading {}: earlier versions read this file wrongly (docs/formats.md)\n", file.model.reading);
   for (const auto& [key, value] : file.model.metadata) {
@@ -303,7 +320,7 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand(
       "inspect",
       "What a model file holds: layers, widths, scales, memory, metadata; of a float network, what is to become of it");
-  command->add_option("model", options->model, "An ONNX model file")->required()->type_name("MODEL");
+  command->add_option("model", options->model, "A model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command
       ->add_option(
           "--chip", options->chip,

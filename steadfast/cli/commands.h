@@ -23,6 +23,7 @@ void AddEvaluateCommand(CLI::App& app, Chosen& chosen);
 void AddInjectCommand(CLI::App& app, Chosen& chosen);
 void AddToleranceCommand(CLI::App& app, Chosen& chosen);
 void AddFaultsCommand(CLI::App& app, Chosen& chosen);
+void AddExportCommand(CLI::App& app, Chosen& chosen);
 void AddSamplesCommand(CLI::App& app, Chosen& chosen);
 void AddRareCommand(CLI::App& app, Chosen& chosen);
 void AddSweepCommand(CLI::App& app, Chosen& chosen);

@@ -84,6 +84,11 @@ inline void AddDataOptions(CLI::App& command, campaign::DataChoice& data) {
   AddInputOptions(command, data.input);
   data.location.on_reading = data::ReadingLine();
   data.on_note = PrintNote;
+  command
+      .add_option_function<std::string>(
+          "--profile", [&data](const std::string& text) { data.profile = model::ParseProfile(text); },
+          "Whose arithmetic: onnx of ONNX files; xnnpack (default), litert-builtin or tflm of TFLite files")
+      ->type_name("NAME");
   command.add_option("--dataset", data.dataset, "Dataset by name (default: the one the model file names)");
   command.add_option("--data", data.location.folder, "Folder of datasets")->type_name("DIR");
   command.add_option("--images", data.images, "Use the first so many test images (0: all)")

@@ -66,6 +66,7 @@ int Run(int argc, char** argv) {
   cli::AddInjectCommand(app, chosen);
   cli::AddToleranceCommand(app, chosen);
   cli::AddFaultsCommand(app, chosen);
+  cli::AddExportCommand(app, chosen);
   cli::AddSamplesCommand(app, chosen);
   cli::AddSweepCommand(app, chosen);
   cli::AddRareCommand(app, chosen);

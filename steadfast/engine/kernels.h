@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct RequantizeConstants {
   float lowest, highest;  // in steps from the zero point
   int zero_point;
   int zero_below;
+  std::optional<model::FixedPointScale> fixed_point = {};  // in place of scale and offset, which no kernel knows
   int lowest_code() const { return static_cast<int>(lowest) + zero_point; }
 };
 

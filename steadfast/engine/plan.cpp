@@ -35,8 +35,13 @@ void AddConstants(std::span<const Step> steps, std::span<const model::Requantiza
     const model::Requantization before = requantizations[s], now = model::RequantizationOf(model, node, &changed);
     for (size_t o = 0; o < now.scale.size(); ++o) {
       const auto differs = [](float a, float b) { return std::bit_cast<uint32_t>(a) != std::bit_cast<uint32_t>(b); };
-      if (differs(now.scale[o], before.scale[o]) || differs(now.offset[o], before.offset[o]))
-        changes.constants[s].push_back({static_cast<int32_t>(o), now.scale[o], now.offset[o]});
+      const bool has_addend = !now.addend.empty(), is_fixed_point = !now.fixed_point.empty();
+      if (differs(now.scale[o], before.scale[o]) || differs(now.offset[o], before.offset[o]) ||
+          (has_addend && now.addend[o] != before.addend[o]) ||
+          (is_fixed_point && now.fixed_point[o] != before.fixed_point[o]))
+        changes.constants[s].push_back({static_cast<int32_t>(o), now.scale[o], now.offset[o],
+                                        has_addend ? now.addend[o] : 0,
+                                        is_fixed_point ? now.fixed_point[o] : model::FixedPointScale{}});
     }
   }
 }

@@ -94,6 +94,7 @@ AddedOperand AdditionOf(const QuantizedModel& model, const model::Node& add, int
 int SumBeforeAddition(const Flow& flow, size_t add) {
   const Step& step = flow.steps[add];
   if (flow.Is<model::Add>(add) == nullptr || step.inputs[0] == step.inputs[1]) return -1;
+  if (flow.model.profile != model::Profile::kOnnx) return -1;  // kernels add in float
   const auto maker = [&](int i) { return flow.maker[static_cast<size_t>(step.inputs[static_cast<size_t>(i)])]; };
   const int later = std::max(maker(0), maker(1));
   if (later < 0) return -1;

@@ -12,10 +12,14 @@
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/tflite_file.h"
 
 namespace steadfast::model {
 
 std::string ToOnnx(const QuantizedModel& model) {
+  if (model.profile != Profile::kOnnx)
+    throw InputError(fmt::format("{}: runs under {}'s arithmetic, which an ONNX file does not say", model.name,
+                                 NameOf(model.profile)));
   return OnnxWriter(model).Write();
 }
 
@@ -46,9 +50,24 @@ QuantizedModel ReadModel(const std::filesystem::path& path) {
   return ReadModelFile(path).model;
 }
 
-ModelFile ReadModelFile(const std::filesystem::path& path) {
+ModelFile ReadModelFile(const std::filesystem::path& path, std::optional<Profile> profile) {
   const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
-  return {path, Sha256(bytes), FromOnnx(bytes, path.string())};
+  const bool is_tflite = IsTflite(bytes);
+  if (profile && IsOfTflite(*profile) != is_tflite)
+    throw UsageError(fmt::format("--profile {}: {} is {}", NameOf(*profile), path.string(),
+                                 is_tflite ? "a TFLite file, which runs under xnnpack, litert-builtin or tflm"
+                                           : "an ONNX file, which runs under onnx"));
+  if (!is_tflite) return {path, Sha256(bytes), FromOnnx(bytes, path.string())};
+  ModelFile file{path, Sha256(bytes), FromTflite(bytes, path.string()).model};
+  file.model.profile = profile.value_or(file.model.profile);
+  file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
+  return file;
+}
+
+std::optional<Profile> ProfileOfHash(std::string_view sha256) {
+  const size_t colon = sha256.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  return ParseProfile(sha256.substr(colon + 1));
 }
 
 std::string NameWithHash(const ModelFile& file) {

@@ -65,11 +65,13 @@ struct Parameter {
   std::string name;
   Role role = Role::kWeight;
   std::vector<int64_t> shape;  // weights of a convolution: [out, in / groups, kh, kw]; linear: [out, in], or [in, out]
-                               // where output_axis is 1
+                               // where output_axis is 1; of TFLite files [out, kh, kw, in / groups]
+                               // (channels_last), depthwise ones [1, kh, kw, out] (output_axis 3)
   StorageFormat format;
   std::vector<uint32_t> bits;  // [elements], row-major: two's complement or IEEE patterns in the low bits
   int scale = -1;              // codes and int32: the parameter that holds their scales, 1 or one an output
   int output_axis = 0;         // weights: the dimension of the outputs
+  bool channels_last = false;  // weights of 4 dimensions: the file has the products of an output as [kh, kw, in]
   // Weights and scales of 1 that let a normalization stand alone: they belong to the program, and no memory holds them.
   bool is_fixed = false;
 
@@ -77,12 +79,23 @@ struct Parameter {
   // Of weights: outputs, and products an output.
   int64_t outputs() const { return shape[static_cast<size_t>(output_axis)]; }
   int64_t products() const { return elements() / outputs(); }
-  // The element of a weight by output and product, and back.
+  // Of weights with 4 dimensions: the kernel's rows, columns, and channels that an output sees.
+  int64_t kernel_h() const { return shape[channels_last || output_axis != 0 ? 1 : 2]; }
+  int64_t kernel_w() const { return shape[channels_last || output_axis != 0 ? 2 : 3]; }
+  int64_t group_inputs() const { return output_axis != 0 ? 1 : shape[channels_last ? 3 : 1]; }
+  // The element of a weight by output and product, and back. Products count channels first, then the kernel's rows and
+  // columns.
   int64_t IndexOf(int64_t output, int64_t product) const {
-    return output_axis == 0 ? output * products() + product : product * outputs() + output;
+    if (output_axis != 0) return product * outputs() + output;
+    return output * products() + (channels_last ? PlaceOf(product, products() / shape[3]) : product);
   }
   int64_t OutputOf(int64_t index) const { return output_axis == 0 ? index / products() : index % outputs(); }
-  int64_t ProductOf(int64_t index) const { return output_axis == 0 ? index % products() : index / outputs(); }
+  int64_t ProductOf(int64_t index) const {
+    if (output_axis != 0) return index / outputs();
+    return channels_last ? PlaceOf(index % products(), shape[3]) : index % products();
+  }
+  // Whether its elements stand output by output, the products in their order.
+  bool is_in_order() const { return output_axis == 0 && !channels_last; }
 
   int code(int64_t index) const { return format.codes.code(bits[static_cast<size_t>(index)]); }            // of kCodes
   int level(int64_t index) const { return format.codes.level(code(index)); }                               // of kCodes
@@ -91,6 +104,12 @@ struct Parameter {
   // What a pattern means as a float; the 16-bit formats are exact in 32 bits.
   float RealOfBits(uint32_t pattern) const;
   bool operator==(const Parameter&) const = default;
+
+ private:
+  // Of a product in a matrix of which each row has `columns` elements: where it is in the transposed one.
+  int64_t PlaceOf(int64_t product, int64_t columns) const {
+    return product % columns * (products() / columns) + product / columns;
+  }
 };
 
 // A float parameter of 32 bits.

@@ -52,7 +52,9 @@ void ValidateParameter(const QuantizedModel& model, const Parameter& parameter) 
     Fail(parameter.name, fmt::format("{} {}, expected {} from its shape", parameter.elements(),
                                      parameter.role == Role::kWeight ? "codes" : "values", elements));
   }
-  const bool has_scale = !parameter.format.is_float();
+  // Integer biases of TFLite files have the scale of the sum that they are added to.
+  const bool is_addend = IsOfTflite(model.profile) && parameter.format.kind == StorageFormat::Kind::kInt32;
+  const bool has_scale = !parameter.format.is_float() && !is_addend;
   if (has_scale && (parameter.scale < 0 || parameter.scale >= static_cast<int>(model.parameters.size()) ||
                     !model.parameter(parameter.scale).format.is_float())) {
     Fail(parameter.name, "has no scale");
@@ -72,8 +74,11 @@ void ValidateWeight(const QuantizedModel& model, const Parameter& weight) {
   if (weight.shape.size() != 2 && weight.shape.size() != 4) {
     Fail(weight.name, fmt::format("{} dimensions, expected 2 (linear) or 4 (convolution)", weight.shape.size()));
   }
-  if (weight.output_axis != 0 && (weight.output_axis != 1 || weight.shape.size() != 2))
-    Fail(weight.name, "its outputs must be along the first dimension, or the second of two");
+  const bool is_depthwise = weight.output_axis == 3 && weight.shape.size() == 4 && weight.shape[0] == 1;
+  if (weight.output_axis != 0 && !is_depthwise && (weight.output_axis != 1 || weight.shape.size() != 2))
+    Fail(weight.name, "its outputs must be along the first dimension, the second of two, or the last of [1, h, w, out]");
+  if (weight.channels_last && (weight.shape.size() != 4 || weight.output_axis != 0))
+    Fail(weight.name, "only weights [out, h, w, in] have their channels last");
   const int64_t scales = model.parameter(weight.scale).elements();
   if (scales != 1 && scales != weight.outputs())
     Fail(weight.name, fmt::format("{} scales, expected 1 or {}", scales, weight.outputs()));
@@ -149,6 +154,15 @@ void ValidateWeighted(const QuantizedModel& model, const Node& node, const Weigh
           Fail(node.name, fmt::format("{} has {} values, expected {}", constant.name, size, weight.outputs()));
       }
     }
+  }
+  if (IsOfTflite(model.profile)) {
+    const bool has_bias = weighted.steps.size() == 1 && weighted.steps[0].kind == AffineStep::Kind::kAdd;
+    if (!weighted.steps.empty() &&
+        (!has_bias || model.parameter(weighted.steps[0].parameter).format.kind != StorageFormat::Kind::kInt32 ||
+         model.parameter(weighted.steps[0].parameter).elements() != weight.outputs()))
+      Fail(node.name, "its bias must be one int32 an output");
+    if (!model.value(node.output).coding) Fail(node.name, "its output must be codes");
+    if (weight.format.codes.levels.multiplier != 1) Fail(node.name, "its weights must be codes of whole levels");
   }
   const int64_t products = weight.products();
   const int64_t bound =
@@ -243,6 +257,27 @@ Weighted AddAffine(QuantizedModel& model, const std::string& name, int weight, c
   add(AffineStep::Kind::kMultiply, ".multiplier", Role::kMultiplier, multiplier);
   add(AffineStep::Kind::kAdd, ".bias", Role::kBias, bias);
   return weighted;
+}
+
+std::string_view NameOf(Profile profile) {
+  switch (profile) {
+    case Profile::kOnnx:
+      return "onnx";
+    case Profile::kXnnpack:
+      return "xnnpack";
+    case Profile::kLiteRtBuiltin:
+      return "litert-builtin";
+    case Profile::kTflm:
+      return "tflm";
+  }
+  return "?";
+}
+
+Profile ParseProfile(std::string_view text) {
+  for (const Profile profile : {Profile::kOnnx, Profile::kXnnpack, Profile::kLiteRtBuiltin, Profile::kTflm}) {
+    if (NameOf(profile) == text) return profile;
+  }
+  throw UsageError(fmt::format("--profile {}: expected onnx, xnnpack, litert-builtin or tflm", text));
 }
 
 std::optional<int> WeightOf(const Node& node) {

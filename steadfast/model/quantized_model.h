@@ -18,6 +18,13 @@
 
 namespace steadfast::model {
 
+// Whose arithmetic a network runs under (docs/runtimes.md): ONNX's standard text; for int8 TFLite files XNNPACK's
+// kernels, LiteRT's built-in ones, or TFLite Micro's.
+enum class Profile : uint8_t { kOnnx, kXnnpack, kLiteRtBuiltin, kTflm };
+std::string_view NameOf(Profile profile);         // "onnx", "xnnpack", "litert-builtin", "tflm"
+Profile ParseProfile(std::string_view text);      // throws UsageError
+inline bool IsOfTflite(Profile profile) { return profile != Profile::kOnnx; }
+
 struct ValueShape {
   int64_t channels = 0;
   int64_t height = 1;
@@ -84,6 +91,7 @@ struct Weighted {
 // What clips a result to codes.
 struct Activation {
   bool relu = false;              // no code below the zero point
+  bool relu6 = false;             // none above that of 6 either, whatever the scale is
   int lowest = 0, highest = 255;  // codes, as a Clip leaves them
   bool operator==(const Activation&) const = default;
 };
@@ -105,7 +113,10 @@ struct QuantizedModel {
   std::vector<Node> nodes;                      // in the order of execution
   int output = 0;                               // index of the logits
   bool real_input = false;                      // the file takes real numbers, which values[0].coding quantizes
+  bool needs_input_scaling = false;             // and says nothing of bytes: a user must (--input-scale)
   int reading = 1;                              // 2, 3: earlier versions read this file differently (docs/formats.md)
+  Profile profile = Profile::kOnnx;
+  std::string format = "ONNX";                  // of the file, with what wrote it
   std::map<std::string, std::string> metadata;  // "steadfast.recipe" and so on
 
   int64_t classes() const { return values[static_cast<size_t>(output)].shape.elements(); }

@@ -37,6 +37,39 @@ bool IsPowerOfTwo(double value) {
   return std::frexp(value, &exponent) == 0.5;
 }
 
+// TFLite's 8-bit kernels: factors of the sum, the bias an integer.
+Requantization TfliteRequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+  const Weighted& weighted = *node.operation.weighted();
+  const Parameter& weight = model.parameter(weighted.weight);
+  const Parameter& scales = Find(model, changed, weight.scale);
+  const float input = model.value(node.input()).coding->scale, output = model.value(node.output).coding->scale;
+  const bool is_linear = weight.shape.size() == 2;
+  // Depthwise convolutions round twice in LiteRT too.
+  const bool is_depthwise = weight.output_axis == 3;
+  Requantization result;
+  result.rounds_twice = model.profile == Profile::kTflm || is_depthwise;
+  for (int64_t c = 0; c < weight.outputs(); ++c) {
+    const float of_weight = scales.real(scales.elements() == 1 ? 0 : c);
+    const float product = input * of_weight;
+    if (model.profile == Profile::kXnnpack) {
+      result.scale.push_back(product / output);
+      continue;
+    }
+    const bool is_in_float = is_linear && scales.elements() == 1;
+    const double factor = (is_in_float ? double{product} : double{input} * of_weight) / output;
+    result.fixed_point.push_back(FixedPointScaleOf(factor));
+  }
+  const auto outputs = static_cast<size_t>(weight.outputs());
+  result.scale.resize(outputs, 0.0f);
+  result.offset.assign(outputs, 0.0f);
+  result.addend.assign(outputs, 0);
+  for (const AffineStep& step : weighted.steps) {
+    const Parameter& bias = Find(model, changed, step.parameter);
+    for (size_t c = 0; c < outputs; ++c) result.addend[c] = bias.integer(static_cast<int64_t>(c));
+  }
+  return result;
+}
+
 void SetCodes(const Node& node, const ActivationCoding& coding, Requantization& requantization) {
   const Quantization codes = QuantizationOf(coding, node.activation);
   requantization.lowest = static_cast<float>(codes.lowest - coding.zero_point);
@@ -81,6 +114,11 @@ Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedPara
 }
 
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+  if (IsOfTflite(model.profile)) {
+    Requantization result = TfliteRequantizationOf(model, node, changed);
+    SetCodes(node, *model.value(node.output).coding, result);
+    return result;
+  }
   const Affine affine = AffineOf(model, node, changed);
   const Parameter& weight = model.parameter(node.operation.weighted()->weight);
   const Parameter& scales = Find(model, changed, weight.scale);
@@ -135,7 +173,41 @@ float RealOf(int32_t accumulator, const Requantization& requantization, int64_t 
   return product / requantization.divisor + requantization.offset[static_cast<size_t>(channel)];
 }
 
+FixedPointScale FixedPointScaleOf(double factor) {
+  if (std::isnan(factor) || factor == 0) return {};
+  constexpr int32_t kLargest = 0x7fffffff;
+  if (std::isinf(factor)) return {factor > 0 ? kLargest : -kLargest, 30};
+  int exponent = 0;
+  const double fraction = std::frexp(factor, &exponent);
+  auto multiplier = static_cast<int64_t>(std::round(fraction * 0x1p31));
+  if (std::abs(multiplier) == int64_t{1} << 31) {
+    multiplier /= 2;
+    ++exponent;
+  }
+  if (exponent < -31) return {};
+  if (exponent > 30) return {factor > 0 ? kLargest : -kLargest, 30};
+  return {static_cast<int32_t>(multiplier), exponent};
+}
+
+int32_t RoundedOnce(int32_t number, const FixedPointScale& scale) {
+  const int shift = 31 - scale.shift;
+  return static_cast<int32_t>((int64_t{number} * scale.multiplier + (int64_t{1} << (shift - 1))) >> shift);
+}
+
+int32_t RoundedTwice(int32_t number, const FixedPointScale& scale) {
+  const int left = std::max(scale.shift, 0), right = std::max(-scale.shift, 0);
+  const auto shifted = static_cast<int32_t>(static_cast<uint32_t>(number) << left);
+  const int64_t product = int64_t{shifted} * scale.multiplier;
+  constexpr int64_t kHalf = int64_t{1} << 30;
+  const int64_t doubled = (product + (product >= 0 ? kHalf : 1 - kHalf)) / (int64_t{1} << 31);
+  const auto high = static_cast<int32_t>(std::min<int64_t>(doubled, 0x7fffffff));
+  const int32_t mask = static_cast<int32_t>((int64_t{1} << right) - 1), remainder = high & mask;
+  return (high >> right) + (remainder > (mask >> 1) + (high < 0 ? 1 : 0) ? 1 : 0);
+}
+
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel) {
+  if (!requantization.fixed_point.empty())
+    return RequantizeFixedPoint(accumulator, requantization.fixed_point[static_cast<size_t>(channel)], requantization);
   const float rounded = std::rint(RealOf(accumulator, requantization, channel));
   const float raised = rounded > requantization.lowest ? rounded : requantization.lowest;  // NaN becomes the lowest
   const float clipped = raised < requantization.highest ? raised : requantization.highest;
@@ -145,8 +217,12 @@ uint8_t Requantize(int32_t accumulator, const Requantization& requantization, in
 
 Quantization QuantizationOf(const ActivationCoding& coding, const Activation& activation) {
   const int lowest = std::max(activation.lowest, activation.relu ? coding.zero_point : 0);
-  return {coding.scale, coding.zero_point, lowest,
-          std::max(lowest, std::min(coding.highest_code(), activation.highest)), coding.zero_below};
+  int highest = std::min(coding.highest_code(), activation.highest);
+  if (activation.relu6) {
+    const float six = std::floor(6.0f / coding.scale + 0.5f);  // a fault may have made the scale anything
+    highest = std::min(highest, six < 256.0f ? coding.zero_point + static_cast<int>(std::max(six, -256.0f)) : highest);
+  }
+  return {coding.scale, coding.zero_point, lowest, std::max(lowest, highest), coding.zero_below};
 }
 
 uint8_t CodeOf(float real, const Quantization& q) {

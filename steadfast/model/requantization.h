@@ -1,6 +1,7 @@
 // How sums and real values become codes: the rounding rules, and the constants that they take from parameters.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -20,6 +21,21 @@ struct Affine {
 };
 Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed = nullptr);
 
+// A positive factor as TFLite has it: multiplier * 2^(shift - 31), the multiplier of 31 bits (QuantizeMultiplier).
+struct FixedPointScale {
+  int32_t multiplier = 0;
+  int32_t shift = 0;
+  bool operator==(const FixedPointScale&) const = default;
+};
+// Of a factor that a fault may have made anything: negative factors have negative multipliers, NaN is 0, and what is
+// too large is the largest.
+FixedPointScale FixedPointScaleOf(double factor);
+// A number times a factor, rounded once: one product of 64 bits, half added, shifted.
+int32_t RoundedOnce(int32_t number, const FixedPointScale& scale);
+// The same as gemmlowp has it: the doubled high half of the product, rounded, ties away from zero; then a shift, rounded
+// so too. Sums that leave 32 bits are taken modulo 2^32.
+int32_t RoundedTwice(int32_t number, const FixedPointScale& scale);
+
 // One step of requantization, in the order of ONNX's QuantizeLinear: code = clip(rint(float(acc) * scale[c] +
 // offset[c]), lowest, highest) + zero_point, in IEEE float32, product and sum each rounded, rint to nearest even, the
 // zero point added as an integer; then codes below zero_below become the lowest code. Where the output is real, the
@@ -27,6 +43,10 @@ Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedPara
 struct Requantization {
   std::vector<float> scale;   // [out]
   std::vector<float> offset;  // [out]
+  // TFLite's integer kernels: what stands in place of scale and offset. Empty: floats, as above.
+  std::vector<FixedPointScale> fixed_point;  // [out]
+  bool rounds_twice = false;
+  std::vector<int32_t> addend;  // [out]: an integer bias, added to the sum modulo 2^32 before all else; empty: 0
   float divisor = 1;          // of float(acc) * scale[c]; other than 1 of means alone
   bool real = false;
   float lowest = 0, highest = 0;  // whole numbers, in steps from the zero point
@@ -35,8 +55,18 @@ struct Requantization {
   int lowest_code() const { return static_cast<int>(lowest) + zero_point; }
 };
 
+// The sum with its integer bias.
+inline int32_t WithAddend(int32_t sum, const Requantization& requantization, int64_t channel) {
+  if (requantization.addend.empty()) return sum;
+  return static_cast<int32_t>(static_cast<uint32_t>(sum) +
+                              static_cast<uint32_t>(requantization.addend[static_cast<size_t>(channel)]));
+}
+
 // Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed
-// in double from left to right and rounded to float once (s_out = 1 for real outputs).
+// in double from left to right and rounded to float once (s_out = 1 for real outputs). Under XNNPACK's profile: scale[c]
+// = (s_in * s_w[c]) / s_out, each operation rounded to float; the bias is an addend, and offset[c] = 0. Under LiteRT's
+// built-in profile and TFLite Micro's: the same factor in double (of a fully connected layer, its product in float) as a
+// fixed-point number.
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
                                 const ChangedParameters* changed = nullptr);
 // Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; if s_in / s_out is a
@@ -49,6 +79,14 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
 // The code that an accumulator becomes, and its value where the output is real.
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
+// The same under a fixed-point scale.
+inline uint8_t RequantizeFixedPoint(int32_t accumulator, const FixedPointScale& scale,
+                                    const Requantization& requantization) {
+  const int32_t steps =
+      requantization.rounds_twice ? RoundedTwice(accumulator, scale) : RoundedOnce(accumulator, scale);
+  const int64_t least = static_cast<int64_t>(requantization.lowest), most = static_cast<int64_t>(requantization.highest);
+  return static_cast<uint8_t>(std::clamp<int64_t>(steps, least, most) + requantization.zero_point);
+}
 
 // What becomes of real values that are not sums of products (Add, Concatenate): code = clip(rint(x / s_out) +
 // zero_point, lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters

@@ -11,11 +11,21 @@ namespace {
 
 class AveragePoolOperator final : public ChannelwiseOperator {
  public:
+  // Means of codes, rounded away from zero, as TFLite's kernels have them.
+  struct OfCodes {
+    int stored_offset;
+    model::Quantization range;
+  };
+
   AveragePoolOperator(const model::AveragePool& pool, const OperatorSource& source)
       : ChannelwiseOperator(source.input(0).shape, source.output().shape),
         window_(pool.window),
         zero_point_(source.input(0).coding->zero_point),
-        requantization_(model::RequantizationOfMean(source.model, source.node, pool.elements())) {}
+        requantization_(model::RequantizationOfMean(source.model, source.node, pool.elements())) {
+    const model::ActivationCoding& coding = *source.output().coding;
+    if (IsOfTflite(source.model.profile))
+      of_codes_ = {coding.stored_offset(), model::QuantizationOf(coding, source.node.activation)};
+  }
 
  private:
   void Divide(const Kernels& kernels, const int32_t* sums, int32_t correction, uint8_t* row) const {
@@ -34,7 +44,11 @@ class AveragePoolOperator final : public ChannelwiseOperator {
         workspace.kernels->add_scaled_row(inputs[0].at(element), 1, sums, sums);
         ++count;
       });
-      if (requantization_.divisor == 1)
+      if (of_codes_)
+        for (size_t i = 0; i < kBlockImages; ++i)
+          output.at(at)[i] = model::RoundedMean(sums[workspace.kernels->lane_of_image[i]], count,
+                                                of_codes_->stored_offset, of_codes_->range);
+      else if (requantization_.divisor == 1)
         workspace.kernels->requantize(sums, -zero_point_ * count, constants, output.at(at));
       else
         Divide(*workspace.kernels, sums, -zero_point_ * count, output.at(at));
@@ -45,6 +59,7 @@ class AveragePoolOperator final : public ChannelwiseOperator {
   const model::Window window_;
   const int zero_point_;
   const model::Requantization requantization_;
+  std::optional<OfCodes> of_codes_;
 };
 
 }  // namespace

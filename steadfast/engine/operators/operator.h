@@ -18,6 +18,7 @@
 #include "steadfast/engine/slices.h"
 #include "steadfast/model/operators/max_pool.h"  // MaxPool, to be fused
 #include "steadfast/model/quantized_model.h"     // QuantizedModel, Node
+#include "steadfast/model/requantization.h"      // FixedPointScale
 
 namespace steadfast::engine {
 
@@ -33,6 +34,8 @@ struct ChangedConstants {
   int32_t output;
   float scale;
   float offset;
+  int32_t addend = 0;                       // where the output has an integer bias
+  model::FixedPointScale fixed_point = {};  // where it has one
 };
 
 // The same for one image of a block.
@@ -318,5 +321,6 @@ std::unique_ptr<Operator> MakeProduct(const OperatorSource& source);
 std::unique_ptr<Operator> MakeSoftmax(const OperatorSource& source);
 std::unique_ptr<Operator> MakeLayerNormalization(const OperatorSource& source);
 std::unique_ptr<Operator> MakeConstant(const OperatorSource& source);
+std::unique_ptr<Operator> MakeDequantize(const OperatorSource& source);
 
 }  // namespace steadfast::engine

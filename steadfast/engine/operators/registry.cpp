@@ -5,6 +5,7 @@
 #include "steadfast/model/operators/concatenate.h"
 #include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/dequantize.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/layer_normalization.h"
@@ -36,8 +37,11 @@ std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const
                                    {&model::Definition<model::Softmax>(), MakeSoftmax},
                                    {&model::Definition<model::LayerNormalization>(), MakeLayerNormalization},
                                    {&model::Definition<model::Constant>(), MakeConstant},
+                                   {&model::Definition<model::Dequantize>(), MakeDequantize},
                                    {&model::Definition<model::Rearrange>(), MakeRearrange}};
   const OperatorSource source{model, node, set};
+  if (node.operation.As<model::Softmax>() != nullptr && model.profile != model::Profile::kOnnx)
+    return MakeScalarOperator(source);
   // Of codes whose numbers fall, which the fast path does not know: a fault has made their scale negative.
   if (node.operation.As<model::Softmax>() != nullptr && source.input(0).coding->real_scale() < 0)
     return MakeScalarOperator(source);

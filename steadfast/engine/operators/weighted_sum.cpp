@@ -139,7 +139,7 @@ void WeightedSum::PackBlocks(std::span<const uint32_t> by_tap, int64_t taps, std
 
 std::vector<int16_t> WeightedSum::LevelsOf(const model::Parameter& weight) const {
   std::vector<int16_t> levels(static_cast<size_t>(weight.elements()));
-  if (weight.output_axis == 0) {
+  if (weight.is_in_order()) {
     for (size_t i = 0; i < levels.size(); ++i)
       levels[i] = static_cast<int16_t>(format_.level(format_.code(weight.bits[i])));
   } else {
@@ -169,8 +169,9 @@ void WeightedSum::SetParameters(const model::QuantizedModel& model, const model:
     int64_t sum = 0;
     for (auto level = first; level != first + products_; ++level) sum += *level;
     level_sums_[o] = static_cast<int32_t>(sum);
-    corrections_[o] = static_cast<int32_t>(-zero_point_ * sum);
   }
+  for (size_t o = 0; o < corrections_.size(); ++o)
+    corrections_[o] = WithAddend(-zero_point_ * level_sums_[o], requantization_, static_cast<int64_t>(o));
   levels_ = levels;
   if (slices_ != nullptr) PackSlices(is_changed);
   const bool has_changed = std::any_of(is_changed.begin(), is_changed.end(), [](uint8_t c) { return c != 0; });
@@ -183,6 +184,7 @@ void WeightedSum::SetParameters(const model::QuantizedModel& model, const model:
 bool WeightedSum::HasParameters(const model::QuantizedModel& model, const model::Node& node) const {
   const model::Requantization now = model::RequantizationOf(model, node);
   return now.scale == requantization_.scale && now.offset == requantization_.offset &&
+         now.addend == requantization_.addend && now.fixed_point == requantization_.fixed_point &&
          LevelsOf(model.parameter(*model::WeightOf(node))) == levels_;
 }
 
@@ -208,9 +210,10 @@ bool WeightedSum::Fuse(const model::MaxPool& pool) {
                      !window.has_padding() && window.dilation_h == 1 && window.dilation_w == 1;
   const auto& scales = requantization_.scale;
   const bool grows = std::all_of(scales.begin(), scales.end(), [](float scale) { return scale >= 0; });
-  // Maxima are taken before the zero point is corrected: sums of plain codes must not wrap either.
+  // Maxima are taken before the zero point is corrected: sums of plain codes must not wrap either. With integer biases
+  // they may, where a fault makes one large.
   const bool fits = products_ * 255 * model::LargestStoredLevel(format_) < int64_t{1} << 31;
-  if (!tiles || !grows || !fits || requantization_.real) return false;
+  if (!tiles || !grows || !fits || requantization_.real || !requantization_.addend.empty()) return false;
   pool_h_ = window.kernel_h;
   pool_w_ = window.kernel_w;
   PlaceWindows();
@@ -234,15 +237,31 @@ void WeightedSum::PlaceWindows() {
   }
 }
 
-RequantizeConstants WeightedSum::ConstantsAmong(int64_t output, std::span<const ChangedConstants> changed) const {
-  RequantizeConstants constants = ConstantsOf(output);
+const ChangedConstants* WeightedSum::Among(int64_t output, std::span<const ChangedConstants> changed) {
   const auto found = std::lower_bound(changed.begin(), changed.end(), output,
                                       [](const ChangedConstants& c, int64_t o) { return c.output < o; });
-  if (found != changed.end() && found->output == output) {
-    constants.scale = found->scale;
-    constants.offset = found->offset;
+  return found != changed.end() && found->output == output ? &*found : nullptr;
+}
+
+RequantizeConstants WeightedSum::ConstantsAmong(int64_t output, std::span<const ChangedConstants> changed) const {
+  const ChangedConstants* found = Among(output, changed);
+  return found == nullptr ? ConstantsOf(output) : With(ConstantsOf(output), *found);
+}
+
+void WeightedSum::RequantizeRow(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
+                                const Kernels& kernels, uint8_t* row) const {
+  if (!constants.fixed_point) return kernels.requantize(sums, correction, constants, row);
+  for (size_t i = 0; i < kBlockImages; ++i) {
+    const uint32_t sum = static_cast<uint32_t>(sums[kernels.lane_of_image[i]]) + static_cast<uint32_t>(correction);
+    row[i] = model::RequantizeFixedPoint(static_cast<int32_t>(sum), *constants.fixed_point, requantization_);
   }
-  return constants;
+}
+
+int32_t WeightedSum::CorrectionOf(int64_t output, const ChangedConstants* changed) const {
+  const auto o = static_cast<size_t>(output);
+  if (changed == nullptr || requantization_.addend.empty()) return corrections_[o];
+  return static_cast<int32_t>(static_cast<uint32_t>(corrections_[o]) + static_cast<uint32_t>(changed->addend) -
+                              static_cast<uint32_t>(requantization_.addend[o]));
 }
 
 void WeightedSum::Pool(int64_t channel, int count, const int32_t* sums, std::span<const ChangedConstants> changed,
@@ -261,7 +280,7 @@ bool WeightedSum::LookUpOf(int64_t output, const int32_t* golden_sums, LookUp& l
   // Product i must be that of the input's row i.
   const bool whole_input =
       window_.kernel_h == in_.height && window_.kernel_w == in_.width && !window_.has_padding() && groups_ == 1;
-  if (requantization_.real || positions() != 1 || !whole_input) return false;
+  if (requantization_.real || is_fixed_point() || positions() != 1 || !whole_input) return false;
   look_up.sums = golden_sums + output * kBlockImages;
   look_up.correction = corrections_[static_cast<size_t>(output)];
   look_up.constants = ConstantsOf(output);
@@ -343,7 +362,7 @@ void WeightedSum::StoreOutput(int64_t output, int64_t position, const int32_t* s
     kernels.reals(sums, correction, constants.scale, constants.offset,
                   reals + (output * positions() + position) * kBlockImages);
   else
-    kernels.requantize(sums, correction, constants, rows + position * kRowBytes);
+    RequantizeRow(sums, correction, constants, kernels, rows + position * kRowBytes);
 }
 
 void WeightedSum::RunBlock(std::span<const uint8_t* const> inputs, Workspace& workspace,

@@ -99,7 +99,8 @@ class WeightedSum final : public WeightedOperator {
   int64_t padded_outputs_per_group() const { return (outputs_per_group() + 15) / 16 * 16; }
   void PackColumns();
   void AddImage(const uint8_t* rows, int64_t image, const Kernels& kernels, int32_t* sums) const;
-  void FinishOutput(int64_t output, const int32_t* sums, const RequantizeConstants& constants, Workspace& workspace,
+  // changed: the output's constants, or null.
+  void FinishOutput(int64_t output, const int32_t* sums, const ChangedConstants* changed, Workspace& workspace,
                     uint8_t* rows, float* reals) const;
   void AddToImage(const uint8_t* rows, const WeightDelta& delta, int64_t image, int64_t lane, int32_t* sums) const;
   Arrangement Arrange(QuadShape quad, bool planes_inside) const;
@@ -124,6 +125,7 @@ class WeightedSum final : public WeightedOperator {
   bool PrepareSlices(const SliceSetting& setting, const TileChoice& choice);
   std::vector<int64_t> ShapeKey(const SliceSetting& setting) const;  // what the fastest choice depends on
   void PlanTiles(Slices& slices) const;
+  void QuadsFromSums(const Tile& tile, int64_t first, uint8_t* codes) const;
   // Packs the tiles of changed outputs.
   void PackSlices(const std::vector<uint8_t>& is_changed);
   // Calls block(first channel, outputs) for the blocks of outputs of a group that are computed together.
@@ -146,13 +148,31 @@ class WeightedSum final : public WeightedOperator {
                    const RequantizeConstants& constants, const Kernels& kernels, uint8_t* rows, float* reals) const;
   RequantizeConstants ConstantsOf(int64_t output) const {
     const auto c = static_cast<size_t>(output);
-    return engine::ConstantsOf(requantization_, requantization_.scale[c], requantization_.offset[c]);
+    RequantizeConstants constants =
+        engine::ConstantsOf(requantization_, requantization_.scale[c], requantization_.offset[c]);
+    if (is_fixed_point()) constants.fixed_point = requantization_.fixed_point[c];
+    return constants;
   }
+  RequantizeConstants With(RequantizeConstants constants, const ChangedConstants& changed) const {
+    constants.scale = changed.scale;
+    constants.offset = changed.offset;
+    if (is_fixed_point()) constants.fixed_point = changed.fixed_point;
+    return constants;
+  }
+  bool is_fixed_point() const { return !requantization_.fixed_point.empty(); }
+  // A row of codes from 64 sums, as the kernel of that name, or by fixed-point scales.
+  void RequantizeRow(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
+                     const Kernels& kernels, uint8_t* row) const;
   // The same under a change.
   RequantizeConstants ConstantsOf(int64_t output, std::span<const ChangedConstants> changed) const {
     return changed.empty() ? ConstantsOf(output) : ConstantsAmong(output, changed);
   }
   RequantizeConstants ConstantsAmong(int64_t output, std::span<const ChangedConstants> changed) const;
+  static const ChangedConstants* Among(int64_t output, std::span<const ChangedConstants> changed);  // or null
+  // What is added to the sums of an output, under a change of its constants (or null).
+  int32_t CorrectionOf(int64_t output, const ChangedConstants* changed) const;
+  uint64_t RequantizedAndCompared(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
+                                  const Kernels& kernels, const uint8_t* other, uint8_t* row) const;
   // Takes the sums of `count` outputs from `channel` on into those that are pooled: of each, the one that gives the
   // larger code.
   void Pool(int64_t channel, int count, const int32_t* sums, std::span<const ChangedConstants> changed,
@@ -166,7 +186,7 @@ class WeightedSum final : public WeightedOperator {
   const std::array<uint8_t, kRowBytes> padding_row_;
   int pool_h_ = 1, pool_w_ = 1;       // fused pooling window (= stride)
   std::vector<int16_t> levels_;       // [out][product]
-  std::vector<int32_t> corrections_;  // [out]: -zero_point * sum of levels
+  std::vector<int32_t> corrections_;  // [out]: -zero_point * sum of levels, and the integer bias
   std::vector<int32_t> level_sums_;   // [out]
   std::vector<int32_t> columns_;      // of the sparse path: [input channel][ky][kx][output of its group], low 16 bits
   Arrangement dense_;                 // the fewest taps

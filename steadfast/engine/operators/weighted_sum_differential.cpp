@@ -223,10 +223,18 @@ void WeightedSum::RunOutputsOfChangedInput(const BlockChange& change, const Prog
     change.output->FinishCompared(channel + o, lanes[static_cast<size_t>(o)] & change.valid);
 }
 
+uint64_t WeightedSum::RequantizedAndCompared(const int32_t* sums, int32_t correction,
+                                             const RequantizeConstants& constants, const Kernels& kernels,
+                                             const uint8_t* other, uint8_t* row) const {
+  RequantizeRow(sums, correction, constants, kernels, row);
+  return kernels.difference(row, other);
+}
+
 // Computes `count` outputs from `channel` on; `deltas` are those of their weights.
 void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, int64_t channel, int count,
                              std::span<const WeightDelta> deltas, Workspace& workspace) const {
-  if (deltas.empty() && change.constants.empty() && !requantization_.real && program.arrangement != nullptr)
+  const bool by_kernels = !requantization_.real && !is_fixed_point();
+  if (deltas.empty() && change.constants.empty() && by_kernels && program.arrangement != nullptr)
     return RunOutputsOfChangedInput(change, program, channel, count, workspace);
   const Kernels& kernels = *workspace.kernels;
   std::array<std::span<const WeightDelta>, kMostOutputsPerCall> deltas_of = {};
@@ -242,7 +250,7 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
     uint32_t sum = 0;
     for (auto delta = first; delta != last; ++delta) sum += static_cast<uint32_t>(delta->level_delta);
     corrections[static_cast<size_t>(o)] =
-        static_cast<int32_t>(static_cast<uint32_t>(corrections_[static_cast<size_t>(channel + o)]) -
+        static_cast<int32_t>(static_cast<uint32_t>(CorrectionOf(channel + o, Among(channel + o, change.constants))) -
                              static_cast<uint32_t>(zero_point_) * sum);
   }
   const auto pooled_positions = static_cast<int64_t>(window_starts_.size());
@@ -272,6 +280,10 @@ void WeightedSum::RunOutputs(const BlockChange& change, const Program& program, 
       const auto out = static_cast<size_t>(o);
       if (requantization_.real)
         StoreOutput(channel + o, at, sums, corrections[out], constants[out], kernels, nullptr, change.reals);
+      else if (is_fixed_point())
+        lanes[out] |= RequantizedAndCompared(sums, corrections[out], constants[out], kernels,
+                                             change.output->golden(channel + o) + at * kRowBytes,
+                                             change.output->Begin(channel + o) + at * kRowBytes);
       else
         lanes[out] |= kernels.requantize_and_compare(sums, corrections[out], constants[out],
                                                      change.output->golden(channel + o) + at * kRowBytes,
@@ -334,7 +346,7 @@ void WeightedSum::RunChanged(const BlockChange& change, Workspace& workspace, st
       i = end;
       if (other_constants) ++k;
       const bool grows = !(requantization_.scale[static_cast<size_t>(channel)] < 0);
-      if (of_channel.size() == 1 && !other_constants && grows && !requantization_.real) {
+      if (of_channel.size() == 1 && !other_constants && grows && !requantization_.real && !is_fixed_point()) {
         RunOutputOfOneDelta(change, of_channel[0], workspace);
         continue;
       }

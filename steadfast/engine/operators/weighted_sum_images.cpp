@@ -26,10 +26,12 @@ void WeightedSum::AddToImage(const uint8_t* rows, const WeightDelta& delta, int6
 }
 
 // What the sums of one output, [position][64], give with these constants: pooled where a max-pool is fused.
-void WeightedSum::FinishOutput(int64_t output, const int32_t* sums, const RequantizeConstants& constants,
+void WeightedSum::FinishOutput(int64_t output, const int32_t* sums, const ChangedConstants* changed,
                                Workspace& workspace, uint8_t* rows, float* reals) const {
   const Kernels& kernels = *workspace.kernels;
-  const int32_t correction = corrections_[static_cast<size_t>(output)];
+  const int32_t correction = CorrectionOf(output, changed);
+  const RequantizeConstants constants =
+      changed == nullptr ? ConstantsOf(output) : With(ConstantsOf(output), *changed);
   int32_t pooled[kBlockImages];
   for (size_t at = 0; at < window_starts_.size(); ++at) {
     const int32_t* of_place = sums + window_starts_[at] * kBlockImages;
@@ -60,19 +62,15 @@ void WeightedSum::RunBlockOfChangedImages(std::span<const uint8_t* const> inputs
     const int64_t channel = std::min<int64_t>(d < deltas.size() ? deltas[d].delta.output : out_.channels,
                                               c < constants.size() ? constants[c].constants.output : out_.channels);
     int32_t* sums = output.sums + channel * positions() * kBlockImages;
-    const RequantizeConstants own = ConstantsOf(channel);
     uint8_t* rows = requantization_.real ? nullptr : output.rows + channel * places * kRowBytes;
     const size_t before = d;
     for (; d < deltas.size() && deltas[d].delta.output == channel; ++d)
       AddToImage(inputs[0], deltas[d].delta, deltas[d].image, lane_of_image[static_cast<size_t>(deltas[d].image)],
                  sums);
-    if (d > before) FinishOutput(channel, sums, own, workspace, rows, output.reals);
+    if (d > before) FinishOutput(channel, sums, nullptr, workspace, rows, output.reals);
     for (; c < constants.size() && constants[c].constants.output == channel; ++c) {
       const auto image = static_cast<size_t>(constants[c].image);
-      RequantizeConstants changed = own;
-      changed.scale = constants[c].constants.scale;
-      changed.offset = constants[c].constants.offset;
-      FinishOutput(channel, sums, changed, workspace, codes.data(), reals.data());
+      FinishOutput(channel, sums, &constants[c].constants, workspace, codes.data(), reals.data());
       for (int64_t at = 0; at < places; ++at) {
         const auto place = static_cast<size_t>(at * kRowBytes) + image;
         const auto real = static_cast<size_t>((channel * places + at) * kBlockImages) + image;

@@ -351,6 +351,20 @@ void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
   }
 }
 
+// The codes of a tile's outputs by fixed-point scales.
+void WeightedSum::QuadsFromSums(const Tile& tile, int64_t first, uint8_t* codes) const {
+  const int64_t count = std::min<int64_t>(tile.outputs, out_.channels - first);
+  for (int64_t at = 0; at < tile.places; ++at) {
+    for (int64_t o = 0; o < count; ++o) {
+      const int32_t* sums = tile.sums + (at * tile.outputs + o) * kSliceImages;
+      const model::FixedPointScale& scale = requantization_.fixed_point[static_cast<size_t>(first + o)];
+      uint8_t* to = codes + tile.targets[at] + o / 4 * kSliceQuadBytes + o % 4;
+      for (int64_t i = 0; i < kSliceImages; ++i)
+        to[4 * i] = model::RequantizeFixedPoint(sums[i], scale, requantization_);
+    }
+  }
+}
+
 void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
   const Slices& s = *slices_;
   Tile tile{};
@@ -376,7 +390,7 @@ void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
       tile.scales = s.scales.data() + packed.first;
       tile.offsets = s.offsets.data() + packed.first;
       const int64_t quad = packed.first / 4 * kSliceQuadBytes;
-      if (!requantization_.real) {
+      if (!requantization_.real && !is_fixed_point()) {
         tile.codes = run.output + quad;
         tile.other = run.other == nullptr ? nullptr : run.other + quad;
         s.kernels->run(tile);
@@ -385,6 +399,10 @@ void WeightedSum::RunSlice(const SliceRun& run, Workspace& workspace) const {
       workspace.sums.resize(static_cast<size_t>(tile.places * packed.outputs * kSliceImages));
       tile.sums = workspace.sums.data();
       s.kernels->run(tile);
+      if (is_fixed_point()) {
+        QuadsFromSums(tile, packed.first, run.output + quad);
+        continue;
+      }
       for (int64_t at = 0; at < tile.places; ++at) {
         for (int64_t o = 0; o < std::min<int64_t>(packed.outputs, out_.channels - packed.first); ++o) {
           const int32_t* sums = tile.sums + (at * packed.outputs + o) * kSliceImages;

@@ -86,7 +86,8 @@ void WeightedSum::RunBlockSparsely(std::span<const uint8_t* const> inputs, Works
       for (size_t p = 1; p < window_steps_.size(); ++p)
         Pool(channel, 1, first + window_steps_[p] * kBlockImages, {}, kernels, workspace.pooled.data());
       // These sums are of levels, not of codes: nothing is to be corrected.
-      StoreOutput(channel, at, workspace.pooled.data(), 0, ConstantsOf(channel), kernels, rows, output.reals);
+      const int32_t bias = WithAddend(0, requantization_, channel);
+      StoreOutput(channel, at, workspace.pooled.data(), bias, ConstantsOf(channel), kernels, rows, output.reals);
     }
   }
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "steadfast/base/error.h"
@@ -21,6 +23,19 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
 }
 
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  if (IsOfTflite(model.profile)) {
+    const ActivationCoding &a = *model.value(node.inputs[0]).coding, &b = *model.value(node.inputs[1]).coding,
+                           &output = *model.value(node.output).coding;
+    if (const auto factors = IntegerAddOf(model.profile, a, b, output)) {
+      return [zero_a = a.zero_point, zero_b = b.zero_point, add = *factors,
+              q = QuantizationOf(output, node.activation)](auto inputs, auto codes, auto) {
+        for (size_t i = 0; i < codes.size(); ++i) {
+          const int64_t steps = add.Of(inputs[0][i] - zero_a, inputs[1][i] - zero_b);
+          codes[i] = static_cast<uint8_t>(std::clamp<int64_t>(steps + q.zero_point, q.lowest, q.highest));
+        }
+      };
+    }
+  }
   return [a = *model.value(node.inputs[0]).coding, b = *model.value(node.inputs[1]).coding,
           quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
                                                                                             auto) {
@@ -60,6 +75,29 @@ int Sample(RandomGraph& graph, int input) {
 }
 
 }  // namespace
+
+std::optional<IntegerAdd> IntegerAddOf(Profile profile, const ActivationCoding& a, const ActivationCoding& b,
+                                       const ActivationCoding& output) {
+  IntegerAdd add;
+  if (profile != Profile::kXnnpack) {
+    const double twice = 2 * std::max(double{a.scale}, double{b.scale});
+    add.rounds_twice = true;
+    add.of_a = FixedPointScaleOf(a.scale / twice);
+    add.of_b = FixedPointScaleOf(b.scale / twice);
+    add.of_sum = FixedPointScaleOf(twice / ((1 << 20) * double{output.scale}));
+    return add;
+  }
+  const float ratio_a = a.scale / output.scale, ratio_b = b.scale / output.scale;
+  for (const float ratio : {ratio_a, ratio_b}) {
+    if (!(ratio >= 0x1p-10f && ratio < 0x1p8f)) return std::nullopt;
+  }
+  int exponent = 0;
+  std::frexp(std::max(ratio_a, ratio_b), &exponent);
+  add.shift = 20 - (exponent - 1);
+  add.a = static_cast<int32_t>(std::rint(std::ldexp(double{ratio_a}, add.shift)));
+  add.b = static_cast<int32_t>(std::rint(std::ldexp(double{ratio_b}, add.shift)));
+  return add;
+}
 
 template <>
 const OperatorDefinition& Definition<Add>() {

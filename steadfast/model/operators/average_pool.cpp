@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
@@ -19,7 +21,28 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
   return PooledShape(node.name, model.value(node.input()).shape, window);
 }
 
+ScalarRule RoundedRule(const QuantizedModel& model, const Node& node) {
+  const ActivationCoding& coding = *model.value(node.output).coding;
+  return [in = model.value(node.input()).shape, out = model.value(node.output).shape,
+          window = node.operation.As<AveragePool>()->window, offset = coding.stored_offset(),
+          range = QuantizationOf(coding, node.activation)](auto inputs, auto codes, auto) {
+    size_t at = 0;
+    for (int64_t c = 0; c < out.channels; ++c) {
+      const auto channel = inputs[0].subspan(static_cast<size_t>(c * in.height * in.width));
+      ForEachWindow(in, out, window, [&](const auto& elements) {
+        int32_t sum = 0, count = 0;
+        elements([&](int64_t element) {
+          sum += channel[static_cast<size_t>(element)];
+          ++count;
+        });
+        codes[at++] = RoundedMean(sum, count, offset, range);
+      });
+    }
+  };
+}
+
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  if (IsOfTflite(model.profile)) return RoundedRule(model, node);
   const auto& op = *node.operation.As<AveragePool>();
   return [in = model.value(node.input()).shape, out = model.value(node.output).shape, window = op.window,
           zero_point = model.value(node.input()).coding->zero_point,
@@ -82,6 +105,12 @@ int Sample(RandomGraph& graph, int input) {
 }
 
 }  // namespace
+
+uint8_t RoundedMean(int32_t sum_of_codes, int32_t count, int stored_offset, const Quantization& range) {
+  const int32_t sum = sum_of_codes + count * stored_offset;
+  const int32_t mean = sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
+  return static_cast<uint8_t>(std::clamp(mean - stored_offset, range.lowest, range.highest));
+}
 
 template <>
 const OperatorDefinition& Definition<AveragePool>() {

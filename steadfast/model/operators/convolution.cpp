@@ -24,8 +24,8 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
         fmt::format("{}: weight {} has {} dimensions, expected 4", node.name, weight.name, weight.shape.size()));
   }
   if (op.groups < 1 || input.channels % op.groups != 0 || weight.outputs() % op.groups != 0 ||
-      weight.shape[1] != input.channels / op.groups || weight.shape[2] != op.window.kernel_h ||
-      weight.shape[3] != op.window.kernel_w) {
+      weight.group_inputs() != input.channels / op.groups || weight.kernel_h() != op.window.kernel_h ||
+      weight.kernel_w() != op.window.kernel_w) {
     throw InputError(fmt::format("{}: weight {} of shape [{}] with {} groups does not fit an input of {} channels",
                                  node.name, weight.name, fmt::join(weight.shape, ", "), op.groups, input.channels));
   }
@@ -36,7 +36,9 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   const auto& op = *node.operation.As<Convolution>();
   const Parameter& weight = model.parameter(op.weighted.weight);
   std::vector<int> levels;
-  for (int64_t i = 0; i < weight.elements(); ++i) levels.push_back(weight.level(i));
+  for (int64_t o = 0; o < weight.outputs(); ++o) {
+    for (int64_t i = 0; i < weight.products(); ++i) levels.push_back(weight.level(weight.IndexOf(o, i)));
+  }
   return [in = model.value(node.input()).shape, out = model.value(node.output).shape, window = op.window,
           groups = op.groups, zero_point = model.value(node.input()).coding->zero_point, levels,
           requantization = RequantizationOf(model, node)](auto inputs, auto codes, auto reals) {
@@ -61,6 +63,7 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
               }
             }
           }
+          sum = WithAddend(sum, requantization, oc);
           if (requantization.real)
             reals[index] = RealOf(sum, requantization, oc);
           else

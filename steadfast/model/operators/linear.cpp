@@ -37,6 +37,7 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
       int32_t sum = 0;
       for (int64_t i = 0; i < products; ++i)
         sum += (inputs[0][static_cast<size_t>(i)] - zero_point) * levels[static_cast<size_t>(o * products + i)];
+      sum = WithAddend(sum, requantization, o);
       if (requantization.real)
         reals[static_cast<size_t>(o)] = RealOf(sum, requantization, o);
       else

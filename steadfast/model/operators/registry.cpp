@@ -6,6 +6,7 @@
 #include "steadfast/model/operators/concatenate.h"
 #include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/dequantize.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/layer_normalization.h"
@@ -24,7 +25,7 @@ std::span<const OperatorDefinition* const> AllOperators() {
       &Definition<Add>(),         &Definition<Concatenate>(), &Definition<Flatten>(),
       &Definition<Linear>(),      &Definition<Elementwise>(), &Definition<Multiply>(),
       &Definition<Product>(),     &Definition<Softmax>(),     &Definition<LayerNormalization>(),
-      &Definition<Constant>(),    &Definition<Rearrange>(),
+      &Definition<Constant>(),    &Definition<Rearrange>(),   &Definition<Dequantize>(),
   };
   return operators;
 }

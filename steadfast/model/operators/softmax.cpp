@@ -30,7 +30,31 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
   return shape;
 }
 
+// TFLite's optimized softmax of int8.
+ScalarRule FloatTableRule(const QuantizedModel& model, const Node& node) {
+  const Softmax& op = *node.operation.As<Softmax>();
+  const float step = -model.value(node.input()).coding->scale * op.beta;
+  std::array<float, 256> exponentials;
+  for (int distance = 0; distance < 256; ++distance) {
+    const float exponent = step * static_cast<float>(distance);
+    exponentials[static_cast<size_t>(distance)] =
+        std::isnan(exponent) ? exponent : static_cast<float>(PortableExp(std::min(double{exponent}, 709.0)));
+  }
+  return [exponentials](auto inputs, auto codes, auto) {
+    const auto& levels = inputs[0];
+    const int largest = *std::max_element(levels.begin(), levels.end());
+    float sum = 0;
+    for (const uint8_t level : levels) sum += exponentials[static_cast<size_t>(largest - level)];
+    const float inverse = 1.0f / (sum * (1.0f / 256));
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const float steps = std::floor(exponentials[static_cast<size_t>(largest - levels[i])] * inverse + 0.5f);
+      codes[i] = static_cast<uint8_t>(steps > 0 ? std::min(steps, 255.0f) : 0.0f);  // NaN becomes the lowest
+    }
+  };
+}
+
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  if (IsOfTflite(model.profile)) return FloatTableRule(model, node);
   const ValueShape& shape = model.value(node.input()).shape;
   const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
   const ActivationCoding& coding = *model.value(node.input()).coding;

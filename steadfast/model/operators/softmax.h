@@ -6,6 +6,9 @@
 // output's scale, where r = 1 / (double(S) * scale of the output), rounded to float once. A fault may make the input's
 // scale negative: then d is the distance to the smallest code, whose number is the largest, and |scale| counts; or not
 // finite: then all exponentials are 0, and the quotients not numbers.
+//
+// Under TFLite's profiles, that of its kernel for int8: a float32 table of exponentials, their sum in float32 in
+// the order of the channels, and steps of 1/256 above the lowest code.
 #pragma once
 
 #include <array>
@@ -17,6 +20,7 @@ namespace steadfast::model {
 
 struct Softmax {
   int groups = 1;
+  float beta = 1;  // of TFLite's profiles: what numbers are multiplied by
   bool operator==(const Softmax&) const = default;
 };
 template <>

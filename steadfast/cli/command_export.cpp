@@ -1,0 +1,216 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/hash.h"
+#include "steadfast/base/text.h"
+#include "steadfast/cli/commands.h"
+#include "steadfast/cli/common.h"
+#include "steadfast/memory/fault_list.h"
+#include "steadfast/memory/fault_map.h"
+#include "steadfast/model/changed_file.h"
+#include "steadfast/model/onnx_file.h"
+#include "steadfast/report/text_table.h"  // Printable
+
+namespace steadfast::cli {
+namespace export_command {
+
+using nlohmann::json;
+
+struct Options {
+  std::filesystem::path model, fault_list, undo, output, patch, json;
+  MemoryOptions memory;
+  std::string encoding = "twos";
+  std::optional<uint64_t> trial;
+};
+
+constexpr const char* kHeader = "offset,old,new";
+
+std::string HexOf(std::span<const uint8_t> bytes) {
+  std::string hex;
+  for (const uint8_t byte : bytes) hex += fmt::format("{:02x}", byte);
+  return hex;
+}
+
+// Where two files differ, run by run: offset in the first, its bytes there, and those of the second. Of files that are
+// not equally long, one run from the first difference to the last.
+std::string PatchOf(std::span<const uint8_t> before, std::span<const uint8_t> after) {
+  std::string csv = std::string(kHeader) + "\n";
+  const auto add = [&](size_t first, size_t last_before, size_t last_after) {
+    csv += fmt::format("{},{},{}\n", first, HexOf(before.subspan(first, last_before - first)),
+                       HexOf(after.subspan(first, last_after - first)));
+  };
+  if (before.size() != after.size()) {
+    size_t first = 0, behind = 0;
+    const size_t least = std::min(before.size(), after.size());
+    while (first < least && before[first] == after[first]) ++first;
+    while (behind < least - first && before[before.size() - 1 - behind] == after[after.size() - 1 - behind]) ++behind;
+    add(first, before.size() - behind, after.size() - behind);
+    return csv;
+  }
+  for (size_t i = 0; i < before.size();) {
+    size_t end = i;
+    while (end < before.size() && before[end] != after[end]) ++end;
+    if (end > i) add(i, end, end);
+    i = end + 1;
+  }
+  return csv;
+}
+
+// A file before it was changed, by what PatchOf gave.
+std::vector<uint8_t> Undone(const std::filesystem::path& patch, std::span<const uint8_t> after,
+                            const std::filesystem::path& name) {
+  std::vector<uint8_t> before;
+  size_t taken = 0;  // of `after`
+  bool is_header = true;
+  for (const CsvRow& row : ParseCsv(ReadTextFile(patch, uint64_t{1} << 32), patch.string())) {
+    const auto fail = [&](const std::string& what) {
+      throw InputError(fmt::format("{}: line {}: {}", patch.string(), row.line, what));
+    };
+    if (is_header) {
+      is_header = false;
+      if (fmt::format("{}", fmt::join(row.fields, ",")) != kHeader) fail(fmt::format("expected the header {}", kHeader));
+      continue;
+    }
+    if (row.fields.size() != 3) fail(fmt::format("has {} fields, expected 3", row.fields.size()));
+    const auto bytes_of = [&](const std::string& hex) {
+      std::vector<uint8_t> bytes;
+      for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+        uint8_t byte = 0;
+        const auto [end, error] = std::from_chars(hex.data() + i, hex.data() + i + 2, byte, 16);
+        if (error != std::errc() || end != hex.data() + i + 2) fail(fmt::format("'{}' is not in hexadecimal", hex));
+        bytes.push_back(byte);
+      }
+      if (hex.size() % 2 != 0) fail(fmt::format("'{}' is not in whole bytes", hex));
+      return bytes;
+    };
+    // Offsets count in the file before; what was written so far is as long as that.
+    const auto offset = static_cast<uint64_t>(
+        ParseInt(row.fields[0], "offset", 0, std::numeric_limits<int64_t>::max()));
+    const std::vector<uint8_t> old = bytes_of(row.fields[1]), now = bytes_of(row.fields[2]);
+    if (offset < before.size() || offset - before.size() > after.size() - taken) fail("its offset is not in the file");
+    const size_t kept = static_cast<size_t>(offset) - before.size();
+    before.insert(before.end(), after.begin() + static_cast<std::ptrdiff_t>(taken),
+                  after.begin() + static_cast<std::ptrdiff_t>(taken + kept));
+    taken += kept;
+    if (after.size() - taken < now.size() || !std::equal(now.begin(), now.end(), after.begin() + static_cast<std::ptrdiff_t>(taken)))
+      fail(fmt::format("{} does not hold these bytes at {}: it is not the file that was written with this", name.string(),
+                       offset));
+    before.insert(before.end(), old.begin(), old.end());
+    taken += now.size();
+  }
+  before.insert(before.end(), after.begin() + static_cast<std::ptrdiff_t>(taken), after.end());
+  return before;
+}
+
+model::ModelChange Listed(const Options& options, const model::QuantizedModel& model) {
+  const Memories memories = MemoriesOf(options.memory, {});
+  memory::Where where = memories.where;
+  if (options.memory.where.empty()) where = memory::ParseWhere("all");
+  const memory::MemoryImage image = memory::ImageOn(
+      memories.chip, model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits}, where);
+  int64_t idle = 0;
+  const memory::FaultLists lists = memory::FaultListsFromText(
+      ReadTextFile(options.fault_list, uint64_t{1} << 32), image, options.fault_list.string(), &idle);
+  if (lists.empty()) throw InputError(fmt::format("{}: lists no fault", options.fault_list.string()));
+  if (!options.trial && lists.size() > 1)
+    throw UsageError(fmt::format("{}: has {} trials, and one file holds one: choose it with --trial",
+                                 options.fault_list.string(), lists.size()));
+  const uint64_t trial = options.trial.value_or(lists.begin()->first);
+  const auto found = lists.find(trial);
+  if (found == lists.end())
+    throw UsageError(fmt::format("--trial {}: {} has trials {} to {}", trial, options.fault_list.string(),
+                                 lists.begin()->first, lists.rbegin()->first));
+  if (idle > 0) PrintNote(fmt::format("{} faults lie on cells that hold nothing of the model", idle));
+  return memory::EffectOf(found->second, image);
+}
+
+void Run(const Options& options) {
+  if (options.fault_list.empty() == options.undo.empty())
+    throw UsageError("say what is to change: --fault-list, or --undo what --patch wrote");
+  if (!options.undo.empty() && !options.patch.empty()) throw UsageError("--patch: of a --fault-list alone");
+  CheckDistinct({{"the model", options.model},
+                 {"--fault-list", options.fault_list},
+                 {"--undo", options.undo},
+                 {"--output", options.output},
+                 {"--patch", options.patch},
+                 {"--json", options.json}});
+  const std::vector<uint8_t> bytes = ReadFile(options.model, uint64_t{1} << 31);
+  const auto write = [&](const std::vector<uint8_t>& changed) {
+    WriteFileWhole(options.output, std::string(changed.begin(), changed.end()));
+  };
+  json document = {{"schema", 1},
+                   {"model", options.model.string()},
+                   {"sha256", Sha256(bytes)},
+                   {"output", options.output.string()}};
+  if (!options.undo.empty()) {
+    const std::vector<uint8_t> before = Undone(options.undo, bytes, options.model);
+    write(before);
+    document["output_sha256"] = Sha256(before);
+    WriteJson(options.json, document);
+    if (!IsStandardOutput(options.json))
+      fmt::print("{}: as it was before {}, SHA-256 {}\n", options.output.string(), options.undo.string(), Sha256(before));
+    return;
+  }
+  const model::QuantizedModel model = model::ReadModel(options.model);
+  const model::ModelChange change = Listed(options, model);
+  const std::vector<uint8_t> changed = model::WithChange(bytes, options.model.string(), change);
+  if (!options.patch.empty()) WriteFileWhole(options.patch, PatchOf(bytes, changed));
+  write(changed);
+  document["output_sha256"] = Sha256(changed);
+  document["changes"] = json::array();
+  for (const model::Change& one : change.changes)
+    document["changes"].push_back({{"tensor", model.parameter(one.parameter).name},
+                                   {"index", one.index},
+                                   {"old", one.old_bits},
+                                   {"new", one.new_bits}});
+  WriteJson(options.json, document);
+  if (IsStandardOutput(options.json)) return;
+  fmt::print("{}: {} of the stored elements of {} changed, all else byte for byte\n", options.output.string(),
+             change.changes.size(), options.model.string());
+  constexpr size_t kMostPrinted = 10;
+  for (size_t i = 0; i < std::min(kMostPrinted, change.changes.size()); ++i) {
+    const model::Change& one = change.changes[i];
+    fmt::print("  {}[{}]: {:#x} -> {:#x}\n", report::Printable(model.parameter(one.parameter).name), one.index,
+               one.old_bits, one.new_bits);
+  }
+  if (change.changes.size() > kMostPrinted) fmt::print("  … and {} more\n", change.changes.size() - kMostPrinted);
+}
+
+}  // namespace export_command
+
+void AddExportCommand(CLI::App& app, Chosen& chosen) {
+  using namespace export_command;
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "export", "A model's own file with listed faults in it, for any runtime to run; all else byte for byte");
+  command->add_option("model", options->model, "The model file (ONNX, TFLite)")->required()->type_name("MODEL");
+  command->add_option("--fault-list", options->fault_list, "The faults, CSV or JSON, as inject takes and writes them")
+      ->type_name("FILE");
+  command
+      ->add_option_function<std::string>(
+          "--trial",
+          [options](const std::string& text) {
+            options->trial = static_cast<uint64_t>(ParseInt(text, "--trial", 0, std::numeric_limits<int64_t>::max()));
+          },
+          "Which trial of the list (default: its only one)")
+      ->type_name("UINT");
+  command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset, gray")
+      ->capture_default_str();
+  AddMemoryOptions(*command, options->memory, "all parameters");
+  command->add_option("-o,--output", options->output, "The file to write")->required()->type_name("FILE");
+  command->add_option("--patch", options->patch, "Write what differs, byte for byte, as CSV: for --undo")
+      ->type_name("FILE");
+  command->add_option("--undo", options->undo, "Change them back: a file that --patch wrote, MODEL being the broken file")
+      ->type_name("FILE");
+  AddJsonOption(*command, options->json, "Write what was changed");
+  command->footer("Example: steadfast export model.tflite --fault-list faults.csv -o broken.tflite --patch patch.csv");
+  command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });
+}
+
+}  // namespace steadfast::cli

@@ -1,0 +1,691 @@
+#include "steadfast/model/tflite_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <new>
+#include <optional>
+#include <set>
+
+#include "steadfast/base/error.h"
+#include "steadfast/model/operators/add.h"
+#include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/dequantize.h"
+#include "steadfast/model/operators/flatten.h"
+#include "steadfast/model/operators/linear.h"
+#include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/rearrange.h"
+#include "steadfast/model/operators/softmax.h"
+#include "steadfast/model/tflite_generated.h"
+
+namespace steadfast::model {
+namespace {
+
+// The builtin codes of the official schema that are read, and more names for errors.
+enum TfliteOperator : int {
+  kAdd = 0,
+  kAveragePool2d = 1,
+  kConv2d = 3,
+  kDepthwiseConv2d = 4,
+  kDequantize = 6,
+  kFullyConnected = 9,
+  kMaxPool2d = 17,
+  kReshape = 22,
+  kSoftmax = 25,
+  kSqueeze = 43,
+  kQuantize = 114,
+};
+constexpr int kPlaceholderForGreaterCodes = 127;
+
+struct OperatorName {
+  int code;
+  const char* name;
+};
+constexpr OperatorName kOperatorNames[] = {
+    {0, "ADD"},          {1, "AVERAGE_POOL_2D"},
+    {2, "CONCATENATION"}, {3, "CONV_2D"},
+    {4, "DEPTHWISE_CONV_2D"}, {6, "DEQUANTIZE"},
+    {9, "FULLY_CONNECTED"}, {14, "LOGISTIC"},
+    {17, "MAX_POOL_2D"}, {18, "MUL"},
+    {19, "RELU"},        {21, "RELU6"},
+    {22, "RESHAPE"},     {23, "RESIZE_BILINEAR"},
+    {25, "SOFTMAX"},     {27, "SVDF"},
+    {28, "TANH"},        {34, "PAD"},
+    {36, "GATHER"},      {39, "TRANSPOSE"},
+    {40, "MEAN"},        {41, "SUB"},
+    {43, "SQUEEZE"},     {45, "STRIDED_SLICE"},
+    {49, "SPLIT"},       {53, "CAST"},
+    {56, "ARG_MAX"},     {60, "PADV2"},
+    {70, "EXPAND_DIMS"}, {77, "SHAPE"},
+    {82, "REDUCE_MAX"},  {83, "PACK"},
+    {88, "UNPACK"},      {97, "RESIZE_NEAREST_NEIGHBOR"},
+    {98, "LEAKY_RELU"},  {114, "QUANTIZE"},
+    {117, "HARD_SWISH"}, {126, "BATCH_MATMUL"},
+    {129, "CALL_ONCE"},  {142, "VAR_HANDLE"},
+    {143, "READ_VARIABLE"}, {144, "ASSIGN_VARIABLE"},
+    {150, "GELU"}};
+
+std::string NameOfTfliteOperator(int code) {
+  for (const OperatorName& known : kOperatorNames) {
+    if (known.code == code) return known.name;
+  }
+  return fmt::format("builtin operator {}", code);
+}
+
+int64_t SizeOf(tflite::TensorType type) {
+  switch (type) {
+    case tflite::TensorType_INT8:
+    case tflite::TensorType_UINT8:
+      return 1;
+    case tflite::TensorType_INT32:
+    case tflite::TensorType_FLOAT32:
+      return 4;
+    case tflite::TensorType_INT64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+class TfliteReader {
+ public:
+  TfliteReader(std::span<const uint8_t> bytes, std::string file) : bytes_(bytes), file_(std::move(file)) {}
+
+  TfliteModel Read() {
+    constexpr int kDeepest = 16;
+    constexpr uint32_t kMostTables = 1 << 20;
+    flatbuffers::Verifier verifier(bytes_.data(), bytes_.size(), kDeepest, kMostTables);
+    if (!IsTflite(bytes_) || !tflite::VerifyModelBuffer(verifier))
+      Fail("file", fmt::format("is not a TFLite model: {} bytes that do not hold together as one", bytes_.size()));
+    const tflite::Model& file = *tflite::GetModel(bytes_.data());
+    if (file.version() != 3) Fail("file", fmt::format("has version {} of the format, expected 3", file.version()));
+    if (file.subgraphs() == nullptr || file.subgraphs()->size() != 1)
+      Fail("file", fmt::format("has {} graphs, expected 1: control flow is not read",
+                               file.subgraphs() == nullptr ? 0 : file.subgraphs()->size()));
+    graph_ = file.subgraphs()->Get(0);
+    buffers_ = file.buffers();
+    if (graph_->tensors() == nullptr || graph_->operators() == nullptr || file.operator_codes() == nullptr)
+      Fail("file", "has no operators");
+    NameTensors();
+    model_.profile = Profile::kXnnpack;
+    model_.format = fmt::format("TFLite ({})", file.description() == nullptr || file.description()->size() == 0
+                                                   ? "no description"
+                                                   : file.description()->str());
+    model_.name = graph_->name() == nullptr || graph_->name()->size() == 0 ? "main" : graph_->name()->str();
+    ReadInput();
+    for (const auto* op : *graph_->operators()) {
+      if (op == nullptr || op->opcode_index() >= file.operator_codes()->size()) Fail("file", "has a broken operator");
+      ReadOperator(*op, *file.operator_codes()->Get(op->opcode_index()));
+    }
+    ReadOutput();
+    try {
+      Validate(model_);
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("{}: {}", file_, error.what()));
+    }
+    return {std::move(model_), std::move(offsets_)};
+  }
+
+ private:
+  // An operator of the file, in errors by its name and that of its result.
+  struct Op {
+    const tflite::Operator* proto;
+    int code;
+    std::string name;
+  };
+
+  [[noreturn]] void Fail(const std::string& where, const std::string& what) const {
+    throw InputError(fmt::format("{}: {}: {}", file_, where, what));
+  }
+  [[noreturn]] void Fail(const Op& op, const std::string& what) const {
+    Fail(fmt::format("{} '{}'", NameOfTfliteOperator(op.code), op.name), what);
+  }
+
+  // ---- tensors ----
+
+  const tflite::Tensor& TensorAt(int index) const {
+    if (index < 0 || index >= static_cast<int>(graph_->tensors()->size()) ||
+        graph_->tensors()->Get(static_cast<uint32_t>(index)) == nullptr)
+      Fail("file", fmt::format("names tensor {}, and has {}", index, graph_->tensors()->size()));
+    return *graph_->tensors()->Get(static_cast<uint32_t>(index));
+  }
+  const std::string& NameAt(int index) const { return names_[static_cast<size_t>(index)]; }
+
+  // Names are unique in a model: what has none is called by its number, and what shares one gets it behind.
+  void NameTensors() {
+    std::set<std::string> taken;
+    for (uint32_t i = 0; i < graph_->tensors()->size(); ++i) {
+      const tflite::Tensor& tensor = TensorAt(static_cast<int>(i));
+      std::string name = tensor.name() == nullptr ? "" : tensor.name()->str();
+      if (name.empty()) name = fmt::format("tensor{}", i);
+      while (!taken.insert(name).second) name += fmt::format("#{}", i);
+      names_.push_back(std::move(name));
+    }
+  }
+
+  std::vector<int64_t> ShapeOf(int index) const {
+    const tflite::Tensor& tensor = TensorAt(index);
+    std::vector<int64_t> shape;
+    int64_t elements = 1;
+    constexpr int64_t kMost = int64_t{1} << 31;
+    if (tensor.shape() != nullptr) {
+      for (const int32_t size : *tensor.shape()) {
+        if (size < 1 || elements > kMost / size)
+          Fail(fmt::format("tensor '{}'", NameAt(index)), fmt::format("has a dimension of {}", size));
+        elements *= size;
+        shape.push_back(size);
+      }
+    }
+    return shape;
+  }
+
+  // The bytes of a constant, checked against its shape; empty where it is none.
+  std::span<const uint8_t> DataOf(int index) const {
+    const tflite::Tensor& tensor = TensorAt(index);
+    const std::string where = fmt::format("tensor '{}'", NameAt(index));
+    if (buffers_ == nullptr || tensor.buffer() >= buffers_->size() || buffers_->Get(tensor.buffer()) == nullptr)
+      Fail(where, fmt::format("lies in buffer {}, and the file has {}", tensor.buffer(),
+                              buffers_ == nullptr ? 0 : buffers_->size()));
+    const tflite::Buffer& buffer = *buffers_->Get(tensor.buffer());
+    if (buffer.offset() > 1) Fail(where, "lies behind the end of the model's tables, which is not read");
+    if (buffer.data() == nullptr || buffer.data()->size() == 0) return {};
+    int64_t elements = 1;
+    for (const int64_t size : ShapeOf(index)) elements *= size;
+    const int64_t size = SizeOf(tensor.type());
+    if (size == 0) Fail(where, fmt::format("has elements of type {}", tensor.type()));
+    if (static_cast<int64_t>(buffer.data()->size()) != elements * size)
+      Fail(where, fmt::format("has {} bytes, expected {} from its shape", buffer.data()->size(), elements * size));
+    return {buffer.data()->data(), buffer.data()->size()};
+  }
+  bool IsConstant(int index) const { return index >= 0 && !DataOf(index).empty(); }
+
+  uint64_t OffsetOf(const void* place) const {
+    return static_cast<uint64_t>(static_cast<const uint8_t*>(place) - bytes_.data());
+  }
+
+  // The scales of a tensor as a parameter, made when first met.
+  int ScalesOf(int index, Role role) {
+    const auto found = scales_.find(index);
+    if (found != scales_.end()) return found->second;
+    const auto* quantization = TensorAt(index).quantization();
+    const std::string where = fmt::format("tensor '{}'", NameAt(index));
+    if (quantization == nullptr || quantization->scale() == nullptr || quantization->scale()->size() == 0)
+      Fail(where, "has no scale: it is not quantized");
+    if (quantization->details_type() != 0) Fail(where, "has a custom quantization");
+    const auto& scales = *quantization->scale();
+    std::vector<float> values(scales.begin(), scales.end());
+    const auto count = static_cast<int64_t>(values.size());
+    const int parameter = AddFloats(model_, NameAt(index) + ".scale", role,
+                                    count > 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{}, std::move(values));
+    offsets_.push_back(OffsetOf(scales.data()));
+    scales_[index] = parameter;
+    return parameter;
+  }
+
+  std::vector<int64_t> ZeroPointsOf(int index) const {
+    const auto* quantization = TensorAt(index).quantization();
+    if (quantization == nullptr || quantization->zero_point() == nullptr) return {};
+    return {quantization->zero_point()->begin(), quantization->zero_point()->end()};
+  }
+
+  ActivationCoding CodingOf(int index, int scale) const {
+    const std::string where = fmt::format("tensor '{}'", NameAt(index));
+    const tflite::TensorType type = TensorAt(index).type();
+    if (type == tflite::TensorType_UINT8)
+      Fail(where, "has uint8 codes, which TFLite's converter no longer writes: convert the network to int8");
+    if (type != tflite::TensorType_INT8) Fail(where, fmt::format("has elements of type {}, expected int8", type));
+    if (model_.parameter(scale).elements() != 1) Fail(where, "has several scales, and activations have one");
+    ActivationCoding coding{.scale = model_.parameter(scale).real(0), .is_signed = true};
+    const std::vector<int64_t> zeros = ZeroPointsOf(index);
+    if (zeros.size() > 1) Fail(where, "has several zero points, and activations have one");
+    const int64_t zero = zeros.empty() ? 0 : zeros[0];
+    if (zero < -128 || zero > 127) Fail(where, fmt::format("has zero point {}, expected -128 to 127", zero));
+    coding.zero_point = static_cast<int>(zero) + 128;
+    return coding;
+  }
+
+  // ---- values ----
+
+  // [1, C], [1, L, C] and [1, H, W, C]; the batch is 1 whatever the file says.
+  ValueShape ValueShapeOf(int index) const {
+    const std::vector<int64_t> shape = ShapeOf(index);
+    constexpr int64_t kMostElements = int64_t{1} << 24;
+    int64_t elements = 1;
+    for (size_t i = 1; i < shape.size(); ++i) elements *= shape[i];
+    if (elements > kMostElements)
+      Fail(fmt::format("tensor '{}'", NameAt(index)),
+           fmt::format("has {} elements, and values of at most {} are read", elements, kMostElements));
+    if (shape.size() == 2) return {shape[1], 1, 1, true};
+    if (shape.size() == 3) return {shape[2], 1, shape[1]};
+    if (shape.size() == 4) return {shape[3], shape[1], shape[2]};
+    Fail(fmt::format("tensor '{}'", NameAt(index)),
+         fmt::format("has {} dimensions, expected [N, C] or [N, H, W, C]", shape.size()));
+  }
+
+  int ValueOf(const Op& op, int input) const {
+    const int index = InputOf(op, input);
+    const auto found = values_.find(index);
+    if (found == values_.end() && index == input_)
+      Fail(op, "takes the network's input as real numbers, and only 8-bit networks are read");
+    if (found == values_.end())
+      Fail(op, IsConstant(index)
+                   ? fmt::format("takes the constant '{}' where a computed value is expected", NameAt(index))
+                   : fmt::format("takes '{}', which nothing computes", NameAt(index)));
+    return found->second;
+  }
+  int InputOf(const Op& op, int input) const {
+    const auto* inputs = op.proto->inputs();
+    if (inputs == nullptr || input >= static_cast<int>(inputs->size()) || inputs->Get(static_cast<uint32_t>(input)) < 0)
+      Fail(op, fmt::format("has no input {}", input));
+    const int index = inputs->Get(static_cast<uint32_t>(input));
+    TensorAt(index);
+    return index;
+  }
+  bool HasInput(const Op& op, int input) const {
+    const auto* inputs = op.proto->inputs();
+    return inputs != nullptr && input < static_cast<int>(inputs->size()) &&
+           inputs->Get(static_cast<uint32_t>(input)) >= 0;
+  }
+  void ExpectInputs(const Op& op, size_t least, size_t most) const {
+    const size_t count = op.proto->inputs() == nullptr ? 0 : op.proto->inputs()->size();
+    if (count < least || count > most) Fail(op, fmt::format("has {} inputs", count));
+  }
+  int OutputOf(const Op& op) const { return op.proto->outputs()->Get(0); }
+
+  template <typename Options>
+  const Options& OptionsOf(const Op& op) const {
+    const auto* options = op.proto->builtin_options_as<Options>();
+    if (options == nullptr) Fail(op, "has no options of its kind");
+    return *options;
+  }
+
+  // Adds an operator whose result is the operator's output tensor.
+  int Add(const Op& op, Operation operation, std::vector<int> inputs, const Activation& activation = {}) {
+    return AddTo(op, std::move(operation), std::move(inputs), activation, OutputOf(op), ValueShapeOf(OutputOf(op)));
+  }
+  int AddTo(const Op& op, Operation operation, std::vector<int> inputs, const Activation& activation, int tensor,
+            const ValueShape& shape) {
+    if (values_.contains(tensor)) Fail(op, fmt::format("computes '{}' a second time", NameAt(tensor)));
+    const int scale = ScalesOf(tensor, Role::kActivationScale);
+    Value value{NameAt(tensor), shape, CodingOf(tensor, scale)};
+    value.scale = scale;
+    const bool keeps = operation.definition().keeps_coding;
+    if (keeps && !(*value.coding == *model_.value(inputs[0]).coding))
+      Fail(op, "its result has another scale or zero point than its input, which it only moves");
+    const int output = static_cast<int>(model_.values.size());
+    model_.values.push_back(std::move(value));
+    model_.nodes.push_back({NameAt(tensor), std::move(operation), std::move(inputs), output, activation});
+    ValueShape made;
+    try {
+      made = OutputShape(model_, model_.nodes.back());
+    } catch (const InputError& error) {
+      Fail(op, error.what());
+    }
+    if (!(made == shape))
+      Fail(op, fmt::format("gives {} x {} x {}, and the file says {} x {} x {} (channels x rows x columns)",
+                           made.channels, made.height, made.width, shape.channels, shape.height, shape.width));
+    values_[tensor] = output;
+    return output;
+  }
+
+  Activation ActivationOf(const Op& op, tflite::ActivationFunctionType type) const {
+    switch (type) {
+      case tflite::ActivationFunctionType_NONE:
+        return {};
+      case tflite::ActivationFunctionType_RELU:
+        return {.relu = true};
+      case tflite::ActivationFunctionType_RELU6:
+        return {.relu = true, .relu6 = true};
+      default:
+        Fail(op, fmt::format("its fused activation function {} is not known; NONE, RELU and RELU6 are", type));
+    }
+  }
+
+  void ReadInput() {
+    const auto* inputs = graph_->inputs();
+    if (inputs == nullptr || inputs->size() != 1)
+      Fail("file", fmt::format("has {} inputs, expected 1", inputs == nullptr ? 0 : inputs->size()));
+    input_ = inputs->Get(0);
+    if (TensorAt(input_).type() == tflite::TensorType_FLOAT32) return;  // the QUANTIZE behind it is the input
+    AddInput(input_);
+    const ActivationCoding& coding = *model_.value(0).coding;
+    const bool is_byte = coding.scale == 1.0f || std::abs(coding.scale * 255.0f - 1.0f) < 1e-4f;
+    model_.real_input = model_.needs_input_scaling = coding.zero_point != 0 || !is_byte;
+  }
+  void AddInput(int tensor) {
+    const int scale = ScalesOf(tensor, Role::kActivationScale);
+    Value value{NameAt(tensor), ValueShapeOf(tensor), CodingOf(tensor, scale)};
+    value.scale = scale;
+    model_.values.push_back(std::move(value));
+    values_[tensor] = 0;
+  }
+
+  void ReadOutput() {
+    const auto* outputs = graph_->outputs();
+    if (outputs == nullptr || outputs->size() != 1)
+      Fail("file", fmt::format("has {} outputs, expected 1", outputs == nullptr ? 0 : outputs->size()));
+    TensorAt(outputs->Get(0));
+    const int tensor = real_output_ >= 0 && outputs->Get(0) == real_output_ ? codes_of_output_ : outputs->Get(0);
+    const auto found = values_.find(tensor);
+    if (found == values_.end()) Fail("file", fmt::format("its output '{}' is not computed", NameAt(outputs->Get(0))));
+    const Value last = model_.value(found->second);
+    if (last.shape.height * last.shape.width != 1)
+      Fail("file", fmt::format("its output '{}' has rows and columns, and one number a class is expected", last.name));
+    const bool is_softmax = !model_.nodes.empty() && std::any_of(model_.nodes.begin(), model_.nodes.end(), [&](const Node& node) {
+      return node.output == found->second && node.operation.Is<Softmax>();
+    });
+    model_.output = static_cast<int>(model_.values.size());
+    model_.values.push_back({last.name + ".real", last.shape, std::nullopt});
+    model_.nodes.push_back({last.name + ".real", Dequantize{is_softmax}, {found->second}, model_.output});
+  }
+
+  // ---- operators ----
+
+  void ReadOperator(const tflite::Operator& proto, const tflite::OperatorCode& code) {
+    // Codes up to 127 stand in the old field, larger ones in the new.
+    const int builtin = code.deprecated_builtin_code() < kPlaceholderForGreaterCodes
+                            ? std::max<int>(code.deprecated_builtin_code(), code.builtin_code())
+                            : code.builtin_code();
+    Op op{&proto, builtin, ""};
+    if (proto.outputs() == nullptr || proto.outputs()->size() != 1)
+      Fail(op, fmt::format("has {} outputs, expected 1", proto.outputs() == nullptr ? 0 : proto.outputs()->size()));
+    TensorAt(OutputOf(op));
+    op.name = NameAt(OutputOf(op));
+    if (code.custom_code() != nullptr && code.custom_code()->size() > 0)
+      Fail(op, fmt::format("is the custom operator {}, which is not known", code.custom_code()->str()));
+    switch (builtin) {
+      case kConv2d:
+        return ReadConvolution(op);
+      case kDepthwiseConv2d:
+        return ReadDepthwise(op);
+      case kFullyConnected:
+        return ReadFullyConnected(op);
+      case kAdd:
+        return ReadAdd(op);
+      case kAveragePool2d:
+      case kMaxPool2d:
+        return ReadPool(op);
+      case kReshape:
+      case kSqueeze:
+        return ReadReshape(op);
+      case kSoftmax:
+        return ReadSoftmax(op);
+      case kQuantize:
+        return ReadQuantize(op);
+      case kDequantize:
+        return ReadDequantize(op);
+      default: {
+        Fail(op,
+             "this operator is not supported (known are CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, "
+             "AVERAGE_POOL_2D, MAX_POOL_2D, RESHAPE, SQUEEZE, SOFTMAX, and QUANTIZE and DEQUANTIZE at the ends)");
+      }
+    }
+  }
+
+  // Padding along one axis; SAME puts what is odd behind.
+  void Pad(const Op& op, tflite::Padding padding, int64_t size, int kernel, int stride, int dilation, int& before,
+           int& behind) const {
+    if (padding == tflite::Padding_VALID) return;
+    if (padding != tflite::Padding_SAME) Fail(op, fmt::format("has padding {}, expected SAME or VALID", padding));
+    const int64_t places = (size + stride - 1) / stride;
+    const int64_t total = std::max<int64_t>(0, (places - 1) * stride + int64_t{kernel - 1} * dilation + 1 - size);
+    before = static_cast<int>(total / 2);
+    behind = static_cast<int>(total - total / 2);
+  }
+
+  template <typename Options>
+  Window WindowOf(const Op& op, const Options& options, int kernel_h, int kernel_w, int dilation_h, int dilation_w,
+                  const ValueShape& input) const {
+    Window window{kernel_h, kernel_w, options.stride_h(), options.stride_w()};
+    window.dilation_h = dilation_h;
+    window.dilation_w = dilation_w;
+    for (const int number : {kernel_h, kernel_w, window.stride_h, window.stride_w, dilation_h, dilation_w}) {
+      if (number < 1 || number > 65536) Fail(op, fmt::format("has a size, stride or dilation of {}", number));
+    }
+    Pad(op, options.padding(), input.height, kernel_h, window.stride_h, dilation_h, window.pad_top, window.pad_bottom);
+    Pad(op, options.padding(), input.width, kernel_w, window.stride_w, dilation_w, window.pad_left, window.pad_right);
+    return window;
+  }
+
+  // Weights of 8 bits and their scales, made when first met.
+  int WeightsOf(const Op& op, int index, int output_axis, bool channels_last) {
+    const auto found = weights_.find(index);
+    if (found != weights_.end()) {
+      const Parameter& known = model_.parameter(found->second);
+      if (known.output_axis != output_axis || known.channels_last != channels_last)
+        Fail(op, fmt::format("shares its weights '{}' with an operator that takes them another way", NameAt(index)));
+      return found->second;
+    }
+    const std::span<const uint8_t> data = DataOf(index);
+    if (data.empty()) Fail(op, fmt::format("its weights '{}' are not a constant", NameAt(index)));
+    if (TensorAt(index).type() != tflite::TensorType_INT8)
+      Fail(op, fmt::format("its weights '{}' have elements of type {}, expected int8", NameAt(index),
+                           TensorAt(index).type()));
+    const std::vector<int64_t> zeros = ZeroPointsOf(index);
+    if (std::any_of(zeros.begin(), zeros.end(), [](int64_t zero) { return zero != 0; }))
+      Fail(op, fmt::format("its weights '{}' have a zero point other than 0", NameAt(index)));
+    Parameter weight{.name = NameAt(index), .role = Role::kWeight, .shape = ShapeOf(index)};
+    weight.output_axis = output_axis;
+    weight.channels_last = channels_last;
+    for (const uint8_t byte : data) weight.bits.push_back(byte);
+    const auto* quantization = TensorAt(index).quantization();
+    const bool per_channel =
+        quantization != nullptr && quantization->scale() != nullptr && quantization->scale()->size() > 1;
+    if (per_channel && quantization->quantized_dimension() != output_axis)
+      Fail(op, fmt::format("the scales of its weights '{}' lie along dimension {}, expected {}", NameAt(index),
+                           quantization->quantized_dimension(), output_axis));
+    const auto parameter = static_cast<int>(model_.parameters.size());
+    model_.parameters.push_back(std::move(weight));
+    offsets_.push_back(OffsetOf(data.data()));
+    const int scale = ScalesOf(index, Role::kScale);
+    model_.parameters[static_cast<size_t>(parameter)].scale = scale;
+    weights_[index] = parameter;
+    return parameter;
+  }
+
+  Weighted WeightedOf(const Op& op, int weight) {
+    Weighted weighted{weight, {}};
+    if (!HasInput(op, 2)) return weighted;
+    const int index = InputOf(op, 2);
+    const std::span<const uint8_t> data = DataOf(index);
+    if (data.empty() || TensorAt(index).type() != tflite::TensorType_INT32)
+      Fail(op, fmt::format("its bias '{}' is not a constant of int32", NameAt(index)));
+    const auto found = biases_.find(index);
+    if (found != biases_.end()) {
+      weighted.steps.push_back({AffineStep::Kind::kAdd, found->second});
+      return weighted;
+    }
+    Parameter bias{.name = NameAt(index), .role = Role::kBias, .shape = ShapeOf(index)};
+    bias.format.kind = StorageFormat::Kind::kInt32;
+    for (size_t i = 0; i < data.size(); i += 4) {
+      uint32_t pattern = 0;
+      std::memcpy(&pattern, data.data() + i, sizeof(pattern));
+      bias.bits.push_back(pattern);
+    }
+    biases_[index] = static_cast<int>(model_.parameters.size());
+    weighted.steps.push_back({AffineStep::Kind::kAdd, biases_[index]});
+    model_.parameters.push_back(std::move(bias));
+    offsets_.push_back(OffsetOf(data.data()));
+    return weighted;
+  }
+
+  static int Small(int64_t size) { return static_cast<int>(std::min<int64_t>(size, 1 << 20)); }
+
+  void ReadConvolution(const Op& op) {
+    ExpectInputs(op, 2, 3);
+    const auto& options = OptionsOf<tflite::Conv2DOptions>(op);
+    const int input = ValueOf(op, 0), weight = WeightsOf(op, InputOf(op, 1), 0, true);
+    const std::vector<int64_t> shape = model_.parameter(weight).shape;
+    if (shape.size() != 4) Fail(op, fmt::format("its weights have {} dimensions, expected 4", shape.size()));
+    Convolution convolution;
+    const ValueShape& in = model_.value(input).shape;
+    convolution.window = WindowOf(op, options, Small(shape[1]), Small(shape[2]), options.dilation_h_factor(),
+                                  options.dilation_w_factor(), in);
+    if (in.channels % shape[3] != 0)
+      Fail(op, fmt::format("its weights take {} channels, and {} arrive", shape[3], in.channels));
+    convolution.groups = Small(in.channels / shape[3]);
+    convolution.weighted = WeightedOf(op, weight);
+    Add(op, convolution, {input}, ActivationOf(op, options.fused_activation_function()));
+  }
+
+  void ReadDepthwise(const Op& op) {
+    ExpectInputs(op, 2, 3);
+    const auto& options = OptionsOf<tflite::DepthwiseConv2DOptions>(op);
+    const int input = ValueOf(op, 0), weight = WeightsOf(op, InputOf(op, 1), 3, false);
+    const std::vector<int64_t> shape = model_.parameter(weight).shape;
+    if (shape.size() != 4 || shape[0] != 1)
+      Fail(op, fmt::format("its weights have shape [{}], expected [1, h, w, out]", fmt::join(shape, ", ")));
+    const ValueShape& in = model_.value(input).shape;
+    if (shape[3] % in.channels != 0)
+      Fail(op, fmt::format("has {} outputs for {} channels", shape[3], in.channels));
+    Convolution convolution;
+    convolution.window = WindowOf(op, options, Small(shape[1]), Small(shape[2]), options.dilation_h_factor(),
+                                  options.dilation_w_factor(), in);
+    convolution.groups = Small(in.channels);
+    convolution.weighted = WeightedOf(op, weight);
+    Add(op, convolution, {input}, ActivationOf(op, options.fused_activation_function()));
+  }
+
+  void ReadFullyConnected(const Op& op) {
+    ExpectInputs(op, 2, 3);
+    const auto& options = OptionsOf<tflite::FullyConnectedOptions>(op);
+    if (options.weights_format() != 0) Fail(op, "its weights are shuffled, which is not read");
+    int input = ValueOf(op, 0);
+    if (!model_.value(input).shape.flat) input = Flattened(op, input);
+    const int weight = WeightsOf(op, InputOf(op, 1), 0, false);
+    if (model_.parameter(weight).shape.size() != 2) Fail(op, "its weights must have 2 dimensions");
+    ValueShape shape = ValueShapeOf(OutputOf(op));
+    shape.flat = shape.flat || shape.height * shape.width == 1;
+    AddTo(op, Linear{WeightedOf(op, weight)}, {input}, ActivationOf(op, options.fused_activation_function()),
+          OutputOf(op), shape);
+  }
+
+  // The order in which a file has the elements of a value with rows and columns.
+  static std::vector<int32_t> ChannelsLastOrder(const ValueShape& shape) {
+    std::vector<int32_t> from;
+    for (int64_t y = 0; y < shape.height; ++y) {
+      for (int64_t x = 0; x < shape.width; ++x) {
+        for (int64_t c = 0; c < shape.channels; ++c)
+          from.push_back(static_cast<int32_t>((c * shape.height + y) * shape.width + x));
+      }
+    }
+    return from;
+  }
+  static Operation FlatteningOf(const ValueShape& shape) {
+    if (shape.height * shape.width == 1) return Flatten{};
+    return Rearrange{{shape.elements(), 1, 1, true}, ChannelsLastOrder(shape)};
+  }
+  // A value with rows and columns, flattened for an operator that takes it so.
+  int Flattened(const Op& op, int input) {
+    const Value from = model_.value(input);
+    Value value{op.name + ".input", {from.shape.elements(), 1, 1, true}, from.coding, from.scale};
+    const int output = static_cast<int>(model_.values.size());
+    model_.values.push_back(value);
+    model_.nodes.push_back({value.name, FlatteningOf(from.shape), {input}, output});
+    return output;
+  }
+
+  void ReadAdd(const Op& op) {
+    ExpectInputs(op, 2, 2);
+    const auto& options = OptionsOf<tflite::AddOptions>(op);
+    const int a = ValueOf(op, 0), b = ValueOf(op, 1);
+    if (!(model_.value(a).shape == model_.value(b).shape)) Fail(op, "adds values of different shapes");
+    Add(op, model::Add{}, {a, b}, ActivationOf(op, options.fused_activation_function()));
+    if (!IntegerAddOf(Profile::kXnnpack, *model_.value(a).coding, *model_.value(b).coding, *model_.values.back().coding))
+      Fail(op, "its scales are so far apart (beyond 1/1024 to 256 times the result's) that XNNPACK refuses them");
+  }
+
+  void ReadPool(const Op& op) {
+    ExpectInputs(op, 1, 1);
+    const auto& options = OptionsOf<tflite::Pool2DOptions>(op);
+    const int input = ValueOf(op, 0);
+    const Window window =
+        WindowOf(op, options, options.filter_height(), options.filter_width(), 1, 1, model_.value(input).shape);
+    const Activation activation = ActivationOf(op, options.fused_activation_function());
+    if (op.code == kMaxPool2d && activation.relu) Fail(op, "its fused activation function is not read");
+    const int output = op.code == kMaxPool2d ? Add(op, MaxPool{window}, {input})
+                                             : Add(op, AveragePool{window}, {input}, activation);
+    if (!(*model_.value(output).coding == *model_.value(input).coding))
+      Fail(op, "its result has another scale or zero point than its input");
+  }
+
+  void ReadReshape(const Op& op) {
+    const int input = ValueOf(op, 0);
+    const ValueShape from = model_.value(input).shape, to = ValueShapeOf(OutputOf(op));
+    if (from.elements() != to.elements())
+      Fail(op, fmt::format("makes {} elements of {}", to.elements(), from.elements()));
+    if (to.flat) {
+      Add(op, from.flat ? Operation(Flatten{}) : FlatteningOf(from), {input});
+      return;
+    }
+    // Where each element of the result, by channels, rows and columns, comes from.
+    const std::vector<int32_t> order = ChannelsLastOrder(from);
+    Rearrange rearrange{to, std::vector<int32_t>(order.size())};
+    const std::vector<int32_t> places = ChannelsLastOrder(to);
+    for (size_t i = 0; i < order.size(); ++i) rearrange.from[static_cast<size_t>(places[i])] = order[i];
+    Add(op, rearrange, {input});
+  }
+
+  void ReadSoftmax(const Op& op) {
+    ExpectInputs(op, 1, 1);
+    const auto& options = OptionsOf<tflite::SoftmaxOptions>(op);
+    const int input = ValueOf(op, 0);
+    const ValueShape& shape = model_.value(input).shape;
+    if (shape.height * shape.width != 1) Fail(op, "is taken over the numbers of one vector only");
+    if (!(options.beta() > 0) || !std::isfinite(options.beta()))
+      Fail(op, fmt::format("has beta {}, expected a positive number", options.beta()));
+    const int output = Add(op, Softmax{.beta = options.beta()}, {input});
+    const ActivationCoding& coding = *model_.value(output).coding;
+    if (coding.scale != 1.0f / 256 || coding.zero_point != 0)
+      Fail(op, "its result must have scale 1/256 and zero point -128");
+  }
+
+  void ReadQuantize(const Op& op) {
+    ExpectInputs(op, 1, 1);
+    if (InputOf(op, 0) != input_ || TensorAt(input_).type() != tflite::TensorType_FLOAT32)
+      Fail(op, "is only read where it quantizes the network's input");
+    if (!model_.values.empty()) Fail(op, "quantizes the network's input a second time");
+    AddInput(OutputOf(op));
+    model_.real_input = model_.needs_input_scaling = true;
+  }
+
+  void ReadDequantize(const Op& op) {
+    ExpectInputs(op, 1, 1);
+    ValueOf(op, 0);
+    if (graph_->outputs() == nullptr || graph_->outputs()->size() != 1 || graph_->outputs()->Get(0) != OutputOf(op))
+      Fail(op, "is only read where its result is that of the network");
+    real_output_ = OutputOf(op);
+    codes_of_output_ = InputOf(op, 0);
+  }
+
+  const std::span<const uint8_t> bytes_;
+  const std::string file_;
+  const tflite::SubGraph* graph_ = nullptr;
+  const flatbuffers::Vector<flatbuffers::Offset<tflite::Buffer>>* buffers_ = nullptr;
+  QuantizedModel model_;
+  std::vector<uint64_t> offsets_;
+  std::vector<std::string> names_;
+  std::map<int, int> values_, scales_, weights_, biases_;  // [tensor]
+  int input_ = -1, real_output_ = -1, codes_of_output_ = -1;
+};
+
+}  // namespace
+
+bool IsTflite(std::span<const uint8_t> bytes) {
+  return bytes.size() >= 8 && std::memcmp(bytes.data() + 4, "TFL3", 4) == 0;
+}
+
+TfliteModel FromTflite(std::span<const uint8_t> bytes, const std::string& name) {
+  try {
+    return TfliteReader(bytes, name).Read();
+  } catch (const std::bad_alloc&) {
+    throw InputError(fmt::format("{}: needs more memory than there is", name));
+  }
+}
+
+}  // namespace steadfast::model

@@ -1,0 +1,327 @@
+#include "tests/tflite_networks.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <random>
+
+#include "steadfast/model/tflite_generated.h"
+
+namespace steadfast {
+namespace {
+
+namespace tflite = model::tflite;
+using flatbuffers::FlatBufferBuilder;
+using flatbuffers::Offset;
+
+struct TensorSpec {
+  std::string name;
+  std::vector<int32_t> shape;
+  tflite::TensorType type;
+  std::vector<float> scales;
+  std::vector<int64_t> zero_points;
+  int axis = 0;
+  std::vector<uint8_t> data;  // of constants
+};
+
+struct OperatorSpec {
+  int code, version;
+  std::vector<int32_t> inputs;
+  int32_t output;
+  tflite::BuiltinOptions type;
+  std::function<Offset<void>(FlatBufferBuilder&)> options;
+};
+
+struct Network {
+  std::vector<TensorSpec> tensors;
+  std::vector<OperatorSpec> operators;
+
+  int32_t Add(TensorSpec tensor) {
+    tensors.push_back(std::move(tensor));
+    return static_cast<int32_t>(tensors.size()) - 1;
+  }
+
+  std::vector<uint8_t> Write() const {
+    FlatBufferBuilder builder;
+    std::vector<Offset<tflite::Buffer>> buffers = {tflite::CreateBuffer(builder)};
+    std::vector<Offset<tflite::Tensor>> written;
+    for (const TensorSpec& t : tensors) {
+      uint32_t buffer = 0;
+      if (!t.data.empty()) {
+        buffer = static_cast<uint32_t>(buffers.size());
+        builder.ForceVectorAlignment(t.data.size(), 1, 16);
+        buffers.push_back(tflite::CreateBuffer(builder, builder.CreateVector(t.data)));
+      }
+      Offset<tflite::QuantizationParameters> quantization = 0;
+      if (!t.scales.empty())
+        quantization = tflite::CreateQuantizationParametersDirect(builder, nullptr, nullptr, &t.scales, &t.zero_points,
+                                                                  0, 0, t.axis);
+      written.push_back(
+          tflite::CreateTensorDirect(builder, &t.shape, t.type, buffer, t.name.c_str(), quantization));
+    }
+    std::vector<Offset<tflite::OperatorCode>> codes;
+    std::vector<Offset<tflite::Operator>> ops;
+    for (const OperatorSpec& op : operators) {
+      codes.push_back(tflite::CreateOperatorCode(builder, static_cast<int8_t>(std::min(op.code, 127)), 0, op.version,
+                                                 op.code));
+      const Offset<void> options = op.options ? op.options(builder) : Offset<void>(0);
+      const std::vector<int32_t> outputs = {op.output};
+      ops.push_back(tflite::CreateOperatorDirect(builder, static_cast<uint32_t>(codes.size()) - 1, &op.inputs, &outputs,
+                                                 op.type, options));
+    }
+    const std::vector<int32_t> inputs = {0}, outputs = {operators.back().output};
+    const std::vector<Offset<tflite::SubGraph>> graphs = {
+        tflite::CreateSubGraphDirect(builder, &written, &inputs, &outputs, &ops, "main")};
+    builder.Finish(tflite::CreateModelDirect(builder, 3, &codes, &graphs, "random", &buffers),
+                   tflite::ModelIdentifier());
+    return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
+  }
+};
+
+class Maker {
+ public:
+  explicit Maker(uint64_t seed) : random_(seed) {}
+
+  TfliteNetwork Make() {
+    const auto side = static_cast<int32_t>(Between(5, 12));
+    const int32_t input = AddActivation({1, side, static_cast<int32_t>(Between(4, 10)), static_cast<int32_t>(Between(1, 4))},
+                                        1.0f / 255, -128);
+    const auto& shape = network_.tensors[0].shape;
+    TfliteNetwork made;
+    made.input_elements = int64_t{shape[1]} * shape[2] * shape[3];
+    int32_t at = AddConvolution(input, false);
+    for (int64_t left = Between(2, 5); left > 0; --left) {
+      const int64_t kind = Between(0, 5);
+      if (kind == 0) at = AddConvolution(at, true);
+      if (kind == 1) at = AddConvolution(at, false);
+      if (kind == 2) at = AddSum(at);
+      if (kind == 3) at = AddPool(at, false);
+      if (kind == 4) at = AddPool(at, true);
+      if (kind == 5) at = AddReshape(at);
+    }
+    at = AddFlattening(at);
+    if (Chance(40)) at = AddFullyConnected(at, static_cast<int32_t>(Between(3, 20)), true);
+    at = AddFullyConnected(at, static_cast<int32_t>(Between(3, 12)), false);
+    if (Chance(50)) AddSoftmax(at);
+    made.bytes = network_.Write();
+    return made;
+  }
+
+ private:
+  int64_t Between(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(random_() % static_cast<uint64_t>(high - low + 1));
+  }
+  bool Chance(int percent) { return Between(1, 100) <= percent; }
+  // Now and then a power of two, which meets ties.
+  float Scale(double about) {
+    const double scale = about * std::exp2(static_cast<double>(Between(-1000, 1000)) / 2000);
+    return static_cast<float>(Chance(30) ? std::exp2(std::rint(std::log2(scale))) : scale);
+  }
+  tflite::ActivationFunctionType RandomFunction() {
+    constexpr tflite::ActivationFunctionType kAll[] = {
+        tflite::ActivationFunctionType_NONE, tflite::ActivationFunctionType_RELU, tflite::ActivationFunctionType_RELU6};
+    return kAll[Between(0, 2)];
+  }
+  std::string NextName() { return "t" + std::to_string(network_.tensors.size()); }
+  const TensorSpec& Tensor(int32_t index) const { return network_.tensors[static_cast<size_t>(index)]; }
+
+  int32_t AddActivation(std::vector<int32_t> shape, float scale, int64_t zero_point) {
+    return network_.Add({NextName(), std::move(shape), tflite::TensorType_INT8, {scale}, {zero_point}});
+  }
+  int64_t ZeroPoint(tflite::ActivationFunctionType function) {
+    return function == tflite::ActivationFunctionType_NONE ? Between(-100, 100) : -128;
+  }
+
+  int32_t AddWeights(std::vector<int32_t> shape, int axis, int64_t outputs, bool per_channel) {
+    int64_t elements = 1;
+    for (const int32_t size : shape) elements *= size;
+    TensorSpec weights{NextName(), std::move(shape), tflite::TensorType_INT8};
+    for (int64_t i = 0; i < elements; ++i) weights.data.push_back(static_cast<uint8_t>(Between(-127, 127)));
+    for (int64_t o = 0; o < (per_channel ? outputs : 1); ++o) {
+      weights.scales.push_back(Scale(0.01));
+      weights.zero_points.push_back(0);
+    }
+    weights.axis = per_channel ? axis : 0;
+    return network_.Add(std::move(weights));
+  }
+  int32_t AddBias(int64_t outputs, int32_t input, int32_t weights, double typical_sum) {
+    TensorSpec bias{NextName(), {static_cast<int32_t>(outputs)}, tflite::TensorType_INT32};
+    for (int64_t o = 0; o < outputs; ++o) {
+      const auto value = static_cast<int32_t>(typical_sum * static_cast<double>(Between(-1000, 1000)) / 1000);
+      const auto* bytes = reinterpret_cast<const uint8_t*>(&value);
+      bias.data.insert(bias.data.end(), bytes, bytes + sizeof(value));
+    }
+    for (const float scale : Tensor(weights).scales) {
+      bias.scales.push_back(Tensor(input).scales[0] * scale);
+      bias.zero_points.push_back(0);
+    }
+    return network_.Add(std::move(bias));
+  }
+  // The scale of a sum of products of which a typical one fills half of the codes.
+  float ScaleOfSums(int32_t input, int32_t weights, int64_t products) {
+    return Scale(Tensor(input).scales[0] * Tensor(weights).scales[0] * 74 * 74 *
+                 std::sqrt(static_cast<double>(products)) / 60);
+  }
+
+  static int32_t Places(tflite::Padding padding, int32_t size, int32_t kernel, int32_t stride, int32_t dilation) {
+    const int32_t covered = padding == tflite::Padding_SAME ? 0 : (kernel - 1) * dilation;
+    return (size - covered + stride - 1) / stride;
+  }
+  int32_t Kernel(int32_t size) { return static_cast<int32_t>(Between(1, std::min(size, 4))); }
+
+  int32_t AddConvolution(int32_t input, bool depthwise, int32_t outputs = 0) {
+    const std::vector<int32_t> shape = Tensor(input).shape;
+    const bool keeps_shape = outputs > 0;
+    const int32_t kernel_h = Kernel(shape[1]), kernel_w = Kernel(shape[2]);
+    const tflite::Padding padding = keeps_shape || Chance(60) ? tflite::Padding_SAME : tflite::Padding_VALID;
+    const int32_t stride = keeps_shape ? 1 : static_cast<int32_t>(Between(1, 2));
+    const bool fits = (kernel_h - 1) * 2 < shape[1] && (kernel_w - 1) * 2 < shape[2];
+    const int32_t dilation = stride == 1 && fits && Chance(15) ? 2 : 1;
+    const int32_t multiplier = Chance(70) ? 1 : 2;
+    if (outputs == 0) outputs = depthwise ? shape[3] * multiplier : static_cast<int32_t>(Between(1, 20));
+    const int32_t weights =
+        depthwise ? AddWeights({1, kernel_h, kernel_w, outputs}, 3, outputs, true)
+                  : AddWeights({outputs, kernel_h, kernel_w, shape[3]}, 0, outputs, Chance(85));
+    const int64_t products = int64_t{kernel_h} * kernel_w * (depthwise ? 1 : shape[3]);
+    const int32_t bias = AddBias(outputs, input, weights, 74 * 74 * std::sqrt(static_cast<double>(products)));
+    const tflite::ActivationFunctionType function = RandomFunction();
+    const int32_t output =
+        AddActivation({1, Places(padding, shape[1], kernel_h, stride, dilation),
+                       Places(padding, shape[2], kernel_w, stride, dilation), outputs},
+                      ScaleOfSums(input, weights, products), ZeroPoint(function));
+    if (depthwise)
+      network_.operators.push_back(
+          {4, 3, {input, weights, bias}, output, tflite::BuiltinOptions_DepthwiseConv2DOptions, [=](auto& builder) {
+             return tflite::CreateDepthwiseConv2DOptions(builder, padding, stride, stride, multiplier, function,
+                                                         dilation, dilation)
+                 .Union();
+           }});
+    else
+      network_.operators.push_back(
+          {3, 3, {input, weights, bias}, output, tflite::BuiltinOptions_Conv2DOptions, [=](auto& builder) {
+             return tflite::CreateConv2DOptions(builder, padding, stride, stride, function, dilation, dilation).Union();
+           }});
+    return output;
+  }
+
+  // A value and a convolution of it.
+  int32_t AddSum(int32_t input) {
+    const int32_t branch = AddConvolution(input, false, Tensor(input).shape[3]);
+    const tflite::ActivationFunctionType function = RandomFunction();
+    const double larger = std::max(Tensor(input).scales[0], Tensor(branch).scales[0]);
+    const int32_t output = AddActivation(Tensor(input).shape, Scale(larger), ZeroPoint(function));
+    std::vector<int32_t> inputs = {input, branch};
+    if (Chance(50)) std::swap(inputs[0], inputs[1]);
+    network_.operators.push_back(
+        {0, 2, inputs, output, tflite::BuiltinOptions_AddOptions,
+         [=](auto& builder) { return tflite::CreateAddOptions(builder, function).Union(); }});
+    return output;
+  }
+
+  int32_t AddPool(int32_t input, bool largest) {
+    const TensorSpec from = Tensor(input);
+    const bool whole = Chance(30);
+    const int32_t kernel_h = whole ? from.shape[1] : Kernel(from.shape[1]),
+                  kernel_w = whole ? from.shape[2] : Kernel(from.shape[2]);
+    const tflite::Padding padding = !whole && Chance(40) ? tflite::Padding_SAME : tflite::Padding_VALID;
+    const auto stride = static_cast<int32_t>(Between(1, 2));
+    const int32_t output = AddActivation({1, Places(padding, from.shape[1], kernel_h, stride, 1),
+                                          Places(padding, from.shape[2], kernel_w, stride, 1), from.shape[3]},
+                                         from.scales[0], from.zero_points[0]);
+    network_.operators.push_back(
+        {largest ? 17 : 1, 2, {input}, output, tflite::BuiltinOptions_Pool2DOptions, [=](auto& builder) {
+           return tflite::CreatePool2DOptions(builder, padding, stride, stride, kernel_w, kernel_h).Union();
+         }});
+    return output;
+  }
+
+  int32_t AddReshaping(int32_t input, const std::vector<int32_t>& shape) {
+    TensorSpec sizes{NextName(), {static_cast<int32_t>(shape.size())}, tflite::TensorType_INT32};
+    for (const int32_t size : shape) {
+      const auto* bytes = reinterpret_cast<const uint8_t*>(&size);
+      sizes.data.insert(sizes.data.end(), bytes, bytes + sizeof(size));
+    }
+    const int32_t to = network_.Add(std::move(sizes));
+    const TensorSpec from = Tensor(input);
+    const int32_t output = AddActivation(shape, from.scales[0], from.zero_points[0]);
+    network_.operators.push_back({22, 1, {input, to}, output, tflite::BuiltinOptions_NONE, nullptr});
+    return output;
+  }
+  int32_t AddReshape(int32_t input) {
+    const std::vector<int32_t> shape = Tensor(input).shape;
+    if (shape[1] * shape[2] == 1) return input;
+    return AddReshaping(input, {1, shape[2] * shape[1], 1, shape[3]});
+  }
+  int32_t AddFlattening(int32_t input) {
+    const std::vector<int32_t> shape = Tensor(input).shape;
+    return AddReshaping(input, {1, shape[1] * shape[2] * shape[3]});
+  }
+
+  int32_t AddFullyConnected(int32_t input, int32_t outputs, bool hidden) {
+    const int32_t products = Tensor(input).shape[1];
+    const int32_t weights = AddWeights({outputs, products}, 0, outputs, false);
+    const int32_t bias = AddBias(outputs, input, weights, 74 * 74 * std::sqrt(static_cast<double>(products)));
+    const tflite::ActivationFunctionType function = hidden ? RandomFunction() : tflite::ActivationFunctionType_NONE;
+    const int32_t output = AddActivation({1, outputs}, ScaleOfSums(input, weights, products), ZeroPoint(function));
+    network_.operators.push_back(
+        {9, 4, {input, weights, bias}, output, tflite::BuiltinOptions_FullyConnectedOptions,
+         [=](auto& builder) { return tflite::CreateFullyConnectedOptions(builder, function).Union(); }});
+    return output;
+  }
+
+  void AddSoftmax(int32_t input) {
+    const int32_t output = AddActivation(Tensor(input).shape, 1.0f / 256, -128);
+    network_.operators.push_back({25, 2, {input}, output, tflite::BuiltinOptions_SoftmaxOptions,
+                                  [](auto& builder) { return tflite::CreateSoftmaxOptions(builder, 1.0f).Union(); }});
+  }
+
+  std::mt19937_64 random_;
+  Network network_;
+};
+
+const tflite::SubGraph& GraphOf(std::span<const uint8_t> bytes) {
+  return *tflite::GetModel(bytes.data())->subgraphs()->Get(0);
+}
+
+}  // namespace
+
+TfliteNetwork RandomTflite(uint64_t seed) {
+  return Maker(seed).Make();
+}
+
+std::vector<std::string> ComputedTensors(std::span<const uint8_t> bytes) {
+  std::vector<std::string> names;
+  const tflite::SubGraph& graph = GraphOf(bytes);
+  for (const auto* op : *graph.operators())
+    names.push_back(graph.tensors()->Get(static_cast<uint32_t>(op->outputs()->Get(0)))->name()->str());
+  return names;
+}
+
+// A vector of outputs is put behind the file, and the graph's field points there; signatures, which name outputs of
+// their own, are dropped.
+std::vector<uint8_t> WithAllOutputs(std::span<const uint8_t> bytes) {
+  std::vector<uint8_t> result(bytes.begin(), bytes.end());
+  const auto place_of = [&](const uint8_t* field) { return static_cast<size_t>(field - bytes.data()); };
+  const auto append = [&](size_t field, const std::vector<int32_t>& values) {
+    while (result.size() % 16 != 0) result.push_back(0);
+    const auto offset = static_cast<uint32_t>(result.size() - field);
+    std::memcpy(result.data() + field, &offset, sizeof(offset));
+    const auto count = static_cast<uint32_t>(values.size());
+    const auto* first = reinterpret_cast<const uint8_t*>(&count);
+    result.insert(result.end(), first, first + sizeof(count));
+    const auto* numbers = reinterpret_cast<const uint8_t*>(values.data());
+    result.insert(result.end(), numbers, numbers + values.size() * sizeof(int32_t));
+  };
+  const tflite::SubGraph& graph = GraphOf(bytes);
+  std::vector<int32_t> outputs;
+  for (const auto* op : *graph.operators()) outputs.push_back(op->outputs()->Get(0));
+  const auto* of_graph = reinterpret_cast<const flatbuffers::Table*>(&graph);
+  append(place_of(of_graph->GetAddressOf(tflite::SubGraph::VT_OUTPUTS)), outputs);
+  constexpr flatbuffers::voffset_t kSignatures = 4 + 2 * 7;
+  const auto* of_model = reinterpret_cast<const flatbuffers::Table*>(tflite::GetModel(bytes.data()));
+  if (const uint8_t* signatures = of_model->GetAddressOf(kSignatures)) append(place_of(signatures), {});
+  return result;
+}
+
+}  // namespace steadfast

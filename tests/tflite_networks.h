@@ -1,0 +1,23 @@
+// TFLite files for tests: random 8-bit networks of the operators that are read, as TensorFlow's converter writes them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace steadfast {
+
+struct TfliteNetwork {
+  std::vector<uint8_t> bytes;
+  int64_t input_elements = 0;
+};
+// Of a seed: convolutions of all kinds, additions, pools, reshaping, layers behind it, with Softmax or without.
+TfliteNetwork RandomTflite(uint64_t seed);
+
+// The names of what a graph's operators compute, in their order.
+std::vector<std::string> ComputedTensors(std::span<const uint8_t> tflite);
+// The same file whose graph gives all of them.
+std::vector<uint8_t> WithAllOutputs(std::span<const uint8_t> tflite);
+
+}  // namespace steadfast

@@ -1,0 +1,416 @@
+// TFLite files: that they are read, run by every path of the engine as the scalar rules say, and run so by LiteRT.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <set>
+
+#include "steadfast/base/error.h"
+#include "steadfast/base/file.h"
+#include "steadfast/base/process.h"
+#include "steadfast/base/text.h"
+#include "steadfast/engine/changes_to_try.h"
+#include "steadfast/engine/evaluator.h"
+#include "steadfast/engine/graphs_to_try.h"
+#include "steadfast/engine/reference.h"
+#include "steadfast/engine/sets_to_try.h"
+#include "steadfast/model/changed_file.h"
+#include "steadfast/model/random_model.h"
+#include "steadfast/model/tflite_file.h"
+#include "tests/tflite_networks.h"
+
+namespace steadfast {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kImages = 70;
+
+model::QuantizedModel ModelOf(const TfliteNetwork& network, model::Profile profile = model::Profile::kXnnpack) {
+  model::QuantizedModel model = model::FromTflite(network.bytes, "random.tflite").model;
+  model.profile = profile;
+  return model;
+}
+
+std::vector<uint16_t> SomeLabels(const model::QuantizedModel& model, int64_t images) {
+  std::vector<uint16_t> labels;
+  for (int64_t i = 0; i < images; ++i) labels.push_back(static_cast<uint16_t>(i % model.classes()));
+  return labels;
+}
+
+TEST(Tflite, IsReadInTheFilesOwnOrder) {
+  const TfliteNetwork network = RandomTflite(1);
+  const model::TfliteModel file = model::FromTflite(network.bytes, "random.tflite");
+  EXPECT_EQ(file.model.profile, model::Profile::kXnnpack);
+  EXPECT_FALSE(file.model.real_input);
+  ASSERT_EQ(file.offsets.size(), file.model.parameters.size());
+  bool has_channels_last = false;
+  for (size_t p = 0; p < file.model.parameters.size(); ++p) {
+    const model::Parameter& parameter = file.model.parameters[p];
+    const bool is_code = parameter.format.kind == model::StorageFormat::Kind::kCodes;
+    for (int64_t i = 0; i < parameter.elements(); ++i) {
+      const size_t at = file.offsets[p] + static_cast<size_t>(i) * (is_code ? 1 : 4);
+      uint32_t stored = 0;
+      for (size_t byte = 0; byte < (is_code ? 1 : 4); ++byte) stored |= uint32_t{network.bytes[at + byte]} << 8 * byte;
+      ASSERT_EQ(parameter.bits[static_cast<size_t>(i)], stored) << parameter.name << " element " << i;
+    }
+    if (parameter.role != model::Role::kWeight) continue;
+    has_channels_last |= parameter.channels_last && parameter.shape[3] > 1;
+    for (int64_t i = 0; i < parameter.elements(); ++i)
+      ASSERT_EQ(parameter.IndexOf(parameter.OutputOf(i), parameter.ProductOf(i)), i) << parameter.name;
+  }
+  EXPECT_TRUE(has_channels_last);
+}
+
+TEST(Tflite, TruncatedAndAlteredFilesAreRefusedOrRead) {
+  const std::vector<uint8_t> bytes = RandomTflite(2).bytes;
+  int refused = 0;
+  const auto read = [&](const std::vector<uint8_t>& altered) {
+    try {
+      model::FromTflite(altered, "altered.tflite");
+    } catch (const InputError& error) {
+      EXPECT_TRUE(std::string(error.what()).starts_with("altered.tflite: ")) << error.what();
+      ++refused;
+    }
+  };
+  for (size_t size = 0; size < bytes.size(); size += 37) read({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)});
+  EXPECT_GT(refused, 20);
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<uint8_t> altered = bytes;
+    for (uint64_t flips = 1 + random() % 4; flips > 0; --flips)
+      altered[random() % altered.size()] ^= static_cast<uint8_t>(1u << random() % 8);
+    read(altered);
+  }
+}
+
+TEST(Tflite, AChangedFileIsTheChangedModel) {
+  std::mt19937_64 random(9);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const TfliteNetwork network = RandomTflite(seed);
+    model::QuantizedModel model = ModelOf(network);
+    model::ModelChange change;
+    for (const model::Change& one : engine::RandomChange(model, 8, random).changes) {
+      if (!model.parameter(one.parameter).format.is_float()) change.changes.push_back(one);
+    }
+    const std::vector<uint8_t> bytes = model::WithChange(network.bytes, "random.tflite", change);
+    ASSERT_EQ(bytes.size(), network.bytes.size());
+    Apply(change, model);
+    EXPECT_EQ(model::FromTflite(bytes, "changed.tflite").model.parameters, model.parameters);
+    std::vector<uint8_t> back = bytes;  // and in no other byte
+    model::ModelChange undone = change;
+    for (model::Change& one : undone.changes) std::swap(one.old_bits, one.new_bits);
+    EXPECT_EQ(model::WithChange(bytes, "changed.tflite", undone), network.bytes);
+    EXPECT_THROW(model::WithChange(bytes, "changed.tflite", change), InputError) << "it holds other bits";
+  }
+}
+
+// ---- the engine under XNNPACK's arithmetic ----
+
+class TfliteOnSets : public engine::OnInstructionSet {};
+INSTANTIATE_TEST_SUITE_P(InstructionSets, TfliteOnSets, testing::ValuesIn(engine::SetsToTry()), engine::SetName);
+
+TEST_P(TfliteOnSets, EveryPathEqualsTheReferenceUnderChanges) {
+  std::mt19937_64 random(3);
+  const uint64_t networks = engine::GraphsToTry(40);
+  constexpr model::Profile kProfiles[] = {model::Profile::kXnnpack, model::Profile::kLiteRtBuiltin,
+                                          model::Profile::kXnnpack, model::Profile::kTflm};
+  for (uint64_t seed = 0; seed < networks; ++seed) {
+    const model::QuantizedModel model = ModelOf(RandomTflite(seed), kProfiles[seed % std::size(kProfiles)]);
+    const std::vector<uint8_t> images = model::RandomImages(model, kImages, seed);
+    const std::vector<uint16_t> labels = SomeLabels(model, kImages);
+    const engine::EvaluationSet set = engine::MakeEvaluationSet(model, images, labels);
+    const engine::Golden golden = engine::RunGolden(model, set, 1);
+    const auto classes = static_cast<int>(model.classes());
+    ASSERT_EQ(golden.scores, engine::ScoreOf(engine::RunReference(model, images), classes, labels, {})) << seed;
+    const auto run = engine::MakeGoldenRun(engine::DifferentialPlan(model, GetParam()), set, 1);
+    engine::Evaluator evaluator(model, set, run, GetParam());
+    for (const int count : {1, 1, 1, 3, 20}) {
+      const model::ModelChange change = engine::RandomChange(model, count, random);
+      model::QuantizedModel changed = model;
+      Apply(change, changed);
+      const engine::Scores expected =
+          engine::ScoreOf(engine::RunReference(changed, images), classes, labels, golden.predictions);
+      ASSERT_EQ(evaluator.EvaluateDensely(change, golden), expected) << "network " << seed;
+      ASSERT_EQ(evaluator.EvaluateDifferentially(change, golden), expected) << "network " << seed;
+    }
+  }
+}
+
+// ---- LiteRT ----
+
+std::string Modules() {
+  const char* modules = std::getenv("STEADFAST_LITERT");
+  return modules != nullptr ? modules : STEADFAST_ORACLE_MODULES;
+}
+
+#define SKIP_WITHOUT_LITERT()                                     \
+  if (!fs::exists(fs::path(Modules()) / "@litertjs/core"))        \
+  GTEST_SKIP() << "no @litertjs/core in " << Modules()            \
+               << ": STEADFAST_ORACLE=ON tools/install-dependencies gets it from npm"
+
+class LiteRt {
+ public:
+  explicit LiteRt(std::string kernels = "xnnpack") : kernels_(std::move(kernels)) {}
+
+  struct Result {
+    std::string error;
+    std::vector<uint8_t> bytes;
+  };
+  // codes: of the model's input, by channels, rows and columns, one after the other.
+  void Add(const std::vector<uint8_t>& tflite, const model::ValueShape& shape, const std::vector<uint8_t>& codes) {
+    const fs::path file = temporary_.path() / std::to_string(jobs_.size());
+    WriteFileWhole(file.string() + ".tflite", std::string(tflite.begin(), tflite.end()));
+    std::string input;
+    for (size_t image = 0; image < codes.size(); image += static_cast<size_t>(shape.elements())) {
+      for (int64_t place = 0; place < shape.height * shape.width; ++place) {
+        for (int64_t c = 0; c < shape.channels; ++c)
+          input.push_back(static_cast<char>(codes[image + static_cast<size_t>(c * shape.height * shape.width + place)] - 128));
+      }
+    }
+    WriteFileWhole(file.string() + ".in", input);
+    jobs_.push_back(
+        {{"model", file.string() + ".tflite"}, {"input", file.string() + ".in"}, {"output", file.string() + ".out"}});
+  }
+  std::vector<Result> Run() {
+    WriteFileWhole(temporary_.path() / "jobs.json", jobs_.dump());
+    const auto process = RunProcess("/usr/bin/env",
+                                    {"node", std::string(STEADFAST_SOURCE_DIR) + "/tests/litert_run.cjs", Modules(),
+                                     (temporary_.path() / "jobs.json").string(), kernels_},
+                                    [](std::string_view) {});
+    EXPECT_EQ(process.exit_code, 0) << process.errors;
+    std::vector<Result> results;
+    for (const auto& job : jobs_) {
+      const std::string output = job["output"].get<std::string>();
+      Result result;
+      if (fs::exists(output + ".error"))
+        result.error = ReadTextFile(output + ".error");
+      else
+        result.bytes = ReadFile(output, uint64_t{1} << 31);
+      results.push_back(std::move(result));
+    }
+    return results;
+  }
+
+ private:
+  const std::string kernels_;
+  const TemporaryFolder temporary_;
+  nlohmann::json jobs_ = nlohmann::json::array();
+};
+
+// A value's codes of one image in the file's order, as int8.
+std::vector<uint8_t> InFilesOrder(const model::ValueShape& shape, std::span<const uint8_t> codes) {
+  std::vector<uint8_t> stored;
+  for (int64_t place = 0; place < shape.height * shape.width; ++place) {
+    for (int64_t c = 0; c < shape.channels; ++c)
+      stored.push_back(static_cast<uint8_t>(codes[static_cast<size_t>(c * shape.height * shape.width + place)] - 128));
+  }
+  return stored;
+}
+
+struct Difference {
+  int64_t codes = 0, differing = 0;
+  std::map<std::string, int64_t> by_kind;  // of operators
+};
+
+// Every tensor of every image, each as it follows from the network's input alone.
+void Compare(const model::QuantizedModel& model, const std::vector<std::string>& tensors,
+             const std::vector<uint8_t>& images, const std::vector<uint8_t>& outputs, Difference& difference) {
+  engine::Trace trace;
+  engine::RunReference(model, images, &trace);
+  const auto count = static_cast<int64_t>(images.size()) / model.value(0).shape.elements();
+  size_t at = 0;
+  for (int64_t image = 0; image < count; ++image) {
+    for (const std::string& name : tensors) {
+      for (const model::Node& node : model.nodes) {
+        const model::Value& value = model.value(node.output);
+        if (value.name != name) continue;
+        const auto elements = static_cast<size_t>(value.shape.elements());
+        const auto codes = InFilesOrder(
+            value.shape, std::span(trace.codes[static_cast<size_t>(node.output)]).subspan(static_cast<size_t>(image) * elements, elements));
+        ASSERT_LE(at + elements, outputs.size());
+        int64_t differing = 0;
+        for (size_t i = 0; i < elements; ++i) differing += codes[i] != outputs[at + i];
+        difference.codes += static_cast<int64_t>(elements);
+        difference.differing += differing;
+        if (differing > 0) difference.by_kind[std::string(model::KindOf(node))] += differing;
+        at += elements;
+      }
+    }
+  }
+  ASSERT_EQ(at, outputs.size());
+}
+
+void Print(const char* what, const Difference& difference) {
+  std::printf("%s: %lld of %lld codes differ from LiteRT's\n", what, static_cast<long long>(difference.differing),
+              static_cast<long long>(difference.codes));
+  for (const auto& [kind, count] : difference.by_kind)
+    std::printf("  %s: %lld\n", kind.c_str(), static_cast<long long>(count));
+}
+
+int64_t CountFrom(const char* variable, int64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : ParseInt(text, variable, 1, 1'000'000);
+}
+
+struct Kernels {
+  model::Profile profile;
+  const char* name;  // to litert_run.cjs
+};
+constexpr Kernels kXnnpack = {model::Profile::kXnnpack, "xnnpack"}, kBuiltin = {model::Profile::kLiteRtBuiltin, "builtin"};
+
+class LiteRtKernels : public testing::TestWithParam<Kernels> {};
+INSTANTIATE_TEST_SUITE_P(All, LiteRtKernels, testing::Values(kXnnpack, kBuiltin),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST_P(LiteRtKernels, GiveEveryCodeOfRandomNetworks) {
+  SKIP_WITHOUT_LITERT();
+  LiteRt runtime(GetParam().name);
+  const auto networks = static_cast<uint64_t>(CountFrom("STEADFAST_LITERT_NETWORKS", 100));
+  std::vector<std::vector<uint8_t>> images;
+  for (uint64_t seed = 0; seed < networks; ++seed) {
+    const TfliteNetwork network = RandomTflite(seed);
+    const model::QuantizedModel model = ModelOf(network);
+    images.push_back(model::RandomImages(model, 3, seed));
+    runtime.Add(WithAllOutputs(network.bytes), model.value(0).shape, images.back());
+  }
+  const auto results = runtime.Run();
+  Difference difference;
+  for (uint64_t seed = 0; seed < networks; ++seed) {
+    ASSERT_EQ(results[seed].error, "") << "network " << seed;
+    const int64_t before = difference.differing;
+    const TfliteNetwork network = RandomTflite(seed);
+    Compare(ModelOf(network, GetParam().profile), ComputedTensors(network.bytes), images[seed], results[seed].bytes,
+            difference);
+    EXPECT_EQ(difference.differing, before) << "network " << seed;
+  }
+  Print("random networks", difference);
+}
+
+// What a fault may do to a file that LiteRT still runs.
+struct FaultProof {
+  int64_t faults = 0, codes = 0;
+  int64_t refused = 0;    // by LiteRT
+  int64_t no_scale = 0;   // of the rest: a scale is no positive number any more, or beyond what factors hold
+  std::vector<std::string> differing;             // what differed
+  std::map<std::string, std::set<int>> bits_met;  // [role]
+};
+
+// Single faults of stored bits, every role and bit position in turn: the broken file, written by WithChange and run by
+// LiteRT, against the broken model.
+FaultProof ProveFaults(std::span<const uint8_t> bytes, const Kernels& kernels, int64_t faults, int64_t images,
+                       uint64_t seed) {
+  model::TfliteModel file = model::FromTflite(bytes, "m.tflite");
+  file.model.profile = kernels.profile;
+  const std::vector<uint8_t> codes = model::RandomImages(file.model, images, seed);
+  std::mt19937_64 random(seed);
+  std::map<model::Role, std::vector<int>> of_role;
+  for (size_t p = 0; p < file.model.parameters.size(); ++p)
+    of_role[file.model.parameters[p].role].push_back(static_cast<int>(p));
+  FaultProof proof;
+  std::vector<model::ModelChange> changes;
+  LiteRt runtime(kernels.name);
+  for (int64_t i = 0; i < faults; ++i) {
+    auto role = of_role.begin();
+    std::advance(role, i % static_cast<int64_t>(of_role.size()));
+    const int index = role->second[random() % role->second.size()];
+    const model::Parameter& parameter = file.model.parameter(index);
+    const auto element = static_cast<int64_t>(random() % parameter.bits.size());
+    const auto bit = static_cast<int>(i / static_cast<int64_t>(of_role.size()) % parameter.format.bits());
+    const uint32_t stored = parameter.bits[static_cast<size_t>(element)];
+    changes.push_back({{{index, element, stored, stored ^ 1u << bit}}});
+    proof.bits_met[std::string(model::NameOf(role->first))].insert(bit);
+    const auto broken = model::WithChange(bytes, "m.tflite", changes.back());
+    runtime.Add(WithAllOutputs(broken), file.model.value(0).shape, codes);
+  }
+  const auto results = runtime.Run();
+  for (size_t i = 0; i < changes.size(); ++i) {
+    ++proof.faults;
+    if (!results[i].error.empty()) {
+      ++proof.refused;
+      continue;
+    }
+    model::QuantizedModel changed = file.model;
+    Apply(changes[i], changed);
+    Difference difference;
+    Compare(changed, ComputedTensors(bytes), codes, results[i].bytes, difference);
+    proof.codes += difference.codes;
+    const model::Change& one = changes[i].changes[0];
+    const model::Parameter& parameter = file.model.parameter(one.parameter);
+    // Beyond 2^30 a fixed-point factor shifts by more bits than a word has, and what that gives is the compiler's.
+    const float before = parameter.format.is_float() ? parameter.RealOfBits(one.old_bits) : 1,
+                now = parameter.format.is_float() ? parameter.RealOfBits(one.new_bits) : 1;
+    const bool is_beyond =
+        kernels.profile != model::Profile::kXnnpack && (now > before * 0x1p30f || now < before * 0x1p-30f);
+    if (!(now > 0) || is_beyond) {
+      ++proof.no_scale;
+      continue;
+    }
+    if (difference.differing == 0) continue;
+    proof.differing.push_back(fmt::format("{} '{}'[{}] {:#x} -> {:#x}: {} of {} codes, first of a {}",
+                                          model::NameOf(parameter.role), parameter.name, one.index, one.old_bits,
+                                          one.new_bits, difference.differing, difference.codes,
+                                          difference.by_kind.begin()->first));
+  }
+  return proof;
+}
+
+void ExpectPredicted(const std::string& name, const FaultProof& proof) {
+  std::printf("%s: %lld faults, %lld refused by LiteRT, %lld scales that are none or too far away; of the rest %zu differ (%lld codes)\n",
+              name.c_str(), static_cast<long long>(proof.faults), static_cast<long long>(proof.refused),
+              static_cast<long long>(proof.no_scale), proof.differing.size(), static_cast<long long>(proof.codes));
+  for (const auto& text : proof.differing) std::printf("  %s\n", text.c_str());
+  EXPECT_TRUE(proof.differing.empty()) << name;
+  EXPECT_LT(proof.refused + proof.no_scale, proof.faults / 3) << name;
+  if (proof.faults < 128) return;
+  for (const auto& [role, bits] : proof.bits_met) EXPECT_EQ(bits.size(), role == "weight" ? 8u : 32u) << role;
+}
+
+TEST_P(LiteRtKernels, AnswerToFaultsAsPredicted) {
+  SKIP_WITHOUT_LITERT();
+  for (const uint64_t seed : {200, 203})
+    ExpectPredicted("network " + std::to_string(seed), ProveFaults(RandomTflite(seed).bytes, GetParam(), 128, 2, seed));
+}
+
+// Networks of others: $STEADFAST_DATA/tflite/*.tflite.
+std::vector<fs::path> NetworksOfOthers() {
+  std::vector<fs::path> paths;
+  const char* data = std::getenv("STEADFAST_DATA");
+  if (data == nullptr || !fs::is_directory(fs::path(data) / "tflite")) return paths;
+  for (const auto& entry : fs::directory_iterator(fs::path(data) / "tflite")) {
+    if (entry.path().extension() == ".tflite") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+TEST_P(LiteRtKernels, GiveEveryCodeOfNetworksOfOthers) {
+  SKIP_WITHOUT_LITERT();
+  const std::vector<fs::path> paths = NetworksOfOthers();
+  if (paths.empty()) GTEST_SKIP() << "no TFLite files in $STEADFAST_DATA/tflite";
+  const int64_t images = CountFrom("STEADFAST_LITERT_IMAGES", 20);
+  for (const fs::path& path : paths) {
+    const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
+    model::QuantizedModel model = model::FromTflite(bytes, path.string()).model;
+    model.profile = GetParam().profile;
+    const std::vector<uint8_t> codes = model::RandomImages(model, images, 7);
+    LiteRt runtime(GetParam().name);
+    runtime.Add(WithAllOutputs(bytes), model.value(0).shape, codes);
+    const auto results = runtime.Run();
+    ASSERT_EQ(results[0].error, "") << path;
+    Difference difference;
+    Compare(model, ComputedTensors(bytes), codes, results[0].bytes, difference);
+    Print(path.filename().c_str(), difference);
+    EXPECT_EQ(difference.differing, 0) << path;
+    ExpectPredicted(path.filename().string(), ProveFaults(bytes, GetParam(), CountFrom("STEADFAST_LITERT_FAULTS", 256), 2, 11));
+  }
+}
+
+}  // namespace
+}  // namespace steadfast
