@@ -57,14 +57,13 @@ struct Network {
       if (!t.scales.empty())
         quantization = tflite::CreateQuantizationParametersDirect(builder, nullptr, nullptr, &t.scales, &t.zero_points,
                                                                   0, 0, t.axis);
-      written.push_back(
-          tflite::CreateTensorDirect(builder, &t.shape, t.type, buffer, t.name.c_str(), quantization));
+      written.push_back(tflite::CreateTensorDirect(builder, &t.shape, t.type, buffer, t.name.c_str(), quantization));
     }
     std::vector<Offset<tflite::OperatorCode>> codes;
     std::vector<Offset<tflite::Operator>> ops;
     for (const OperatorSpec& op : operators) {
-      codes.push_back(tflite::CreateOperatorCode(builder, static_cast<int8_t>(std::min(op.code, 127)), 0, op.version,
-                                                 op.code));
+      codes.push_back(
+          tflite::CreateOperatorCode(builder, static_cast<int8_t>(std::min(op.code, 127)), 0, op.version, op.code));
       const Offset<void> options = op.options ? op.options(builder) : Offset<void>(0);
       const std::vector<int32_t> outputs = {op.output};
       ops.push_back(tflite::CreateOperatorDirect(builder, static_cast<uint32_t>(codes.size()) - 1, &op.inputs, &outputs,
@@ -83,24 +82,42 @@ class Maker {
  public:
   explicit Maker(uint64_t seed) : random_(seed) {}
 
+  TfliteNetwork MakeOfReals(int32_t inputs) {
+    const int32_t reals = network_.Add({NextName(), {1, inputs}, tflite::TensorType_FLOAT32});
+    int32_t at = AddActivation({1, inputs}, Scale(0.004), Between(-100, 100));
+    network_.operators.push_back({114, 1, {reals}, at, tflite::BuiltinOptions_NONE, nullptr});
+    at = AddFullyConnected(at, 5, false);
+    const int32_t output = network_.Add({NextName(), {1, 5}, tflite::TensorType_FLOAT32});
+    network_.operators.push_back({6, 2, {at}, output, tflite::BuiltinOptions_NONE, nullptr});
+    return {network_.Write(), inputs};
+  }
+
   TfliteNetwork Make() {
     const auto side = static_cast<int32_t>(Between(5, 12));
-    const int32_t input = AddActivation({1, side, static_cast<int32_t>(Between(4, 10)), static_cast<int32_t>(Between(1, 4))},
-                                        1.0f / 255, -128);
+    const int32_t input = AddActivation(
+        {1, side, static_cast<int32_t>(Between(4, 10)), static_cast<int32_t>(Between(1, 4))}, 1.0f / 255, -128);
     const auto& shape = network_.tensors[0].shape;
     TfliteNetwork made;
     made.input_elements = int64_t{shape[1]} * shape[2] * shape[3];
     int32_t at = AddConvolution(input, false);
     for (int64_t left = Between(2, 5); left > 0; --left) {
-      const int64_t kind = Between(0, 5);
+      const int64_t kind = Between(0, 10);
       if (kind == 0) at = AddConvolution(at, true);
       if (kind == 1) at = AddConvolution(at, false);
       if (kind == 2) at = AddSum(at);
       if (kind == 3) at = AddPool(at, false);
       if (kind == 4) at = AddPool(at, true);
       if (kind == 5) at = AddReshape(at);
+      if (kind == 6) at = AddFunction(at);
+      if (kind == 7) at = AddProduct(at);
+      if (kind == 8) at = AddJoined(at);
+      if (kind == 9) at = AddPadded(at);
+      if (kind == 10) at = AddRequantization(at);
     }
-    at = AddFlattening(at);
+    if (Chance(40))
+      at = AddMean(at, false);
+    else
+      at = AddFlattening(at);
     if (Chance(40)) at = AddFullyConnected(at, static_cast<int32_t>(Between(3, 20)), true);
     at = AddFullyConnected(at, static_cast<int32_t>(Between(3, 12)), false);
     if (Chance(50)) AddSoftmax(at);
@@ -170,26 +187,25 @@ class Maker {
   }
   int32_t Kernel(int32_t size) { return static_cast<int32_t>(Between(1, std::min(size, 4))); }
 
-  int32_t AddConvolution(int32_t input, bool depthwise, int32_t outputs = 0) {
+  int32_t AddConvolution(int32_t input, bool depthwise, int32_t outputs = 0, bool is_padded = false) {
     const std::vector<int32_t> shape = Tensor(input).shape;
     const bool keeps_shape = outputs > 0;
     const int32_t kernel_h = Kernel(shape[1]), kernel_w = Kernel(shape[2]);
-    const tflite::Padding padding = keeps_shape || Chance(60) ? tflite::Padding_SAME : tflite::Padding_VALID;
+    const tflite::Padding padding =
+        !is_padded && (keeps_shape || Chance(60)) ? tflite::Padding_SAME : tflite::Padding_VALID;
     const int32_t stride = keeps_shape ? 1 : static_cast<int32_t>(Between(1, 2));
     const bool fits = (kernel_h - 1) * 2 < shape[1] && (kernel_w - 1) * 2 < shape[2];
     const int32_t dilation = stride == 1 && fits && Chance(15) ? 2 : 1;
     const int32_t multiplier = Chance(70) ? 1 : 2;
     if (outputs == 0) outputs = depthwise ? shape[3] * multiplier : static_cast<int32_t>(Between(1, 20));
-    const int32_t weights =
-        depthwise ? AddWeights({1, kernel_h, kernel_w, outputs}, 3, outputs, true)
-                  : AddWeights({outputs, kernel_h, kernel_w, shape[3]}, 0, outputs, Chance(85));
+    const int32_t weights = depthwise ? AddWeights({1, kernel_h, kernel_w, outputs}, 3, outputs, true)
+                                      : AddWeights({outputs, kernel_h, kernel_w, shape[3]}, 0, outputs, Chance(85));
     const int64_t products = int64_t{kernel_h} * kernel_w * (depthwise ? 1 : shape[3]);
     const int32_t bias = AddBias(outputs, input, weights, 74 * 74 * std::sqrt(static_cast<double>(products)));
     const tflite::ActivationFunctionType function = RandomFunction();
-    const int32_t output =
-        AddActivation({1, Places(padding, shape[1], kernel_h, stride, dilation),
-                       Places(padding, shape[2], kernel_w, stride, dilation), outputs},
-                      ScaleOfSums(input, weights, products), ZeroPoint(function));
+    const int32_t output = AddActivation({1, Places(padding, shape[1], kernel_h, stride, dilation),
+                                          Places(padding, shape[2], kernel_w, stride, dilation), outputs},
+                                         ScaleOfSums(input, weights, products), ZeroPoint(function));
     if (depthwise)
       network_.operators.push_back(
           {4, 3, {input, weights, bias}, output, tflite::BuiltinOptions_DepthwiseConv2DOptions, [=](auto& builder) {
@@ -213,9 +229,8 @@ class Maker {
     const int32_t output = AddActivation(Tensor(input).shape, Scale(larger), ZeroPoint(function));
     std::vector<int32_t> inputs = {input, branch};
     if (Chance(50)) std::swap(inputs[0], inputs[1]);
-    network_.operators.push_back(
-        {0, 2, inputs, output, tflite::BuiltinOptions_AddOptions,
-         [=](auto& builder) { return tflite::CreateAddOptions(builder, function).Union(); }});
+    network_.operators.push_back({0, 2, inputs, output, tflite::BuiltinOptions_AddOptions,
+                                  [=](auto& builder) { return tflite::CreateAddOptions(builder, function).Union(); }});
     return output;
   }
 
@@ -232,6 +247,98 @@ class Maker {
     network_.operators.push_back(
         {largest ? 17 : 1, 2, {input}, output, tflite::BuiltinOptions_Pool2DOptions, [=](auto& builder) {
            return tflite::CreatePool2DOptions(builder, padding, stride, stride, kernel_w, kernel_h).Union();
+         }});
+    return output;
+  }
+
+  // LOGISTIC, TANH, HARD_SWISH, LEAKY_RELU.
+  int32_t AddFunction(int32_t input) {
+    constexpr int kCodes[] = {14, 28, 117, 98};
+    const int code = kCodes[Between(0, 3)];
+    const float scale = Tensor(input).scales[0];
+    int32_t output = -1;
+    if (code == 14) output = AddActivation(Tensor(input).shape, 1.0f / 256, -128);
+    if (code == 28) output = AddActivation(Tensor(input).shape, 1.0f / 128, 0);
+    if (code == 117 || code == 98) output = AddActivation(Tensor(input).shape, Scale(scale * 0.8), Between(-90, 90));
+    const float alpha = static_cast<float>(Between(1, 60)) / 100;
+    if (code == 98)
+      network_.operators.push_back(
+          {code, 2, {input}, output, tflite::BuiltinOptions_LeakyReluOptions, [=](auto& builder) {
+             return tflite::CreateLeakyReluOptions(builder, alpha).Union();
+           }});
+    else
+      network_.operators.push_back({code, code == 117 ? 1 : 2, {input}, output, tflite::BuiltinOptions_NONE, nullptr});
+    return output;
+  }
+  int32_t AddRequantization(int32_t input) {
+    const int32_t output = AddActivation(Tensor(input).shape, Scale(Tensor(input).scales[0]), Between(-90, 90));
+    network_.operators.push_back({114, 2, {input}, output, tflite::BuiltinOptions_NONE, nullptr});
+    return output;
+  }
+
+  // A value times a gate: of its own shape, or of its mean.
+  int32_t AddProduct(int32_t input) {
+    int32_t gate = Chance(50) ? AddMean(input, true) : input;
+    gate = AddConvolution(gate, false, Tensor(input).shape[3]);
+    const tflite::ActivationFunctionType function = RandomFunction();
+    const int32_t output = AddActivation(
+        Tensor(input).shape, Scale(Tensor(input).scales[0] * Tensor(gate).scales[0] * 100), ZeroPoint(function));
+    std::vector<int32_t> inputs = {input, gate};
+    if (Chance(50)) std::swap(inputs[0], inputs[1]);
+    network_.operators.push_back({18, 2, inputs, output, tflite::BuiltinOptions_MulOptions,
+                                  [=](auto& builder) { return tflite::CreateMulOptions(builder, function).Union(); }});
+    return output;
+  }
+
+  // A value and itself, pooled in place: all of one scale.
+  int32_t AddJoined(int32_t input) {
+    const TensorSpec from = Tensor(input);
+    const int32_t pooled = AddActivation(from.shape, from.scales[0], from.zero_points[0]);
+    network_.operators.push_back(
+        {17, 2, {input}, pooled, tflite::BuiltinOptions_Pool2DOptions, [=](auto& builder) {
+           return tflite::CreatePool2DOptions(builder, tflite::Padding_SAME, 1, 1, 2, 2).Union();
+         }});
+    std::vector<int32_t> shape = from.shape;
+    shape[3] *= 2;
+    const int32_t output = AddActivation(shape, from.scales[0], from.zero_points[0]);
+    network_.operators.push_back(
+        {2, 2, {input, pooled}, output, tflite::BuiltinOptions_ConcatenationOptions, [](auto& builder) {
+           return tflite::CreateConcatenationOptions(builder, 3).Union();
+         }});
+    return output;
+  }
+
+  int32_t AddNumbers(const std::vector<int32_t>& numbers, const std::vector<int32_t>& shape) {
+    TensorSpec tensor{NextName(), shape, tflite::TensorType_INT32};
+    for (const int32_t number : numbers) {
+      const auto* bytes = reinterpret_cast<const uint8_t*>(&number);
+      tensor.data.insert(tensor.data.end(), bytes, bytes + sizeof(number));
+    }
+    return network_.Add(std::move(tensor));
+  }
+
+  // PAD, and a convolution without padding.
+  int32_t AddPadded(int32_t input) {
+    const TensorSpec from = Tensor(input);
+    std::vector<int32_t> pads(8);
+    for (size_t i = 2; i < 6; ++i) pads[i] = static_cast<int32_t>(Between(0, 2));
+    const int32_t sizes = AddNumbers(pads, {4, 2});
+    const int32_t output =
+        AddActivation({1, from.shape[1] + pads[2] + pads[3], from.shape[2] + pads[4] + pads[5], from.shape[3]},
+                      from.scales[0], from.zero_points[0]);
+    network_.operators.push_back({34, 2, {input, sizes}, output, tflite::BuiltinOptions_NONE, nullptr});
+    return AddConvolution(output, Chance(40), 0, true);
+  }
+
+  int32_t AddMean(int32_t input, bool keeps) {
+    const TensorSpec from = Tensor(input);
+    const int32_t axes = AddNumbers(Chance(50) ? std::vector<int32_t>{1, 2} : std::vector<int32_t>{-3, -2}, {2});
+    const std::vector<int32_t> shape =
+        keeps ? std::vector<int32_t>{1, 1, 1, from.shape[3]} : std::vector<int32_t>{1, from.shape[3]};
+    const int32_t output = AddActivation(shape, Scale(from.scales[0] * 0.6), Between(-90, 90));
+    network_.operators.push_back(
+        {40, 2, {input, axes}, output, tflite::BuiltinOptions_ReducerOptions, [=](auto& builder) {
+           return tflite::CreateReducerOptions(builder, keeps).Union();
          }});
     return output;
   }
@@ -265,15 +372,17 @@ class Maker {
     const tflite::ActivationFunctionType function = hidden ? RandomFunction() : tflite::ActivationFunctionType_NONE;
     const int32_t output = AddActivation({1, outputs}, ScaleOfSums(input, weights, products), ZeroPoint(function));
     network_.operators.push_back(
-        {9, 4, {input, weights, bias}, output, tflite::BuiltinOptions_FullyConnectedOptions,
-         [=](auto& builder) { return tflite::CreateFullyConnectedOptions(builder, function).Union(); }});
+        {9, 4, {input, weights, bias}, output, tflite::BuiltinOptions_FullyConnectedOptions, [=](auto& builder) {
+           return tflite::CreateFullyConnectedOptions(builder, function).Union();
+         }});
     return output;
   }
 
   void AddSoftmax(int32_t input) {
     const int32_t output = AddActivation(Tensor(input).shape, 1.0f / 256, -128);
-    network_.operators.push_back({25, 2, {input}, output, tflite::BuiltinOptions_SoftmaxOptions,
-                                  [](auto& builder) { return tflite::CreateSoftmaxOptions(builder, 1.0f).Union(); }});
+    network_.operators.push_back({25, 2, {input}, output, tflite::BuiltinOptions_SoftmaxOptions, [](auto& builder) {
+                                    return tflite::CreateSoftmaxOptions(builder, 1.0f).Union();
+                                  }});
   }
 
   std::mt19937_64 random_;
@@ -290,12 +399,20 @@ TfliteNetwork RandomTflite(uint64_t seed) {
   return Maker(seed).Make();
 }
 
-std::vector<std::string> ComputedTensors(std::span<const uint8_t> bytes) {
-  std::vector<std::string> names;
+TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs) {
+  return Maker(seed).MakeOfReals(inputs);
+}
+
+std::vector<ComputedTensor> ComputedTensors(std::span<const uint8_t> bytes) {
+  std::vector<ComputedTensor> computed;
   const tflite::SubGraph& graph = GraphOf(bytes);
-  for (const auto* op : *graph.operators())
-    names.push_back(graph.tensors()->Get(static_cast<uint32_t>(op->outputs()->Get(0)))->name()->str());
-  return names;
+  for (const auto* op : *graph.operators()) {
+    const auto& tensor = *graph.tensors()->Get(static_cast<uint32_t>(op->outputs()->Get(0)));
+    int64_t elements = 1;
+    for (const int32_t size : *tensor.shape()) elements *= size;
+    computed.push_back({tensor.name()->str(), elements});
+  }
+  return computed;
 }
 
 // A vector of outputs is put behind the file, and the graph's field points there; signatures, which name outputs of

@@ -15,8 +15,15 @@ struct TfliteNetwork {
 // Of a seed: convolutions of all kinds, additions, pools, reshaping, layers behind it, with Softmax or without.
 TfliteNetwork RandomTflite(uint64_t seed);
 
-// The names of what a graph's operators compute, in their order.
-std::vector<std::string> ComputedTensors(std::span<const uint8_t> tflite);
+// A layer between QUANTIZE and DEQUANTIZE: of real numbers to real numbers.
+TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs);
+
+// What a graph's operators compute, in their order.
+struct ComputedTensor {
+  std::string name;
+  int64_t elements;
+};
+std::vector<ComputedTensor> ComputedTensors(std::span<const uint8_t> tflite);
 // The same file whose graph gives all of them.
 std::vector<uint8_t> WithAllOutputs(std::span<const uint8_t> tflite);
 

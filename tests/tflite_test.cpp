@@ -15,12 +15,14 @@
 #include "steadfast/base/file.h"
 #include "steadfast/base/process.h"
 #include "steadfast/base/text.h"
+#include "steadfast/campaign/input_scaling.h"
 #include "steadfast/engine/changes_to_try.h"
 #include "steadfast/engine/evaluator.h"
 #include "steadfast/engine/graphs_to_try.h"
 #include "steadfast/engine/reference.h"
 #include "steadfast/engine/sets_to_try.h"
 #include "steadfast/model/changed_file.h"
+#include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/model/tflite_file.h"
 #include "tests/tflite_networks.h"
@@ -68,6 +70,14 @@ TEST(Tflite, IsReadInTheFilesOwnOrder) {
   EXPECT_TRUE(has_channels_last);
 }
 
+TEST(Tflite, OfRealNumbersWantsToKnowWhatBytesAre) {
+  const model::QuantizedModel model = model::FromTflite(TfliteOfReals(3, 8).bytes, "reals.tflite").model;
+  EXPECT_TRUE(model.real_input && model.needs_input_scaling && model.quantizes_input);
+  EXPECT_EQ(model.classes(), 5);
+  EXPECT_THROW(campaign::CheckFits({}, model, "reals.tflite"), UsageError);
+  EXPECT_NO_THROW(campaign::CheckFits({.scale = 1.0 / 255}, model, "reals.tflite"));
+}
+
 TEST(Tflite, TruncatedAndAlteredFilesAreRefusedOrRead) {
   const std::vector<uint8_t> bytes = RandomTflite(2).bytes;
   int refused = 0;
@@ -79,7 +89,8 @@ TEST(Tflite, TruncatedAndAlteredFilesAreRefusedOrRead) {
       ++refused;
     }
   };
-  for (size_t size = 0; size < bytes.size(); size += 37) read({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)});
+  for (size_t size = 0; size < bytes.size(); size += 37)
+    read({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)});
   EXPECT_GT(refused, 20);
   std::mt19937_64 random(5);
   for (int i = 0; i < 3000; ++i) {
@@ -150,9 +161,9 @@ std::string Modules() {
   return modules != nullptr ? modules : STEADFAST_ORACLE_MODULES;
 }
 
-#define SKIP_WITHOUT_LITERT()                                     \
-  if (!fs::exists(fs::path(Modules()) / "@litertjs/core"))        \
-  GTEST_SKIP() << "no @litertjs/core in " << Modules()            \
+#define SKIP_WITHOUT_LITERT()                              \
+  if (!fs::exists(fs::path(Modules()) / "@litertjs/core")) \
+  GTEST_SKIP() << "no @litertjs/core in " << Modules()     \
                << ": STEADFAST_ORACLE=ON tools/install-dependencies gets it from npm"
 
 class LiteRt {
@@ -163,20 +174,23 @@ class LiteRt {
     std::string error;
     std::vector<uint8_t> bytes;
   };
+  void AddRaw(const std::vector<uint8_t>& tflite, const std::string& input) {
+    const std::string file = (temporary_.path() / std::to_string(jobs_.size())).string();
+    WriteFileWhole(file + ".tflite", std::string(tflite.begin(), tflite.end()));
+    WriteFileWhole(file + ".in", input);
+    jobs_.push_back({{"model", file + ".tflite"}, {"input", file + ".in"}, {"output", file + ".out"}});
+  }
   // codes: of the model's input, by channels, rows and columns, one after the other.
   void Add(const std::vector<uint8_t>& tflite, const model::ValueShape& shape, const std::vector<uint8_t>& codes) {
-    const fs::path file = temporary_.path() / std::to_string(jobs_.size());
-    WriteFileWhole(file.string() + ".tflite", std::string(tflite.begin(), tflite.end()));
     std::string input;
     for (size_t image = 0; image < codes.size(); image += static_cast<size_t>(shape.elements())) {
       for (int64_t place = 0; place < shape.height * shape.width; ++place) {
         for (int64_t c = 0; c < shape.channels; ++c)
-          input.push_back(static_cast<char>(codes[image + static_cast<size_t>(c * shape.height * shape.width + place)] - 128));
+          input.push_back(
+              static_cast<char>(codes[image + static_cast<size_t>(c * shape.height * shape.width + place)] - 128));
       }
     }
-    WriteFileWhole(file.string() + ".in", input);
-    jobs_.push_back(
-        {{"model", file.string() + ".tflite"}, {"input", file.string() + ".in"}, {"output", file.string() + ".out"}});
+    AddRaw(tflite, input);
   }
   std::vector<Result> Run() {
     WriteFileWhole(temporary_.path() / "jobs.json", jobs_.dump());
@@ -216,32 +230,38 @@ std::vector<uint8_t> InFilesOrder(const model::ValueShape& shape, std::span<cons
 
 struct Difference {
   int64_t codes = 0, differing = 0;
-  std::map<std::string, int64_t> by_kind;  // of operators
+  std::map<std::string, int64_t> by_kind;  // of operators: of each image the first that differs
 };
 
 // Every tensor of every image, each as it follows from the network's input alone.
-void Compare(const model::QuantizedModel& model, const std::vector<std::string>& tensors,
+void Compare(const model::QuantizedModel& model, const std::vector<ComputedTensor>& tensors,
              const std::vector<uint8_t>& images, const std::vector<uint8_t>& outputs, Difference& difference) {
   engine::Trace trace;
   engine::RunReference(model, images, &trace);
   const auto count = static_cast<int64_t>(images.size()) / model.value(0).shape.elements();
   size_t at = 0;
   for (int64_t image = 0; image < count; ++image) {
-    for (const std::string& name : tensors) {
+    bool is_first = true;
+    for (const ComputedTensor& tensor : tensors) {
+      const size_t next = at + static_cast<size_t>(tensor.elements);
       for (const model::Node& node : model.nodes) {
         const model::Value& value = model.value(node.output);
-        if (value.name != name) continue;
+        if (value.name != tensor.name || value.shape.elements() != tensor.elements) continue;  // a PAD has fewer here
         const auto elements = static_cast<size_t>(value.shape.elements());
-        const auto codes = InFilesOrder(
-            value.shape, std::span(trace.codes[static_cast<size_t>(node.output)]).subspan(static_cast<size_t>(image) * elements, elements));
-        ASSERT_LE(at + elements, outputs.size());
+        const auto codes = InFilesOrder(value.shape, std::span(trace.codes[static_cast<size_t>(node.output)])
+                                                         .subspan(static_cast<size_t>(image) * elements, elements));
+        ASSERT_LE(next, outputs.size());
         int64_t differing = 0;
         for (size_t i = 0; i < elements; ++i) differing += codes[i] != outputs[at + i];
         difference.codes += static_cast<int64_t>(elements);
         difference.differing += differing;
-        if (differing > 0) difference.by_kind[std::string(model::KindOf(node))] += differing;
-        at += elements;
+        if (differing == 0 || !is_first) continue;
+        const auto* function = node.operation.As<model::Elementwise>();
+        difference.by_kind[std::string(model::KindOf(node)) + (function == nullptr ? "" : " " + function->function)] +=
+            differing;
+        is_first = false;
       }
+      at = next;
     }
   }
   ASSERT_EQ(at, outputs.size());
@@ -263,7 +283,8 @@ struct Kernels {
   model::Profile profile;
   const char* name;  // to litert_run.cjs
 };
-constexpr Kernels kXnnpack = {model::Profile::kXnnpack, "xnnpack"}, kBuiltin = {model::Profile::kLiteRtBuiltin, "builtin"};
+constexpr Kernels kXnnpack = {model::Profile::kXnnpack, "xnnpack"},
+                  kBuiltin = {model::Profile::kLiteRtBuiltin, "builtin"};
 
 class LiteRtKernels : public testing::TestWithParam<Kernels> {};
 INSTANTIATE_TEST_SUITE_P(All, LiteRtKernels, testing::Values(kXnnpack, kBuiltin),
@@ -272,7 +293,7 @@ INSTANTIATE_TEST_SUITE_P(All, LiteRtKernels, testing::Values(kXnnpack, kBuiltin)
 TEST_P(LiteRtKernels, GiveEveryCodeOfRandomNetworks) {
   SKIP_WITHOUT_LITERT();
   LiteRt runtime(GetParam().name);
-  const auto networks = static_cast<uint64_t>(CountFrom("STEADFAST_LITERT_NETWORKS", 100));
+  const auto networks = static_cast<uint64_t>(CountFrom("STEADFAST_LITERT_NETWORKS", 150));
   std::vector<std::vector<uint8_t>> images;
   for (uint64_t seed = 0; seed < networks; ++seed) {
     const TfliteNetwork network = RandomTflite(seed);
@@ -293,11 +314,40 @@ TEST_P(LiteRtKernels, GiveEveryCodeOfRandomNetworks) {
   Print("random networks", difference);
 }
 
+// Bytes that enter a network of real numbers: pixel / 255, and steps of half a scale, which all are ties.
+TEST(LiteRtXnnpack, QuantizesRealInputs) {
+  SKIP_WITHOUT_LITERT();
+  constexpr int kInputs = 256;
+  std::vector<uint8_t> bytes(kInputs);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i);
+  LiteRt runtime;
+  std::vector<std::vector<uint8_t>> expected;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const TfliteNetwork network = TfliteOfReals(seed, kInputs);
+    const model::QuantizedModel model = ModelOf(network);
+    const double scale = seed % 2 == 0 ? 1.0 / 255 : double{model.value(0).coding->scale} / 2;
+    std::string reals;
+    for (const uint8_t byte : bytes) {
+      const float real = static_cast<float>(byte) * static_cast<float>(scale);
+      reals.append(reinterpret_cast<const char*>(&real), sizeof(real));
+    }
+    runtime.AddRaw(WithAllOutputs(network.bytes), reals);
+    expected.push_back(campaign::CodesOfImages(model, bytes, {.scale = scale}));
+  }
+  const auto results = runtime.Run();
+  for (size_t i = 0; i < results.size(); ++i) {
+    ASSERT_EQ(results[i].error, "") << "network " << i;
+    int differing = 0;
+    for (size_t k = 0; k < kInputs; ++k) differing += results[i].bytes[k] != static_cast<uint8_t>(expected[i][k] - 128);
+    EXPECT_EQ(differing, 0) << "network " << i;
+  }
+}
+
 // What a fault may do to a file that LiteRT still runs.
 struct FaultProof {
   int64_t faults = 0, codes = 0;
-  int64_t refused = 0;    // by LiteRT
-  int64_t no_scale = 0;   // of the rest: a scale is no positive number any more, or beyond what factors hold
+  int64_t refused = 0;   // by LiteRT
+  int64_t no_scale = 0;  // of the rest: a scale is no positive number any more, or beyond what factors hold
   std::vector<std::string> differing;             // what differed
   std::map<std::string, std::set<int>> bits_met;  // [role]
 };
@@ -343,11 +393,10 @@ FaultProof ProveFaults(std::span<const uint8_t> bytes, const Kernels& kernels, i
     proof.codes += difference.codes;
     const model::Change& one = changes[i].changes[0];
     const model::Parameter& parameter = file.model.parameter(one.parameter);
-    // Beyond 2^30 a fixed-point factor shifts by more bits than a word has, and what that gives is the compiler's.
+    // Beyond 2^30 a fixed-point factor shifts by more bits than a word has, and XNNPACK leaves an operator to others.
     const float before = parameter.format.is_float() ? parameter.RealOfBits(one.old_bits) : 1,
                 now = parameter.format.is_float() ? parameter.RealOfBits(one.new_bits) : 1;
-    const bool is_beyond =
-        kernels.profile != model::Profile::kXnnpack && (now > before * 0x1p30f || now < before * 0x1p-30f);
+    const bool is_beyond = now > before * 0x1p30f || now < before * 0x1p-30f;
     if (!(now > 0) || is_beyond) {
       ++proof.no_scale;
       continue;
@@ -362,9 +411,11 @@ FaultProof ProveFaults(std::span<const uint8_t> bytes, const Kernels& kernels, i
 }
 
 void ExpectPredicted(const std::string& name, const FaultProof& proof) {
-  std::printf("%s: %lld faults, %lld refused by LiteRT, %lld scales that are none or too far away; of the rest %zu differ (%lld codes)\n",
-              name.c_str(), static_cast<long long>(proof.faults), static_cast<long long>(proof.refused),
-              static_cast<long long>(proof.no_scale), proof.differing.size(), static_cast<long long>(proof.codes));
+  std::printf(
+      "%s: %lld faults, %lld refused by LiteRT, %lld scales that are none or too far away; of the rest %zu differ "
+      "(%lld codes)\n",
+      name.c_str(), static_cast<long long>(proof.faults), static_cast<long long>(proof.refused),
+      static_cast<long long>(proof.no_scale), proof.differing.size(), static_cast<long long>(proof.codes));
   for (const auto& text : proof.differing) std::printf("  %s\n", text.c_str());
   EXPECT_TRUE(proof.differing.empty()) << name;
   EXPECT_LT(proof.refused + proof.no_scale, proof.faults / 3) << name;
@@ -408,7 +459,8 @@ TEST_P(LiteRtKernels, GiveEveryCodeOfNetworksOfOthers) {
     Compare(model, ComputedTensors(bytes), codes, results[0].bytes, difference);
     Print(path.filename().c_str(), difference);
     EXPECT_EQ(difference.differing, 0) << path;
-    ExpectPredicted(path.filename().string(), ProveFaults(bytes, GetParam(), CountFrom("STEADFAST_LITERT_FAULTS", 256), 2, 11));
+    ExpectPredicted(path.filename().string(),
+                    ProveFaults(bytes, GetParam(), CountFrom("STEADFAST_LITERT_FAULTS", 256), 2, 11));
   }
 }
 

@@ -80,7 +80,10 @@ std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, std::span
       const auto pixel = static_cast<float>(byte);
       const float scaled = input.scale == 0 ? pixel / 255.0f : pixel * static_cast<float>(input.scale);
       const float centred = scaled - mean;
-      tables[static_cast<size_t>(c)][static_cast<size_t>(byte)] = model::CodeOf(centred / deviation, quantization);
+      const float real = centred / deviation;
+      // XNNPACK's QUANTIZE multiplies by the reciprocal; a user's own codes, and ONNX's, come from a quotient.
+      const float steps = model.quantizes_input ? real * (1.0f / quantization.scale) : real / quantization.scale;
+      tables[static_cast<size_t>(c)][static_cast<size_t>(byte)] = model::CodeOfSteps(steps, quantization);
     }
   }
   for (size_t i = 0; i < codes.size(); ++i) {

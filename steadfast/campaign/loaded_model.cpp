@@ -148,7 +148,8 @@ store::ModelRow DescribeModel(const model::ModelFile& file, const std::string& l
   row.label = label;
   row.sha256 = file.sha256;
   row.path = std::filesystem::absolute(file.path).string();
-  row.network = IsOfTflite(model.profile) ? file.path.stem().string() : NetworkOf(ValueOr<std::string>(recipe, "network", model.name));
+  row.network = IsOfTflite(model.profile) ? file.path.stem().string()
+                                          : NetworkOf(ValueOr<std::string>(recipe, "network", model.name));
   row.recipe = ValueOr<std::string>(recipe, "name", "");
   row.recipe_json = recipe.is_null() ? "{}" : recipe.dump();
   row.seed = ValueOr<int64_t>(recipe, "seed", 0);

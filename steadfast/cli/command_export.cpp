@@ -74,7 +74,8 @@ std::vector<uint8_t> Undone(const std::filesystem::path& patch, std::span<const 
     };
     if (is_header) {
       is_header = false;
-      if (fmt::format("{}", fmt::join(row.fields, ",")) != kHeader) fail(fmt::format("expected the header {}", kHeader));
+      if (fmt::format("{}", fmt::join(row.fields, ",")) != kHeader)
+        fail(fmt::format("expected the header {}", kHeader));
       continue;
     }
     if (row.fields.size() != 3) fail(fmt::format("has {} fields, expected 3", row.fields.size()));
@@ -90,17 +91,18 @@ std::vector<uint8_t> Undone(const std::filesystem::path& patch, std::span<const 
       return bytes;
     };
     // Offsets count in the file before; what was written so far is as long as that.
-    const auto offset = static_cast<uint64_t>(
-        ParseInt(row.fields[0], "offset", 0, std::numeric_limits<int64_t>::max()));
+    const auto offset =
+        static_cast<uint64_t>(ParseInt(row.fields[0], "offset", 0, std::numeric_limits<int64_t>::max()));
     const std::vector<uint8_t> old = bytes_of(row.fields[1]), now = bytes_of(row.fields[2]);
     if (offset < before.size() || offset - before.size() > after.size() - taken) fail("its offset is not in the file");
     const size_t kept = static_cast<size_t>(offset) - before.size();
     before.insert(before.end(), after.begin() + static_cast<std::ptrdiff_t>(taken),
                   after.begin() + static_cast<std::ptrdiff_t>(taken + kept));
     taken += kept;
-    if (after.size() - taken < now.size() || !std::equal(now.begin(), now.end(), after.begin() + static_cast<std::ptrdiff_t>(taken)))
-      fail(fmt::format("{} does not hold these bytes at {}: it is not the file that was written with this", name.string(),
-                       offset));
+    if (after.size() - taken < now.size() ||
+        !std::equal(now.begin(), now.end(), after.begin() + static_cast<std::ptrdiff_t>(taken)))
+      fail(fmt::format("{} does not hold these bytes at {}: it is not the file that was written with this",
+                       name.string(), offset));
     before.insert(before.end(), old.begin(), old.end());
     taken += now.size();
   }
@@ -115,8 +117,8 @@ model::ModelChange Listed(const Options& options, const model::QuantizedModel& m
   const memory::MemoryImage image = memory::ImageOn(
       memories.chip, model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits}, where);
   int64_t idle = 0;
-  const memory::FaultLists lists = memory::FaultListsFromText(
-      ReadTextFile(options.fault_list, uint64_t{1} << 32), image, options.fault_list.string(), &idle);
+  const memory::FaultLists lists = memory::FaultListsFromText(ReadTextFile(options.fault_list, uint64_t{1} << 32),
+                                                              image, options.fault_list.string(), &idle);
   if (lists.empty()) throw InputError(fmt::format("{}: lists no fault", options.fault_list.string()));
   if (!options.trial && lists.size() > 1)
     throw UsageError(fmt::format("{}: has {} trials, and one file holds one: choose it with --trial",
@@ -144,17 +146,16 @@ void Run(const Options& options) {
   const auto write = [&](const std::vector<uint8_t>& changed) {
     WriteFileWhole(options.output, std::string(changed.begin(), changed.end()));
   };
-  json document = {{"schema", 1},
-                   {"model", options.model.string()},
-                   {"sha256", Sha256(bytes)},
-                   {"output", options.output.string()}};
+  json document = {
+      {"schema", 1}, {"model", options.model.string()}, {"sha256", Sha256(bytes)}, {"output", options.output.string()}};
   if (!options.undo.empty()) {
     const std::vector<uint8_t> before = Undone(options.undo, bytes, options.model);
     write(before);
     document["output_sha256"] = Sha256(before);
     WriteJson(options.json, document);
     if (!IsStandardOutput(options.json))
-      fmt::print("{}: as it was before {}, SHA-256 {}\n", options.output.string(), options.undo.string(), Sha256(before));
+      fmt::print("{}: as it was before {}, SHA-256 {}\n", options.output.string(), options.undo.string(),
+                 Sha256(before));
     return;
   }
   const model::QuantizedModel model = model::ReadModel(options.model);
@@ -206,7 +207,8 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("-o,--output", options->output, "The file to write")->required()->type_name("FILE");
   command->add_option("--patch", options->patch, "Write what differs, byte for byte, as CSV: for --undo")
       ->type_name("FILE");
-  command->add_option("--undo", options->undo, "Change them back: a file that --patch wrote, MODEL being the broken file")
+  command
+      ->add_option("--undo", options->undo, "Change them back: a file that --patch wrote, MODEL being the broken file")
       ->type_name("FILE");
   AddJsonOption(*command, options->json, "Write what was changed");
   command->footer("Example: steadfast export model.tflite --fault-list faults.csv -o broken.tflite --patch patch.csv");

@@ -74,7 +74,8 @@ void SetElement(onnx::TensorProto& tensor, int64_t index, uint32_t value, const 
     return tensor.set_float_data(static_cast<int>(place), real);
   }
   if (tensor.int32_data_size() <= static_cast<int>(place))
-    throw InputError(fmt::format("{}: {} stores its elements in a way that is read, and not written", name, tensor.name()));
+    throw InputError(
+        fmt::format("{}: {} stores its elements in a way that is read, and not written", name, tensor.name()));
   if (is_nibble) value = with_nibble(static_cast<uint32_t>(tensor.int32_data(static_cast<int>(place))));
   tensor.set_int32_data(static_cast<int>(place), static_cast<int32_t>(value));
 }
@@ -94,8 +95,7 @@ std::vector<uint8_t> OnnxWithChange(std::span<const uint8_t> bytes, const std::s
   for (const Change& one : change.changes) {
     const Parameter& parameter = Checked(model, name, one);
     const auto found = tensors.find(parameter.name);
-    if (found == tensors.end())
-      throw InputError(fmt::format("{}: {} is no tensor of the file", name, parameter.name));
+    if (found == tensors.end()) throw InputError(fmt::format("{}: {} is no tensor of the file", name, parameter.name));
     SetElement(*found->second, one.index, StoredBits(parameter, one.new_bits), name);
   }
   written = proto.SerializeAsString();

@@ -60,6 +60,11 @@ ModelFile ReadModelFile(const std::filesystem::path& path, std::optional<Profile
   if (!is_tflite) return {path, Sha256(bytes), FromOnnx(bytes, path.string())};
   ModelFile file{path, Sha256(bytes), FromTflite(bytes, path.string()).model};
   file.model.profile = profile.value_or(file.model.profile);
+  if (file.model.quantizes_input && file.model.profile != Profile::kXnnpack)
+    throw UsageError(
+        fmt::format("--profile {}: {} takes real numbers, and how this runtime quantizes them is not known "
+                    "code for code; xnnpack is",
+                    NameOf(file.model.profile), path.string()));
   file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
   return file;
 }

@@ -76,7 +76,8 @@ void ValidateWeight(const QuantizedModel& model, const Parameter& weight) {
   }
   const bool is_depthwise = weight.output_axis == 3 && weight.shape.size() == 4 && weight.shape[0] == 1;
   if (weight.output_axis != 0 && !is_depthwise && (weight.output_axis != 1 || weight.shape.size() != 2))
-    Fail(weight.name, "its outputs must be along the first dimension, the second of two, or the last of [1, h, w, out]");
+    Fail(weight.name,
+         "its outputs must be along the first dimension, the second of two, or the last of [1, h, w, out]");
   if (weight.channels_last && (weight.shape.size() != 4 || weight.output_axis != 0))
     Fail(weight.name, "only weights [out, h, w, in] have their channels last");
   const int64_t scales = model.parameter(weight.scale).elements();

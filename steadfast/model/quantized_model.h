@@ -21,9 +21,11 @@ namespace steadfast::model {
 // Whose arithmetic a network runs under (docs/runtimes.md): ONNX's standard text; for int8 TFLite files XNNPACK's
 // kernels, LiteRT's built-in ones, or TFLite Micro's.
 enum class Profile : uint8_t { kOnnx, kXnnpack, kLiteRtBuiltin, kTflm };
-std::string_view NameOf(Profile profile);         // "onnx", "xnnpack", "litert-builtin", "tflm"
-Profile ParseProfile(std::string_view text);      // throws UsageError
-inline bool IsOfTflite(Profile profile) { return profile != Profile::kOnnx; }
+std::string_view NameOf(Profile profile);     // "onnx", "xnnpack", "litert-builtin", "tflm"
+Profile ParseProfile(std::string_view text);  // throws UsageError
+inline bool IsOfTflite(Profile profile) {
+  return profile != Profile::kOnnx;
+}
 
 struct ValueShape {
   int64_t channels = 0;
@@ -108,13 +110,14 @@ struct Node {
 
 struct QuantizedModel {
   std::string name;
-  std::vector<Value> values;                    // values[0]: the input
-  std::vector<Parameter> parameters;            // all that is stored
-  std::vector<Node> nodes;                      // in the order of execution
-  int output = 0;                               // index of the logits
-  bool real_input = false;                      // the file takes real numbers, which values[0].coding quantizes
-  bool needs_input_scaling = false;             // and says nothing of bytes: a user must (--input-scale)
-  int reading = 1;                              // 2, 3: earlier versions read this file differently (docs/formats.md)
+  std::vector<Value> values;          // values[0]: the input
+  std::vector<Parameter> parameters;  // all that is stored
+  std::vector<Node> nodes;            // in the order of execution
+  int output = 0;                     // index of the logits
+  bool real_input = false;            // the file takes real numbers, which values[0].coding quantizes
+  bool needs_input_scaling = false;   // and says nothing of bytes: a user must (--input-scale)
+  bool quantizes_input = false;       // of TFLite files: by an operator of their own
+  int reading = 1;                    // 2, 3: earlier versions read this file differently (docs/formats.md)
   Profile profile = Profile::kOnnx;
   std::string format = "ONNX";                  // of the file, with what wrote it
   std::map<std::string, std::string> metadata;  // "steadfast.recipe" and so on

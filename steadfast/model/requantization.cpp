@@ -201,8 +201,13 @@ int32_t RoundedTwice(int32_t number, const FixedPointScale& scale) {
   constexpr int64_t kHalf = int64_t{1} << 30;
   const int64_t doubled = (product + (product >= 0 ? kHalf : 1 - kHalf)) / (int64_t{1} << 31);
   const auto high = static_cast<int32_t>(std::min<int64_t>(doubled, 0x7fffffff));
-  const int32_t mask = static_cast<int32_t>((int64_t{1} << right) - 1), remainder = high & mask;
-  return (high >> right) + (remainder > (mask >> 1) + (high < 0 ? 1 : 0) ? 1 : 0);
+  return RoundedShift(high, right);
+}
+
+int32_t RoundedShift(int32_t number, int shift) {
+  const auto mask = static_cast<int32_t>((int64_t{1} << shift) - 1);
+  const int32_t remainder = number & mask;
+  return (number >> shift) + (remainder > (mask >> 1) + (number < 0 ? 1 : 0) ? 1 : 0);
 }
 
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel) {

@@ -32,9 +32,11 @@ struct FixedPointScale {
 FixedPointScale FixedPointScaleOf(double factor);
 // A number times a factor, rounded once: one product of 64 bits, half added, shifted.
 int32_t RoundedOnce(int32_t number, const FixedPointScale& scale);
-// The same as gemmlowp has it: the doubled high half of the product, rounded, ties away from zero; then a shift, rounded
-// so too. Sums that leave 32 bits are taken modulo 2^32.
+// The same as gemmlowp has it: the doubled high half of the product, rounded, ties away from zero; then a shift,
+// rounded so too. Sums that leave 32 bits are taken modulo 2^32.
 int32_t RoundedTwice(int32_t number, const FixedPointScale& scale);
+// number / 2^shift, ties away from zero.
+int32_t RoundedShift(int32_t number, int shift);
 
 // One step of requantization, in the order of ONNX's QuantizeLinear: code = clip(rint(float(acc) * scale[c] +
 // offset[c]), lowest, highest) + zero_point, in IEEE float32, product and sum each rounded, rint to nearest even, the
@@ -47,7 +49,7 @@ struct Requantization {
   std::vector<FixedPointScale> fixed_point;  // [out]
   bool rounds_twice = false;
   std::vector<int32_t> addend;  // [out]: an integer bias, added to the sum modulo 2^32 before all else; empty: 0
-  float divisor = 1;          // of float(acc) * scale[c]; other than 1 of means alone
+  float divisor = 1;            // of float(acc) * scale[c]; other than 1 of means alone
   bool real = false;
   float lowest = 0, highest = 0;  // whole numbers, in steps from the zero point
   int zero_point = 0;
@@ -63,10 +65,10 @@ inline int32_t WithAddend(int32_t sum, const Requantization& requantization, int
 }
 
 // Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed
-// in double from left to right and rounded to float once (s_out = 1 for real outputs). Under XNNPACK's profile: scale[c]
-// = (s_in * s_w[c]) / s_out, each operation rounded to float; the bias is an addend, and offset[c] = 0. Under LiteRT's
-// built-in profile and TFLite Micro's: the same factor in double (of a fully connected layer, its product in float) as a
-// fixed-point number.
+// in double from left to right and rounded to float once (s_out = 1 for real outputs). Under XNNPACK's profile:
+// scale[c] = (s_in * s_w[c]) / s_out, each operation rounded to float; the bias is an addend, and offset[c] = 0. Under
+// LiteRT's built-in profile and TFLite Micro's: the same factor in double (of a fully connected layer, its product in
+// float) as a fixed-point number.
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
                                 const ChangedParameters* changed = nullptr);
 // Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; if s_in / s_out is a
@@ -84,7 +86,8 @@ inline uint8_t RequantizeFixedPoint(int32_t accumulator, const FixedPointScale& 
                                     const Requantization& requantization) {
   const int32_t steps =
       requantization.rounds_twice ? RoundedTwice(accumulator, scale) : RoundedOnce(accumulator, scale);
-  const int64_t least = static_cast<int64_t>(requantization.lowest), most = static_cast<int64_t>(requantization.highest);
+  const int64_t least = static_cast<int64_t>(requantization.lowest),
+                most = static_cast<int64_t>(requantization.highest);
   return static_cast<uint8_t>(std::clamp<int64_t>(steps, least, most) + requantization.zero_point);
 }
 

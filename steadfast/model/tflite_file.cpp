@@ -14,11 +14,14 @@
 #include "steadfast/base/error.h"
 #include "steadfast/model/operators/add.h"
 #include "steadfast/model/operators/average_pool.h"
+#include "steadfast/model/operators/concatenate.h"
 #include "steadfast/model/operators/convolution.h"
 #include "steadfast/model/operators/dequantize.h"
+#include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/model/operators/max_pool.h"
+#include "steadfast/model/operators/multiply.h"
 #include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/tflite_generated.h"
@@ -30,15 +33,23 @@ namespace {
 enum TfliteOperator : int {
   kAdd = 0,
   kAveragePool2d = 1,
+  kConcatenation = 2,
   kConv2d = 3,
   kDepthwiseConv2d = 4,
   kDequantize = 6,
   kFullyConnected = 9,
+  kLogistic = 14,
   kMaxPool2d = 17,
+  kMul = 18,
   kReshape = 22,
   kSoftmax = 25,
+  kTanh = 28,
+  kPad = 34,
+  kMean = 40,
   kSqueeze = 43,
+  kLeakyRelu = 98,
   kQuantize = 114,
+  kHardSwish = 117,
 };
 constexpr int kPlaceholderForGreaterCodes = 127;
 
@@ -46,29 +57,49 @@ struct OperatorName {
   int code;
   const char* name;
 };
-constexpr OperatorName kOperatorNames[] = {
-    {0, "ADD"},          {1, "AVERAGE_POOL_2D"},
-    {2, "CONCATENATION"}, {3, "CONV_2D"},
-    {4, "DEPTHWISE_CONV_2D"}, {6, "DEQUANTIZE"},
-    {9, "FULLY_CONNECTED"}, {14, "LOGISTIC"},
-    {17, "MAX_POOL_2D"}, {18, "MUL"},
-    {19, "RELU"},        {21, "RELU6"},
-    {22, "RESHAPE"},     {23, "RESIZE_BILINEAR"},
-    {25, "SOFTMAX"},     {27, "SVDF"},
-    {28, "TANH"},        {34, "PAD"},
-    {36, "GATHER"},      {39, "TRANSPOSE"},
-    {40, "MEAN"},        {41, "SUB"},
-    {43, "SQUEEZE"},     {45, "STRIDED_SLICE"},
-    {49, "SPLIT"},       {53, "CAST"},
-    {56, "ARG_MAX"},     {60, "PADV2"},
-    {70, "EXPAND_DIMS"}, {77, "SHAPE"},
-    {82, "REDUCE_MAX"},  {83, "PACK"},
-    {88, "UNPACK"},      {97, "RESIZE_NEAREST_NEIGHBOR"},
-    {98, "LEAKY_RELU"},  {114, "QUANTIZE"},
-    {117, "HARD_SWISH"}, {126, "BATCH_MATMUL"},
-    {129, "CALL_ONCE"},  {142, "VAR_HANDLE"},
-    {143, "READ_VARIABLE"}, {144, "ASSIGN_VARIABLE"},
-    {150, "GELU"}};
+constexpr OperatorName kOperatorNames[] = {{0, "ADD"},
+                                           {1, "AVERAGE_POOL_2D"},
+                                           {2, "CONCATENATION"},
+                                           {3, "CONV_2D"},
+                                           {4, "DEPTHWISE_CONV_2D"},
+                                           {6, "DEQUANTIZE"},
+                                           {9, "FULLY_CONNECTED"},
+                                           {14, "LOGISTIC"},
+                                           {17, "MAX_POOL_2D"},
+                                           {18, "MUL"},
+                                           {19, "RELU"},
+                                           {21, "RELU6"},
+                                           {22, "RESHAPE"},
+                                           {23, "RESIZE_BILINEAR"},
+                                           {25, "SOFTMAX"},
+                                           {27, "SVDF"},
+                                           {28, "TANH"},
+                                           {34, "PAD"},
+                                           {36, "GATHER"},
+                                           {39, "TRANSPOSE"},
+                                           {40, "MEAN"},
+                                           {41, "SUB"},
+                                           {43, "SQUEEZE"},
+                                           {45, "STRIDED_SLICE"},
+                                           {49, "SPLIT"},
+                                           {53, "CAST"},
+                                           {56, "ARG_MAX"},
+                                           {60, "PADV2"},
+                                           {70, "EXPAND_DIMS"},
+                                           {77, "SHAPE"},
+                                           {82, "REDUCE_MAX"},
+                                           {83, "PACK"},
+                                           {88, "UNPACK"},
+                                           {97, "RESIZE_NEAREST_NEIGHBOR"},
+                                           {98, "LEAKY_RELU"},
+                                           {114, "QUANTIZE"},
+                                           {117, "HARD_SWISH"},
+                                           {126, "BATCH_MATMUL"},
+                                           {129, "CALL_ONCE"},
+                                           {142, "VAR_HANDLE"},
+                                           {143, "READ_VARIABLE"},
+                                           {144, "ASSIGN_VARIABLE"},
+                                           {150, "GELU"}};
 
 std::string NameOfTfliteOperator(int code) {
   for (const OperatorName& known : kOperatorNames) {
@@ -220,8 +251,9 @@ class TfliteReader {
     const auto& scales = *quantization->scale();
     std::vector<float> values(scales.begin(), scales.end());
     const auto count = static_cast<int64_t>(values.size());
-    const int parameter = AddFloats(model_, NameAt(index) + ".scale", role,
-                                    count > 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{}, std::move(values));
+    const int parameter =
+        AddFloats(model_, NameAt(index) + ".scale", role,
+                  count > 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{}, std::move(values));
     offsets_.push_back(OffsetOf(scales.data()));
     scales_[index] = parameter;
     return parameter;
@@ -270,6 +302,8 @@ class TfliteReader {
   int ValueOf(const Op& op, int input) const {
     const int index = InputOf(op, input);
     const auto found = values_.find(index);
+    if (padded_.contains(index))
+      Fail(op, fmt::format("takes '{}', and a PAD is only read before convolutions", NameAt(index)));
     if (found == values_.end() && index == input_)
       Fail(op, "takes the network's input as real numbers, and only 8-bit networks are read");
     if (found == values_.end())
@@ -376,9 +410,10 @@ class TfliteReader {
     const Value last = model_.value(found->second);
     if (last.shape.height * last.shape.width != 1)
       Fail("file", fmt::format("its output '{}' has rows and columns, and one number a class is expected", last.name));
-    const bool is_softmax = !model_.nodes.empty() && std::any_of(model_.nodes.begin(), model_.nodes.end(), [&](const Node& node) {
-      return node.output == found->second && node.operation.Is<Softmax>();
-    });
+    const bool is_softmax =
+        !model_.nodes.empty() && std::any_of(model_.nodes.begin(), model_.nodes.end(), [&](const Node& node) {
+          return node.output == found->second && node.operation.Is<Softmax>();
+        });
     model_.output = static_cast<int>(model_.values.size());
     model_.values.push_back({last.name + ".real", last.shape, std::nullopt});
     model_.nodes.push_back({last.name + ".real", Dequantize{is_softmax}, {found->second}, model_.output});
@@ -415,6 +450,22 @@ class TfliteReader {
         return ReadReshape(op);
       case kSoftmax:
         return ReadSoftmax(op);
+      case kConcatenation:
+        return ReadConcatenation(op);
+      case kMul:
+        return ReadMul(op);
+      case kMean:
+        return ReadMean(op);
+      case kPad:
+        return ReadPad(op);
+      case kLogistic:
+        return ReadFunction(op, "Sigmoid", 1.0f / 256, 0);
+      case kTanh:
+        return ReadFunction(op, "Tanh", 1.0f / 128, 128);
+      case kHardSwish:
+        return ReadFunction(op, "HardSwish", 0, 0);
+      case kLeakyRelu:
+        return ReadFunction(op, "LeakyRelu", 0, 0);
       case kQuantize:
         return ReadQuantize(op);
       case kDequantize:
@@ -422,7 +473,8 @@ class TfliteReader {
       default: {
         Fail(op,
              "this operator is not supported (known are CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, "
-             "AVERAGE_POOL_2D, MAX_POOL_2D, RESHAPE, SQUEEZE, SOFTMAX, and QUANTIZE and DEQUANTIZE at the ends)");
+             "MUL, CONCATENATION, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, PAD, RESHAPE, SQUEEZE, SOFTMAX, LOGISTIC, TANH, "
+             "HARD_SWISH, LEAKY_RELU, QUANTIZE, and DEQUANTIZE at the end)");
       }
     }
   }
@@ -519,13 +571,15 @@ class TfliteReader {
   void ReadConvolution(const Op& op) {
     ExpectInputs(op, 2, 3);
     const auto& options = OptionsOf<tflite::Conv2DOptions>(op);
-    const int input = ValueOf(op, 0), weight = WeightsOf(op, InputOf(op, 1), 0, true);
+    Window around;
+    const int input = PaddedValueOf(op, 0, options.padding(), around), weight = WeightsOf(op, InputOf(op, 1), 0, true);
     const std::vector<int64_t> shape = model_.parameter(weight).shape;
     if (shape.size() != 4) Fail(op, fmt::format("its weights have {} dimensions, expected 4", shape.size()));
     Convolution convolution;
     const ValueShape& in = model_.value(input).shape;
     convolution.window = WindowOf(op, options, Small(shape[1]), Small(shape[2]), options.dilation_h_factor(),
                                   options.dilation_w_factor(), in);
+    PadBy(around, convolution.window);
     if (in.channels % shape[3] != 0)
       Fail(op, fmt::format("its weights take {} channels, and {} arrive", shape[3], in.channels));
     convolution.groups = Small(in.channels / shape[3]);
@@ -536,16 +590,17 @@ class TfliteReader {
   void ReadDepthwise(const Op& op) {
     ExpectInputs(op, 2, 3);
     const auto& options = OptionsOf<tflite::DepthwiseConv2DOptions>(op);
-    const int input = ValueOf(op, 0), weight = WeightsOf(op, InputOf(op, 1), 3, false);
+    Window around;
+    const int input = PaddedValueOf(op, 0, options.padding(), around), weight = WeightsOf(op, InputOf(op, 1), 3, false);
     const std::vector<int64_t> shape = model_.parameter(weight).shape;
     if (shape.size() != 4 || shape[0] != 1)
       Fail(op, fmt::format("its weights have shape [{}], expected [1, h, w, out]", fmt::join(shape, ", ")));
     const ValueShape& in = model_.value(input).shape;
-    if (shape[3] % in.channels != 0)
-      Fail(op, fmt::format("has {} outputs for {} channels", shape[3], in.channels));
+    if (shape[3] % in.channels != 0) Fail(op, fmt::format("has {} outputs for {} channels", shape[3], in.channels));
     Convolution convolution;
     convolution.window = WindowOf(op, options, Small(shape[1]), Small(shape[2]), options.dilation_h_factor(),
                                   options.dilation_w_factor(), in);
+    PadBy(around, convolution.window);
     convolution.groups = Small(in.channels);
     convolution.weighted = WeightedOf(op, weight);
     Add(op, convolution, {input}, ActivationOf(op, options.fused_activation_function()));
@@ -596,7 +651,8 @@ class TfliteReader {
     const int a = ValueOf(op, 0), b = ValueOf(op, 1);
     if (!(model_.value(a).shape == model_.value(b).shape)) Fail(op, "adds values of different shapes");
     Add(op, model::Add{}, {a, b}, ActivationOf(op, options.fused_activation_function()));
-    if (!IntegerAddOf(Profile::kXnnpack, *model_.value(a).coding, *model_.value(b).coding, *model_.values.back().coding))
+    if (!IntegerAddOf(Profile::kXnnpack, *model_.value(a).coding, *model_.value(b).coding,
+                      *model_.values.back().coding))
       Fail(op, "its scales are so far apart (beyond 1/1024 to 256 times the result's) that XNNPACK refuses them");
   }
 
@@ -608,8 +664,8 @@ class TfliteReader {
         WindowOf(op, options, options.filter_height(), options.filter_width(), 1, 1, model_.value(input).shape);
     const Activation activation = ActivationOf(op, options.fused_activation_function());
     if (op.code == kMaxPool2d && activation.relu) Fail(op, "its fused activation function is not read");
-    const int output = op.code == kMaxPool2d ? Add(op, MaxPool{window}, {input})
-                                             : Add(op, AveragePool{window}, {input}, activation);
+    const int output =
+        op.code == kMaxPool2d ? Add(op, MaxPool{window}, {input}) : Add(op, AveragePool{window}, {input}, activation);
     if (!(*model_.value(output).coding == *model_.value(input).coding))
       Fail(op, "its result has another scale or zero point than its input");
   }
@@ -648,10 +704,118 @@ class TfliteReader {
   void ReadQuantize(const Op& op) {
     ExpectInputs(op, 1, 1);
     if (InputOf(op, 0) != input_ || TensorAt(input_).type() != tflite::TensorType_FLOAT32)
-      Fail(op, "is only read where it quantizes the network's input");
+      return ReadFunction(op, "", 0, 0);
     if (!model_.values.empty()) Fail(op, "quantizes the network's input a second time");
     AddInput(OutputOf(op));
-    model_.real_input = model_.needs_input_scaling = true;
+    model_.real_input = model_.needs_input_scaling = model_.quantizes_input = true;
+  }
+
+  // A function of each code. scale: that its result must have, where it is not 0, with a zero point (of codes from 0).
+  void ReadFunction(const Op& op, const char* function, float scale, int zero_point) {
+    ExpectInputs(op, 1, 1);
+    Elementwise elementwise{function};
+    if (op.code == kLeakyRelu) elementwise.alpha = OptionsOf<tflite::LeakyReluOptions>(op).alpha();
+    const int input = ValueOf(op, 0), output = Add(op, elementwise, {input});
+    const ActivationCoding &from = *model_.value(input).coding, &to = *model_.value(output).coding;
+    if (scale != 0 && (to.scale != scale || to.zero_point != zero_point))
+      Fail(op, fmt::format("its result must have scale {} and zero point {}", scale, zero_point - 128));
+    const float ratio = from.scale / to.scale;
+    if (op.code == kHardSwish ? ratio > 128.0f : scale == 0 && !(ratio >= 0x1p-8f && ratio <= 0x1p7f))
+      Fail(op, "the scales of its input and its result are further apart than XNNPACK takes");
+  }
+
+  void ReadConcatenation(const Op& op) {
+    const auto& options = OptionsOf<tflite::ConcatenationOptions>(op);
+    ExpectInputs(op, 1, 1 << 12);
+    if (options.fused_activation_function() != tflite::ActivationFunctionType_NONE)
+      Fail(op, "its fused activation function is not read");
+    std::vector<int> inputs;
+    for (int i = 0; HasInput(op, i); ++i) inputs.push_back(ValueOf(op, i));
+    const auto rank = static_cast<int>(ShapeOf(OutputOf(op)).size());
+    if (options.axis() != rank - 1 && options.axis() != -1)
+      Fail(op, fmt::format("joins along axis {}, and only the last, that of the channels, is read", options.axis()));
+    const int output = Add(op, Concatenate{}, inputs);
+    for (const int input : inputs) {
+      if (!(*model_.value(input).coding == *model_.value(output).coding))
+        Fail(op, "joins values of other scales or zero points than its result has");
+    }
+  }
+
+  void ReadMul(const Op& op) {
+    ExpectInputs(op, 2, 2);
+    int a = ValueOf(op, 0), b = ValueOf(op, 1);
+    if (model_.value(a).shape.elements() < model_.value(b).shape.elements()) std::swap(a, b);
+    Add(op, Multiply{}, {a, b}, ActivationOf(op, OptionsOf<tflite::MulOptions>(op).fused_activation_function()));
+  }
+
+  std::vector<int32_t> IntegersOf(const Op& op, int input) const {
+    const int index = InputOf(op, input);
+    const std::span<const uint8_t> data = DataOf(index);
+    if (data.empty() || TensorAt(index).type() != tflite::TensorType_INT32)
+      Fail(op, fmt::format("its input '{}' is not a constant of int32", NameAt(index)));
+    std::vector<int32_t> numbers(data.size() / 4);
+    std::memcpy(numbers.data(), data.data(), numbers.size() * 4);
+    return numbers;
+  }
+
+  // Over rows and columns.
+  void ReadMean(const Op& op) {
+    ExpectInputs(op, 2, 2);
+    const bool keeps = OptionsOf<tflite::ReducerOptions>(op).keep_dims();
+    const int input = ValueOf(op, 0);
+    const ValueShape from = model_.value(input).shape;
+    std::vector<int32_t> axes = IntegersOf(op, 1);
+    const bool is_general = !keeps || std::any_of(axes.begin(), axes.end(), [](int32_t axis) { return axis < 0; });
+    for (int32_t& axis : axes) axis += axis < 0 ? 4 : 0;
+    std::sort(axes.begin(), axes.end());
+    if (from.flat || axes != std::vector<int32_t>{1, 2} || from.height == 0)
+      Fail(op, "is only read over rows and columns (axes 1 and 2)");
+    AveragePool mean{.is_mean = true, .is_general = is_general};
+    mean.window.kernel_h = mean.window.stride_h = static_cast<int>(from.height);
+    mean.window.kernel_w = mean.window.stride_w = static_cast<int>(from.width);
+    if (keeps) {
+      Add(op, mean, {input});
+      return;
+    }
+    const int tensor = OutputOf(op), scale = ScalesOf(tensor, Role::kActivationScale);
+    const int result = static_cast<int>(model_.values.size());
+    model_.values.push_back({op.name + ".mean", {from.channels, 1, 1}, CodingOf(tensor, scale), scale});
+    model_.nodes.push_back({op.name + ".mean", mean, {input}, result});
+    Add(op, Flatten{}, {result});
+  }
+
+  // Rows and columns of zero points around a value: a part of the windows of the convolutions behind it.
+  void ReadPad(const Op& op) {
+    ExpectInputs(op, 2, 2);
+    const int input = ValueOf(op, 0);
+    const ValueShape from = model_.value(input).shape;
+    const std::vector<int32_t> pads = IntegersOf(op, 1);
+    if (from.flat || pads.size() != 8 || pads[0] != 0 || pads[1] != 0 || pads[6] != 0 || pads[7] != 0 ||
+        std::any_of(pads.begin(), pads.end(), [](int32_t pad) { return pad < 0 || pad > 65536; }))
+      Fail(op, fmt::format("pads by [{}], and only rows and columns are padded", fmt::join(pads, ", ")));
+    std::vector<int32_t> same(static_cast<size_t>(from.elements()));
+    for (size_t i = 0; i < same.size(); ++i) same[i] = static_cast<int32_t>(i);
+    const int tensor = OutputOf(op);
+    AddTo(op, Rearrange{from, std::move(same)}, {input}, {}, tensor, from);
+    values_.erase(tensor);
+    padded_[tensor] = {static_cast<int>(model_.values.size()) - 1, pads[2], pads[3], pads[4], pads[5]};
+  }
+  static void PadBy(const Window& around, Window& window) {
+    window.pad_top += around.pad_top;
+    window.pad_bottom += around.pad_bottom;
+    window.pad_left += around.pad_left;
+    window.pad_right += around.pad_right;
+  }
+  // What a convolution takes, and its window with the padding of a PAD before it.
+  int PaddedValueOf(const Op& op, int input, tflite::Padding padding, Window& window) const {
+    const auto found = padded_.find(InputOf(op, input));
+    if (found == padded_.end()) return ValueOf(op, input);
+    if (padding != tflite::Padding_VALID) Fail(op, "pads what a PAD has padded before");
+    window.pad_top = found->second.top;
+    window.pad_bottom = found->second.bottom;
+    window.pad_left = found->second.left;
+    window.pad_right = found->second.right;
+    return found->second.value;
   }
 
   void ReadDequantize(const Op& op) {
@@ -670,6 +834,11 @@ class TfliteReader {
   QuantizedModel model_;
   std::vector<uint64_t> offsets_;
   std::vector<std::string> names_;
+  struct Padded {
+    int value;
+    int top, bottom, left, right;
+  };
+  std::map<int, Padded> padded_;                           // [tensor]: of PAD
   std::map<int, int> values_, scales_, weights_, biases_;  // [tensor]
   int input_ = -1, real_output_ = -1, codes_of_output_ = -1;
 };

@@ -72,6 +72,11 @@ Tensor PerChannel(const std::vector<float>& values, int64_t dimensions, int64_t 
 
 DifferentiableModel::DifferentiableModel(const model::QuantizedModel& model, torch::Dtype dtype)
     : model_(model), dtype_(dtype) {
+  if (model.profile != model::Profile::kOnnx)
+    throw InputError(
+        fmt::format("{}: runs under {}'s integer arithmetic, of which no derivative is known here; inject "
+                    "and sweep run it",
+                    model.name, model::NameOf(model.profile)));
   std::vector<Tensor> flat;
   int64_t offset = 0;
   for (int index : model::WeightsOf(model)) {

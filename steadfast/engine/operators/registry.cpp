@@ -40,8 +40,10 @@ std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const
                                    {&model::Definition<model::Dequantize>(), MakeDequantize},
                                    {&model::Definition<model::Rearrange>(), MakeRearrange}};
   const OperatorSource source{model, node, set};
-  if (node.operation.As<model::Softmax>() != nullptr && model.profile != model::Profile::kOnnx)
-    return MakeScalarOperator(source);
+  const auto* pool = node.operation.As<model::AveragePool>();
+  const bool is_slow =
+      node.operation.Is<model::Softmax>() || node.operation.Is<model::Multiply>() || (pool != nullptr && pool->is_mean);
+  if (IsOfTflite(model.profile) && is_slow) return MakeScalarOperator(source);
   // Of codes whose numbers fall, which the fast path does not know: a fault has made their scale negative.
   if (node.operation.As<model::Softmax>() != nullptr && source.input(0).coding->real_scale() < 0)
     return MakeScalarOperator(source);

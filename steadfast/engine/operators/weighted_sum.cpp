@@ -251,10 +251,10 @@ RequantizeConstants WeightedSum::ConstantsAmong(int64_t output, std::span<const 
 void WeightedSum::RequantizeRow(const int32_t* sums, int32_t correction, const RequantizeConstants& constants,
                                 const Kernels& kernels, uint8_t* row) const {
   if (!constants.fixed_point) return kernels.requantize(sums, correction, constants, row);
-  for (size_t i = 0; i < kBlockImages; ++i) {
-    const uint32_t sum = static_cast<uint32_t>(sums[kernels.lane_of_image[i]]) + static_cast<uint32_t>(correction);
-    row[i] = model::RequantizeFixedPoint(static_cast<int32_t>(sum), *constants.fixed_point, requantization_);
-  }
+  alignas(64) int32_t of_images[kBlockImages];
+  for (size_t i = 0; i < kBlockImages; ++i) of_images[i] = sums[kernels.lane_of_image[i]];
+  IntegerKernelsOf(set_).requantize(of_images, kBlockImages, correction, *constants.fixed_point,
+                                    requantization_.rounds_twice, StepsOfCodes(), row);
 }
 
 int32_t WeightedSum::CorrectionOf(int64_t output, const ChangedConstants* changed) const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "steadfast/engine/kernels/integers.h"
 #include "steadfast/engine/operators/operator.h"
 #include "steadfast/model/requantization.h"
 
@@ -158,6 +159,10 @@ class WeightedSum final : public WeightedOperator {
     constants.offset = changed.offset;
     if (is_fixed_point()) constants.fixed_point = changed.fixed_point;
     return constants;
+  }
+  StepRange StepsOfCodes() const {
+    return {static_cast<int32_t>(requantization_.lowest), static_cast<int32_t>(requantization_.highest),
+            requantization_.zero_point};
   }
   bool is_fixed_point() const { return !requantization_.fixed_point.empty(); }
   // A row of codes from 64 sums, as the kernel of that name, or by fixed-point scales.

@@ -30,8 +30,7 @@ void WeightedSum::FinishOutput(int64_t output, const int32_t* sums, const Change
                                Workspace& workspace, uint8_t* rows, float* reals) const {
   const Kernels& kernels = *workspace.kernels;
   const int32_t correction = CorrectionOf(output, changed);
-  const RequantizeConstants constants =
-      changed == nullptr ? ConstantsOf(output) : With(ConstantsOf(output), *changed);
+  const RequantizeConstants constants = changed == nullptr ? ConstantsOf(output) : With(ConstantsOf(output), *changed);
   int32_t pooled[kBlockImages];
   for (size_t at = 0; at < window_starts_.size(); ++at) {
     const int32_t* of_place = sums + window_starts_[at] * kBlockImages;

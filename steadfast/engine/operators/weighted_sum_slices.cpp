@@ -354,13 +354,16 @@ void WeightedSum::PackSlices(const std::vector<uint8_t>& is_changed) {
 // The codes of a tile's outputs by fixed-point scales.
 void WeightedSum::QuadsFromSums(const Tile& tile, int64_t first, uint8_t* codes) const {
   const int64_t count = std::min<int64_t>(tile.outputs, out_.channels - first);
+  const IntegerKernels& kernels = IntegerKernelsOf(set_);
+  const StepRange range = StepsOfCodes();
   for (int64_t at = 0; at < tile.places; ++at) {
     for (int64_t o = 0; o < count; ++o) {
       const int32_t* sums = tile.sums + (at * tile.outputs + o) * kSliceImages;
       const model::FixedPointScale& scale = requantization_.fixed_point[static_cast<size_t>(first + o)];
       uint8_t* to = codes + tile.targets[at] + o / 4 * kSliceQuadBytes + o % 4;
-      for (int64_t i = 0; i < kSliceImages; ++i)
-        to[4 * i] = model::RequantizeFixedPoint(sums[i], scale, requantization_);
+      std::array<uint8_t, kSliceImages> of_images;
+      kernels.requantize(sums, kSliceImages, 0, scale, requantization_.rounds_twice, range, of_images.data());
+      for (size_t i = 0; i < of_images.size(); ++i) to[4 * i] = of_images[i];
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_reader.h"
@@ -41,7 +42,25 @@ ScalarRule RoundedRule(const QuantizedModel& model, const Node& node) {
   };
 }
 
+ScalarRule MeanRule(const QuantizedModel& model, const Node& node) {
+  const ActivationCoding &from = *model.value(node.input()).coding, &to = *model.value(node.output).coding;
+  const ValueShape& in = model.value(node.input()).shape;
+  const int64_t count = in.height * in.width;
+  return [count, offset = from.stored_offset(),
+          mean = MeanOfCodes(model.profile, node.operation.As<AveragePool>()->is_general, from, to, count),
+          stored_offset = to.stored_offset(),
+          range = QuantizationOf(to, node.activation)](auto inputs, auto codes, auto) {
+    for (size_t c = 0; c < codes.size(); ++c) {
+      int32_t sum = 0;
+      for (const uint8_t code : inputs[0].subspan(c * static_cast<size_t>(count), static_cast<size_t>(count)))
+        sum += code + offset;
+      codes[c] = static_cast<uint8_t>(std::clamp<int64_t>(mean.Of(sum) - stored_offset, range.lowest, range.highest));
+    }
+  };
+}
+
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  if (IsOfTflite(model.profile) && node.operation.As<AveragePool>()->is_mean) return MeanRule(model, node);
   if (IsOfTflite(model.profile)) return RoundedRule(model, node);
   const auto& op = *node.operation.As<AveragePool>();
   return [in = model.value(node.input()).shape, out = model.value(node.output).shape, window = op.window,
@@ -105,6 +124,40 @@ int Sample(RandomGraph& graph, int input) {
 }
 
 }  // namespace
+
+MeanOfCodes::MeanOfCodes(Profile profile, bool is_general, const ActivationCoding& from, const ActivationCoding& to,
+                         int64_t count)
+    : is_float_(profile == Profile::kXnnpack) {
+  const int from_zero = from.zero_point + from.stored_offset(), to_zero = to.zero_point + to.stored_offset();
+  const auto n = static_cast<float>(count);
+  if (is_float_) {
+    factor_ = from.scale / (to.scale * n);
+    const float zeros = static_cast<float>(from_zero) * n * factor_;
+    offset_ = static_cast<float>(to_zero) - zeros;
+    return;
+  }
+  if (profile == Profile::kLiteRtBuiltin && !is_general) {
+    const float zeros = static_cast<float>(from_zero) * from.scale / to.scale;
+    scale_ = FixedPointScaleOf(from.scale / (n * to.scale));
+    const float rounded = std::trunc(zeros > 0 ? zeros + 0.5f : zeros - 0.5f);
+    bias_ = to_zero - (std::abs(rounded) < 0x1p30f ? static_cast<int64_t>(rounded) : 0);
+    return;
+  }
+  const FixedPointScale whole = FixedPointScaleOf(double{from.scale} / to.scale);
+  int shift = 0;
+  while (shift < 32 && (int64_t{2} << shift) <= count) ++shift;
+  shift = std::max(0, std::min(shift, 31 + whole.shift));
+  scale_ = {static_cast<int32_t>((int64_t{whole.multiplier} << shift) / count), whole.shift - shift};
+  less_ = static_cast<int32_t>(from_zero * count);
+  bias_ = to_zero;
+}
+
+int64_t MeanOfCodes::Of(int32_t sum_of_stored) const {
+  if (!is_float_) return RoundedTwice(sum_of_stored - less_, scale_) + bias_;
+  const float product = static_cast<float>(sum_of_stored) * factor_;
+  const float rounded = std::rint(product + offset_);
+  return static_cast<int64_t>(rounded > -1024.0f ? std::min(rounded, 1024.0f) : -1024.0f);  // NaN becomes the lowest
+}
 
 uint8_t RoundedMean(int32_t sum_of_codes, int32_t count, int stored_offset, const Quantization& range) {
   const int32_t sum = sum_of_codes + count * stored_offset;

@@ -10,11 +10,31 @@ namespace steadfast::model {
 
 struct AveragePool {
   Window window;
+  bool is_mean = false;     // of TFLite files: MEAN over rows and columns, which requantizes
+  bool is_general = false;  // one that LiteRT's built-in kernels leave to their general reduction
   int64_t elements() const { return int64_t{window.kernel_h} * window.kernel_w; }
   bool operator==(const AveragePool&) const = default;
 };
 template <>
 const OperatorDefinition& Definition<AveragePool>();
+
+// TFLite's MEAN over rows and columns: what a sum of codes as the file has them becomes, counted as the file has it.
+// XNNPACK: rint(float(sum) * factor + offset). LiteRT's built-in kernel: the sum times a fixed-point factor, rounded
+// twice, and a bias. Its general reduction, and TFLite Micro: the sum of levels so, by a factor of which the division
+// by their number is truncated.
+class MeanOfCodes {
+ public:
+  MeanOfCodes(Profile profile, bool is_general, const ActivationCoding& from, const ActivationCoding& to,
+              int64_t count);
+  int64_t Of(int32_t sum_of_stored) const;
+
+ private:
+  bool is_float_;
+  float factor_ = 0, offset_ = 0;
+  FixedPointScale scale_;
+  int32_t less_ = 0;  // of the sum
+  int64_t bias_ = 0;
+};
 
 // Under TFLite's profiles: the code that a sum of `count` codes becomes.
 uint8_t RoundedMean(int32_t sum_of_codes, int32_t count, int stored_offset, const Quantization& range);

@@ -15,8 +15,8 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
 }
 
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
-  return [reals_of = RealsOf(*node.operation.As<Dequantize>(), *model.value(node.input()).coding)](
-             auto inputs, auto, auto reals) {
+  return [reals_of = RealsOf(*node.operation.As<Dequantize>(), *model.value(node.input()).coding)](auto inputs, auto,
+                                                                                                   auto reals) {
     for (size_t i = 0; i < reals.size(); ++i) reals[i] = reals_of[inputs[0][i]];
   };
 }
@@ -40,8 +40,9 @@ std::array<float, 256> RealsOf(const Dequantize& op, const ActivationCoding& cod
     float& real = reals[static_cast<size_t>(code)];
     real = RealOf(code, coding);
     if (op.of_probabilities)
-      real = static_cast<float>(PortableLog(std::max(code - coding.zero_point, 0) + (code > coding.zero_point ? 0.0 : 0.5)) -
-                                PortableLog(256.0));
+      real = static_cast<float>(
+          PortableLog(std::max(code - coding.zero_point, 0) + (code > coding.zero_point ? 0.0 : 0.5)) -
+          PortableLog(256.0));
   }
   return reals;
 }

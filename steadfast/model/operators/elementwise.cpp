@@ -179,8 +179,71 @@ float FunctionOf(const Elementwise& op, float x) {
   return function->value(x, op);
 }
 
+namespace {
+
+// ---- TFLite's integer kernels: what a level becomes, in steps of the output ----
+
+int16_t Int16(int64_t number) {
+  return static_cast<int16_t>(std::clamp<int64_t>(number, -32768, 32767));
+}
+// A factor with a multiplier of 16 bits.
+FixedPointScale ShortScaleOf(double factor) {
+  const FixedPointScale scale = FixedPointScaleOf(factor);
+  return {scale.multiplier >= 0x7FFF0000 ? 32767 : (scale.multiplier + 0x8000) >> 16, scale.shift};
+}
+int16_t HighProduct(int16_t a, int32_t b) {
+  return Int16((int64_t{a} * b + (1 << 14)) >> 15);
+}
+
+// TFLite's HARD_SWISH: 16-bit fixed point.
+int32_t HardSwishSteps(int level, float input_scale, float output_scale) {
+  const float fine = input_scale * (1.0f / 128);
+  const FixedPointScale output = ShortScaleOf(fine / output_scale), relu = ShortScaleOf(fine / (3.0f / 32768));
+  const auto input = static_cast<int16_t>(level * 128);
+  const int16_t scaled = HighProduct(input, output.multiplier);
+  int16_t gate = input;
+  if (relu.shift > 0) gate = Int16(int64_t{gate} << std::min(relu.shift - 1, 30));
+  gate = HighProduct(gate, relu.multiplier);
+  if (relu.shift > 0) gate = Int16(int64_t{gate} * 2);
+  if (relu.shift < 0) gate = static_cast<int16_t>(RoundedShift(gate, -relu.shift));
+  const int32_t share = (gate + 32768) >> 1;
+  return RoundedShift(share * scaled / (1 << 15), std::max(0, -output.shift));
+}
+
+// QUANTIZE and LEAKY_RELU: a factor for levels from zero on, another one below.
+int32_t ScaledSteps(Profile profile, int level, const Elementwise& op, float input_scale, float output_scale) {
+  const bool falls = op.function == "LeakyRelu" && level < 0;
+  const float ratio = input_scale / output_scale;
+  if (profile == Profile::kXnnpack && ratio >= 0x1p-8f && ratio <= 0x1p7f) {
+    const float factor = 256.0f * (falls ? ratio * op.alpha : ratio);
+    return (level * static_cast<int32_t>(std::rint(factor)) + 128) >> 8;
+  }
+  if (op.function.empty()) return RoundedTwice(level, FixedPointScaleOf(double{input_scale} / output_scale));
+  const float below = input_scale * op.alpha;
+  return RoundedTwice(level, FixedPointScaleOf(falls ? below / output_scale : ratio));
+}
+
+std::array<uint8_t, 256> TfliteTableOf(const QuantizedModel& model, const Node& node) {
+  const auto& op = *node.operation.As<Elementwise>();
+  const ActivationCoding &from = *model.value(node.input()).coding, &to = *model.value(node.output).coding;
+  const Quantization q = QuantizationOf(to, node.activation);
+  std::array<uint8_t, 256> table = {};
+  for (int code = 0; code < 256; ++code) {
+    const int level = code - from.zero_point;
+    const int64_t steps = op.function == "HardSwish" ? HardSwishSteps(level, from.scale, to.scale)
+                                                     : ScaledSteps(model.profile, level, op, from.scale, to.scale);
+    table[static_cast<size_t>(code)] =
+        static_cast<uint8_t>(std::clamp<int64_t>(steps + q.zero_point, q.lowest, q.highest));
+  }
+  return table;
+}
+
+}  // namespace
+
 std::array<uint8_t, 256> TableOf(const QuantizedModel& model, const Node& node) {
   const auto& op = *node.operation.As<Elementwise>();
+  // The kernels of logistic functions give the true function, as below.
+  if (IsOfTflite(model.profile) && op.function != "Sigmoid" && op.function != "Tanh") return TfliteTableOf(model, node);
   const ActivationCoding& from = *model.value(node.input()).coding;
   const Quantization quantization = QuantizationOf(*model.value(node.output).coding, node.activation);
   const auto value = Find(op.function)->value;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <utility>
 
 #include "steadfast/base/error.h"
@@ -25,7 +27,29 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
   return first;
 }
 
+// XNNPACK: the product of levels times one factor, in float32. TFLite's own kernels: the same, fixed-point.
+ScalarRule TfliteRule(const QuantizedModel& model, const Node& node) {
+  const int64_t pixels = model.value(node.inputs[0]).shape.elements() / model.value(node.inputs[1]).shape.elements();
+  const ActivationCoding &a = *model.value(node.inputs[0]).coding, &b = *model.value(node.inputs[1]).coding,
+                         &output = *model.value(node.output).coding;
+  const float product = a.scale * b.scale;
+  const float factor = product / output.scale;
+  return [pixels = static_cast<size_t>(pixels), zero_a = a.zero_point, zero_b = b.zero_point, factor,
+          is_float = model.profile == Profile::kXnnpack, scale = FixedPointScaleOf(factor),
+          q = QuantizationOf(output, node.activation)](auto inputs, auto codes, auto) {
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const int32_t levels = (inputs[0][i] - zero_a) * (inputs[1][i / pixels] - zero_b);
+      if (is_float)
+        codes[i] = CodeOfSteps(static_cast<float>(levels) * factor, q);
+      else
+        codes[i] = static_cast<uint8_t>(
+            std::clamp<int64_t>(int64_t{RoundedTwice(levels, scale)} + q.zero_point, q.lowest, q.highest));
+    }
+  };
+}
+
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  if (IsOfTflite(model.profile)) return TfliteRule(model, node);
   const int64_t pixels = model.value(node.inputs[0]).shape.elements() / model.value(node.inputs[1]).shape.elements();
   return [pixels = static_cast<size_t>(pixels), a = *model.value(node.inputs[0]).coding,
           b = *model.value(node.inputs[1]).coding,

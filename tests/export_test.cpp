@@ -1,0 +1,88 @@
+// Files with faults in them: what inject predicts of a fault list is what the exported file gives by itself.
+#include <nlohmann/json.hpp>
+
+#include "steadfast/store/store.h"
+#include "tests/program_fixture.h"
+#include "tests/tflite_networks.h"
+
+namespace steadfast {
+namespace {
+
+std::string BytesOf(const std::string& path) {
+  return ReadTextFile(path, uint64_t{1} << 30);
+}
+
+TEST_F(ProgramWithData, AnExportedFileGivesWhatWasPredictedOfItsFaults) {
+  const std::string model = MakeModel("m.onnx", 3);
+  ASSERT_EQ(
+      RunSteadfast({"faults", "--model", model, "--where", "all", "--rate", "2e-3", "-o", Path("f.csv")}).exit_code, 0);
+  ASSERT_EQ(
+      RunSteadfast({"inject", model, "--fault-list", Path("f.csv"), "--images", "500", "--store", Path("p.sqlite")})
+          .exit_code,
+      0);
+  const Outcome exported = RunSteadfast({"export", model, "--fault-list", Path("f.csv"), "-o", Path("broken.onnx"),
+                                         "--patch", Path("patch.csv"), "--json", "-"});
+  ASSERT_EQ(exported.exit_code, 0) << exported.errors;
+  const auto document = nlohmann::json::parse(exported.output);
+  EXPECT_GT(document.at("changes").size(), 100u);
+  ASSERT_EQ(RunSteadfast({"inject", Path("broken.onnx"), "--rate", "0", "--trials", "1", "--images", "500", "--store",
+                          Path("b.sqlite")})
+                .exit_code,
+            0);
+  const auto predicted = store::Store::OpenForReading(Path("p.sqlite")).Trials();
+  const auto broken = store::Store::OpenForReading(Path("b.sqlite")).Models();
+  ASSERT_EQ(predicted.size(), 1u);
+  ASSERT_EQ(broken.size(), 1u);
+  EXPECT_EQ(predicted[0].correct, broken[0].correct);
+  EXPECT_EQ(predicted[0].margin_sum, broken[0].margin_sum);
+  EXPECT_EQ(predicted[0].loss_sum, broken[0].loss_sum);
+
+  ASSERT_EQ(
+      RunSteadfast({"export", Path("broken.onnx"), "--undo", Path("patch.csv"), "-o", Path("again.onnx")}).exit_code,
+      0);
+  EXPECT_EQ(BytesOf(Path("again.onnx")), BytesOf(model));
+  const Outcome wrong = RunSteadfast({"export", model, "--undo", Path("patch.csv"), "-o", Path("never.onnx")});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_NE(wrong.errors.find("patch.csv: line 2"), std::string::npos) << wrong.errors;
+  EXPECT_FALSE(std::filesystem::exists(Path("never.onnx")));
+}
+
+TEST_F(Program, ExportSaysWhatIsMissing) {
+  const std::string model = MakeModel("m.onnx", 3);
+  EXPECT_EQ(RunSteadfast({"export", model, "-o", Path("x.onnx")}).exit_code, 2);
+  WriteFileWhole(Path("two.csv"), "trial,tensor,index,bit,kind\n0,conv1.weight,0,0,flip\n5,conv1.weight,1,0,flip\n");
+  const Outcome two = RunSteadfast({"export", model, "--fault-list", Path("two.csv"), "-o", Path("x.onnx")});
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_NE(two.errors.find("--trial"), std::string::npos) << two.errors;
+  EXPECT_EQ(
+      RunSteadfast({"export", model, "--fault-list", Path("two.csv"), "--trial", "5", "-o", Path("x.onnx")}).exit_code,
+      0);
+  EXPECT_EQ(RunSteadfast({"export", model, "--fault-list", Path("two.csv"), "--trial", "5", "-o", model}).exit_code, 2);
+}
+
+TEST_F(Program, TfliteFilesAreInspectedAndExported) {
+  const TfliteNetwork network = RandomTflite(4);
+  const std::string model = Path("m.tflite");
+  WriteFileWhole(model, std::string(network.bytes.begin(), network.bytes.end()));
+  const Outcome inspected = RunSteadfast({"inspect", model, "--json", "-"});
+  ASSERT_EQ(inspected.exit_code, 0) << inspected.errors;
+  const auto document = nlohmann::json::parse(inspected.output);
+  EXPECT_EQ(document.at("profile"), "xnnpack");
+  EXPECT_EQ(document.at("format"), "TFLite (random)");
+  ASSERT_EQ(
+      RunSteadfast({"faults", "--model", model, "--where", "all", "--rate", "1e-3", "-o", Path("f.csv")}).exit_code, 0);
+  const Outcome exported =
+      RunSteadfast({"export", model, "--fault-list", Path("f.csv"), "-o", Path("b.tflite"), "--patch", Path("p.csv")});
+  ASSERT_EQ(exported.exit_code, 0) << exported.errors;
+  EXPECT_EQ(BytesOf(Path("b.tflite")).size(), network.bytes.size());
+  EXPECT_NE(BytesOf(Path("b.tflite")), BytesOf(model));
+  ASSERT_EQ(RunSteadfast({"export", Path("b.tflite"), "--undo", Path("p.csv"), "-o", Path("a.tflite")}).exit_code, 0);
+  EXPECT_EQ(BytesOf(Path("a.tflite")), BytesOf(model));
+  const Outcome wrong = RunSteadfast({"evaluate", model, "--profile", "onnx", "--dataset", "fashion-mnist"});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.errors.find("is a TFLite file"), std::string::npos) << wrong.errors;
+  EXPECT_EQ(RunSteadfast({"evaluate", model, "--profile", "tensorrt", "--dataset", "fashion-mnist"}).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace steadfast
