@@ -23,6 +23,7 @@ struct TensorSpec {
   std::vector<int64_t> zero_points;
   int axis = 0;
   std::vector<uint8_t> data;  // of constants
+  int32_t in_buffer_of = -1;  // of another tensor, in place of one of its own
 };
 
 struct OperatorSpec {
@@ -46,9 +47,12 @@ struct Network {
     FlatBufferBuilder builder;
     std::vector<Offset<tflite::Buffer>> buffers = {tflite::CreateBuffer(builder)};
     std::vector<Offset<tflite::Tensor>> written;
+    std::vector<uint32_t> buffer_of;  // [tensor]
     for (const TensorSpec& t : tensors) {
-      uint32_t buffer = 0;
-      if (!t.data.empty()) {
+      uint32_t& buffer = buffer_of.emplace_back(0);
+      if (t.in_buffer_of >= 0) {
+        buffer = buffer_of[static_cast<size_t>(t.in_buffer_of)];
+      } else if (!t.data.empty()) {
         buffer = static_cast<uint32_t>(buffers.size());
         builder.ForceVectorAlignment(t.data.size(), 1, 16);
         buffers.push_back(tflite::CreateBuffer(builder, builder.CreateVector(t.data)));
@@ -81,6 +85,15 @@ struct Network {
 class Maker {
  public:
   explicit Maker(uint64_t seed) : random_(seed) {}
+
+  TfliteNetwork MakeWithSharedBiases() {
+    constexpr int32_t kWidth = 6;
+    const int32_t first = AddFullyConnected(AddActivation({1, kWidth}, 1.0f / 255, -128), kWidth, true);
+    const int32_t bias = network_.operators.back().inputs[2];
+    AddFullyConnected(first, kWidth, false);
+    network_.tensors[static_cast<size_t>(network_.operators.back().inputs[2])].in_buffer_of = bias;
+    return {network_.Write(), kWidth};
+  }
 
   TfliteNetwork MakeOfReals(int32_t inputs) {
     const int32_t reals = network_.Add({NextName(), {1, inputs}, tflite::TensorType_FLOAT32});
@@ -401,6 +414,10 @@ TfliteNetwork RandomTflite(uint64_t seed) {
 
 TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs) {
   return Maker(seed).MakeOfReals(inputs);
+}
+
+TfliteNetwork TfliteWithSharedBiases(uint64_t seed) {
+  return Maker(seed).MakeWithSharedBiases();
 }
 
 std::vector<ComputedTensor> ComputedTensors(std::span<const uint8_t> bytes) {

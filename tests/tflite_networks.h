@@ -27,4 +27,7 @@ std::vector<ComputedTensor> ComputedTensors(std::span<const uint8_t> tflite);
 // The same file whose graph gives all of them.
 std::vector<uint8_t> WithAllOutputs(std::span<const uint8_t> tflite);
 
+// Two layers whose biases are two tensors in one buffer.
+TfliteNetwork TfliteWithSharedBiases(uint64_t seed);
+
 }  // namespace steadfast

@@ -78,6 +78,19 @@ TEST(Tflite, OfRealNumbersWantsToKnowWhatBytesAre) {
   EXPECT_NO_THROW(campaign::CheckFits({.scale = 1.0 / 255}, model, "reals.tflite"));
 }
 
+// Two tensors in one buffer: a fault would be in both.
+TEST(Tflite, SharedBytesAreRefused) {
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    const std::vector<uint8_t> bytes = TfliteWithSharedBiases(seed).bytes;
+    try {
+      model::FromTflite(bytes, "shared.tflite");
+      ADD_FAILURE() << "read";
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("shares its bytes"), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(Tflite, TruncatedAndAlteredFilesAreRefusedOrRead) {
   const std::vector<uint8_t> bytes = RandomTflite(2).bytes;
   int refused = 0;

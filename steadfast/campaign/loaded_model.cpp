@@ -83,6 +83,13 @@ void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
   const bool fits = takes.flat
                         ? takes.elements() == has.pixels()
                         : takes.channels == has.channels && takes.height == has.height && takes.width == has.width;
+  const bool is_planes = has.channels > 1 && has.height * has.width > 1;
+  if (fits && takes.flat && is_planes && IsOfTflite(file.model.profile))
+    throw InputError(
+        fmt::format("{}: takes a vector, in which a TFLite file has the channels of a pixel side by side, and images "
+                    "of {} lie here "
+                    "plane after plane: give them as vectors in the file's order (--dataset npy)",
+                    file.path.string(), data.dataset));
   if (fits) return;
   throw InputError(fmt::format(
       "{}: takes images of {}, and those of {} are {} (channels x rows x columns); choose others with --dataset",

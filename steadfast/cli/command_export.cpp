@@ -106,19 +106,25 @@ std::vector<uint8_t> Undone(const std::filesystem::path& patch, std::span<const 
     before.insert(before.end(), old.begin(), old.end());
     taken += now.size();
   }
+  if (is_header) throw InputError(fmt::format("{}: is empty", patch.string()));
   before.insert(before.end(), after.begin() + static_cast<std::ptrdiff_t>(taken), after.end());
   return before;
 }
 
+// The faults of a list as they are meant where inject takes it.
 model::ModelChange Listed(const Options& options, const model::QuantizedModel& model) {
   const Memories memories = MemoriesOf(options.memory, {});
-  memory::Where where = memories.where;
-  if (options.memory.where.empty()) where = memory::ParseWhere("all");
+  const std::string list = ReadTextFile(options.fault_list, uint64_t{1} << 32);
+  const std::string name = options.fault_list.string();
+  if (!memories.chip && memory::NamesPlaces(list, name))
+    throw UsageError(fmt::format("{}: names cells by words or places: give the --chip that they are of", name));
+  const bool is_narrow = !memories.chip && memories.word_bits < 32;
+  const memory::Where where =
+      memory::ParseWhere(is_narrow ? memory::NameOf(memories.where) + ",activations" : "all,activations");
   const memory::MemoryImage image = memory::ImageOn(
       memories.chip, model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits}, where);
   int64_t idle = 0;
-  const memory::FaultLists lists = memory::FaultListsFromText(ReadTextFile(options.fault_list, uint64_t{1} << 32),
-                                                              image, options.fault_list.string(), &idle);
+  const memory::FaultLists lists = memory::FaultListsFromText(list, image, name, &idle);
   if (lists.empty()) throw InputError(fmt::format("{}: lists no fault", options.fault_list.string()));
   if (!options.trial && lists.size() > 1)
     throw UsageError(fmt::format("{}: has {} trials, and one file holds one: choose it with --trial",
@@ -129,7 +135,22 @@ model::ModelChange Listed(const Options& options, const model::QuantizedModel& m
     throw UsageError(fmt::format("--trial {}: {} has trials {} to {}", trial, options.fault_list.string(),
                                  lists.begin()->first, lists.rbegin()->first));
   if (idle > 0) PrintNote(fmt::format("{} faults lie on cells that hold nothing of the model", idle));
-  return memory::EffectOf(found->second, image);
+  for (const memory::Fault& fault : found->second.faults) {
+    const memory::MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
+    if (array.parameter < 0)
+      throw InputError(fmt::format("{}: trial {} has a fault in the buffer {}, and a model file holds no buffers", name,
+                                   trial, array.name));
+  }
+  model::ModelChange change = memory::EffectOf(found->second, image);
+  const bool quantizes_input = model.quantizes_input || (model.real_input && !IsOfTflite(model.profile));
+  for (const model::Change& one : change.changes) {
+    if (quantizes_input && one.parameter == model.value(0).scale)
+      throw InputError(fmt::format(
+          "{}: trial {} has a fault in {}, by which a runtime would quantize the images too; predictions take their "
+          "codes as they are without faults, so the file would not give what inject says",
+          name, trial, model.parameter(one.parameter).name));
+  }
+  return change;
 }
 
 void Run(const Options& options) {

@@ -176,7 +176,8 @@ void Run(const Options& options, const Cancellation& cancellation) {
   const json document = {
       {"schema", 1},
       {"file", file.path.string()},
-      {"sha256", file.sha256},
+      {"sha256", file.sha256.substr(0, file.sha256.find(':'))},
+      {"profile", model::NameOf(file.model.profile)},
       {"images", images},
       {"input", campaign::NameOf(options.data.input, file.model)},
       {"instruction_set", engine::NameOf(instruction_set)},

@@ -235,8 +235,15 @@ class TfliteReader {
   }
   bool IsConstant(int index) const { return index >= 0 && !DataOf(index).empty(); }
 
-  uint64_t OffsetOf(const void* place) const {
-    return static_cast<uint64_t>(static_cast<const uint8_t*>(place) - bytes_.data());
+  // Where a new parameter of a tensor lies. Bytes that serve two are refused: one fault would break both.
+  void AddOffset(int tensor, const void* place) {
+    const auto offset = static_cast<uint64_t>(static_cast<const uint8_t*>(place) - bytes_.data());
+    const auto [other, is_new] = tensor_at_.emplace(offset, tensor);
+    if (!is_new)
+      Fail(fmt::format("tensor '{}'", NameAt(tensor)),
+           fmt::format("shares its bytes with '{}', and a fault in them would be one in both, which is not read",
+                       NameAt(other->second)));
+    offsets_.push_back(offset);
   }
 
   // The scales of a tensor as a parameter, made when first met.
@@ -254,7 +261,7 @@ class TfliteReader {
     const int parameter =
         AddFloats(model_, NameAt(index) + ".scale", role,
                   count > 1 ? std::vector<int64_t>{count} : std::vector<int64_t>{}, std::move(values));
-    offsets_.push_back(OffsetOf(scales.data()));
+    AddOffset(index, scales.data());
     scales_[index] = parameter;
     return parameter;
   }
@@ -410,13 +417,20 @@ class TfliteReader {
     const Value last = model_.value(found->second);
     if (last.shape.height * last.shape.width != 1)
       Fail("file", fmt::format("its output '{}' has rows and columns, and one number a class is expected", last.name));
-    const bool is_softmax =
-        !model_.nodes.empty() && std::any_of(model_.nodes.begin(), model_.nodes.end(), [&](const Node& node) {
-          return node.output == found->second && node.operation.Is<Softmax>();
-        });
+    const bool is_softmax = ComesFromSoftmax(found->second);
     model_.output = static_cast<int>(model_.values.size());
     model_.values.push_back({last.name + ".real", last.shape, std::nullopt});
     model_.nodes.push_back({last.name + ".real", Dequantize{is_softmax}, {found->second}, model_.output});
+  }
+
+  // Directly, or moved about behind it.
+  bool ComesFromSoftmax(int value) const {
+    for (const Node& node : model_.nodes) {
+      if (node.output != value) continue;
+      if (node.operation.definition().keeps_coding) return ComesFromSoftmax(node.input());
+      return node.operation.Is<Softmax>();
+    }
+    return false;
   }
 
   // ---- operators ----
@@ -533,7 +547,7 @@ class TfliteReader {
                            quantization->quantized_dimension(), output_axis));
     const auto parameter = static_cast<int>(model_.parameters.size());
     model_.parameters.push_back(std::move(weight));
-    offsets_.push_back(OffsetOf(data.data()));
+    AddOffset(index, data.data());
     const int scale = ScalesOf(index, Role::kScale);
     model_.parameters[static_cast<size_t>(parameter)].scale = scale;
     weights_[index] = parameter;
@@ -562,7 +576,7 @@ class TfliteReader {
     biases_[index] = static_cast<int>(model_.parameters.size());
     weighted.steps.push_back({AffineStep::Kind::kAdd, biases_[index]});
     model_.parameters.push_back(std::move(bias));
-    offsets_.push_back(OffsetOf(data.data()));
+    AddOffset(index, data.data());
     return weighted;
   }
 
@@ -719,7 +733,9 @@ class TfliteReader {
     const ActivationCoding &from = *model_.value(input).coding, &to = *model_.value(output).coding;
     if (scale != 0 && (to.scale != scale || to.zero_point != zero_point))
       Fail(op, fmt::format("its result must have scale {} and zero point {}", scale, zero_point - 128));
-    const float ratio = from.scale / to.scale;
+    const float ratio = from.scale / to.scale, slope = std::abs(ratio * elementwise.alpha);
+    if (op.code == kLeakyRelu && !(slope >= 0x1p-8f && slope < 0x1p7f))
+      Fail(op, fmt::format("its alpha {} gives a factor below zero that XNNPACK does not take", elementwise.alpha));
     if (op.code == kHardSwish ? ratio > 128.0f : scale == 0 && !(ratio >= 0x1p-8f && ratio <= 0x1p7f))
       Fail(op, "the scales of its input and its result are further apart than XNNPACK takes");
   }
@@ -745,7 +761,12 @@ class TfliteReader {
     ExpectInputs(op, 2, 2);
     int a = ValueOf(op, 0), b = ValueOf(op, 1);
     if (model_.value(a).shape.elements() < model_.value(b).shape.elements()) std::swap(a, b);
-    Add(op, Multiply{}, {a, b}, ActivationOf(op, OptionsOf<tflite::MulOptions>(op).fused_activation_function()));
+    const int output =
+        Add(op, Multiply{}, {a, b}, ActivationOf(op, OptionsOf<tflite::MulOptions>(op).fused_activation_function()));
+    const float product = model_.value(a).coding->scale * model_.value(b).coding->scale;
+    const float factor = product / model_.value(output).coding->scale;
+    if (!(factor >= 0x1p-16f && factor < 0x1p8f))
+      Fail(op, "its scales are further apart (beyond 2^-16 to 2^8) than XNNPACK takes");
   }
 
   std::vector<int32_t> IntegersOf(const Op& op, int input) const {
@@ -833,6 +854,7 @@ class TfliteReader {
   const flatbuffers::Vector<flatbuffers::Offset<tflite::Buffer>>* buffers_ = nullptr;
   QuantizedModel model_;
   std::vector<uint64_t> offsets_;
+  std::map<uint64_t, int> tensor_at_;  // [offset]
   std::vector<std::string> names_;
   struct Padded {
     int value;

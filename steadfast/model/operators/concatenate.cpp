@@ -75,6 +75,11 @@ std::array<uint8_t, 256> TranslationOf(const QuantizedModel& model, const Node& 
   const ActivationCoding& from = *model.value(node.inputs[input]).coding;
   const ActivationCoding& to = *model.value(node.output).coding;
   const Quantization quantization = QuantizationOf(to, node.activation);
+  if (IsOfTflite(model.profile)) {  // moved, whatever a fault makes of scales
+    std::array<uint8_t, 256> codes = {};
+    for (size_t code = 0; code < codes.size(); ++code) codes[code] = static_cast<uint8_t>(code);
+    return codes;
+  }
   // A scale that keeps every level what it is. (A fault may make it another one.)
   const bool is_plain = std::isfinite(to.scale * 256) && to.scale > 0 && !from.dequantizing_scale;
   const bool same = is_plain && from == to && node.activation == Activation{};

@@ -214,8 +214,10 @@ int32_t HardSwishSteps(int level, float input_scale, float output_scale) {
 int32_t ScaledSteps(Profile profile, int level, const Elementwise& op, float input_scale, float output_scale) {
   const bool falls = op.function == "LeakyRelu" && level < 0;
   const float ratio = input_scale / output_scale;
-  if (profile == Profile::kXnnpack && ratio >= 0x1p-8f && ratio <= 0x1p7f) {
-    const float factor = 256.0f * (falls ? ratio * op.alpha : ratio);
+  const float slope = ratio * op.alpha;
+  const bool takes_slope = op.function.empty() || (std::abs(slope) >= 0x1p-8f && std::abs(slope) < 0x1p7f);
+  if (profile == Profile::kXnnpack && ratio >= 0x1p-8f && ratio <= 0x1p7f && takes_slope) {
+    const float factor = 256.0f * (falls ? slope : ratio);
     return (level * static_cast<int32_t>(std::rint(factor)) + 128) >> 8;
   }
   if (op.function.empty()) return RoundedTwice(level, FixedPointScaleOf(double{input_scale} / output_scale));
