@@ -23,7 +23,7 @@ struct TfliteModel {
 };
 
 // Parses and validates. `name` stands in errors. Throws InputError, naming tensor or operator, for anything that is not
-// an 8-bit network of the operators Steadfast knows; needs no more memory than the bytes justify.
+// an 8-bit network of the operators Steadfast knows. Values, which a file only names, have at most 2^24 elements.
 TfliteModel FromTflite(std::span<const uint8_t> bytes, const std::string& name);
 
 }  // namespace steadfast::model
