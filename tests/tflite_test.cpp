@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -137,14 +139,15 @@ TEST(Tflite, AChangedFileIsTheChangedModel) {
 
 // ---- the engine under XNNPACK's arithmetic ----
 
+constexpr model::Profile kProfiles[] = {model::Profile::kXnnpack, model::Profile::kLiteRtBuiltin,
+                                        model::Profile::kXnnpack, model::Profile::kTflm};
+
 class TfliteOnSets : public engine::OnInstructionSet {};
 INSTANTIATE_TEST_SUITE_P(InstructionSets, TfliteOnSets, testing::ValuesIn(engine::SetsToTry()), engine::SetName);
 
 TEST_P(TfliteOnSets, EveryPathEqualsTheReferenceUnderChanges) {
   std::mt19937_64 random(3);
   const uint64_t networks = engine::GraphsToTry(40);
-  constexpr model::Profile kProfiles[] = {model::Profile::kXnnpack, model::Profile::kLiteRtBuiltin,
-                                          model::Profile::kXnnpack, model::Profile::kTflm};
   for (uint64_t seed = 0; seed < networks; ++seed) {
     const model::QuantizedModel model = ModelOf(RandomTflite(seed), kProfiles[seed % std::size(kProfiles)]);
     const std::vector<uint8_t> images = model::RandomImages(model, kImages, seed);
@@ -163,6 +166,43 @@ TEST_P(TfliteOnSets, EveryPathEqualsTheReferenceUnderChanges) {
           engine::ScoreOf(engine::RunReference(changed, images), classes, labels, golden.predictions);
       ASSERT_EQ(evaluator.EvaluateDensely(change, golden), expected) << "network " << seed;
       ASSERT_EQ(evaluator.EvaluateDifferentially(change, golden), expected) << "network " << seed;
+    }
+  }
+}
+
+TEST_P(TfliteOnSets, SparsePathsAndImagesOfTheirOwnEqualTheReference) {
+  std::mt19937_64 random(4);
+  const uint64_t networks = engine::GraphsToTry(24);
+  for (uint64_t seed = 0; seed < networks; ++seed) {
+    const model::QuantizedModel model = ModelOf(RandomTflite(seed), kProfiles[seed % std::size(kProfiles)]);
+    const std::vector<uint8_t> images = model::RandomImages(model, kImages, seed);
+    const auto elements = static_cast<size_t>(model.value(0).shape.elements());
+    engine::DenseEngine sparse(model, GetParam());
+    sparse.UseSparsePaths();
+    const engine::PreparedImages prepared(images, model.value(0).shape.elements());
+    ASSERT_EQ(sparse.Run(prepared), engine::RunReference(model, images)) << "network " << seed;
+
+    std::vector<model::ModelChange> changes(kImages);
+    for (size_t i = 0; i < changes.size(); i += 2) changes[i] = engine::RandomChange(model, 3, random);
+    engine::DenseEngine dense(model, GetParam());
+    dense.SetImageFaults(
+        [&](int64_t first, int64_t count) {
+          model::ImageFaults faults;
+          faults.values.values.resize(model.values.size());
+          faults.changes = {changes.begin() + first, changes.begin() + first + count};
+          return faults;
+        },
+        model);
+    const std::vector<float> found = dense.Run(prepared);
+    const auto classes = static_cast<size_t>(model.classes());
+    for (size_t i = 0; i < changes.size(); ++i) {
+      model::QuantizedModel changed = model;
+      Apply(changes[i], changed);
+      const std::vector<float> expected =
+          engine::RunReference(changed, std::span(images).subspan(i * elements, elements));
+      for (size_t k = 0; k < classes; ++k)
+        ASSERT_EQ(std::bit_cast<uint32_t>(found[i * classes + k]), std::bit_cast<uint32_t>(expected[k]))
+            << "network " << seed << ", image " << i;
     }
   }
 }

@@ -160,17 +160,13 @@ class Campaign {
     if (settings_.fault_list.empty()) return;
     list_csv_ = ReadTextFile(settings_.fault_list);
     list_name_ = "list:" + Sha256(list_csv_).substr(0, 12);
-    if (!settings_.chip && memory::NamesPlaces(list_csv_, settings_.fault_list.string()))
-      throw UsageError(fmt::format("{}: names cells by words or places: give the --chip that they are of",
-                                   settings_.fault_list.string()));
     // Of another model, the same place may hold another bit.
     for (const auto& file : files_) {
-      int64_t idle = 0;
-      lists_.push_back(memory::FaultListsFromText(list_csv_, ImageOf(file, settings_.encodings[0]),
-                                                  settings_.fault_list.string(), &idle));
-      if (lists_.size() == 1) idle_ = idle;
+      ListedFaults listed = FaultsOfList(list_csv_, settings_.fault_list.string(), settings_.chip.has_value(),
+                                         ImageOf(file, settings_.encodings[0]));
+      if (lists_.empty()) idle_ = listed.idle;
+      lists_.push_back(std::move(listed.lists));
     }
-    if (lists_[0].empty()) throw InputError(fmt::format("{}: lists no fault", settings_.fault_list.string()));
   }
   bool IsOfLists() const { return !lists_.empty(); }
 
@@ -565,6 +561,21 @@ std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::file
   } catch (const InputError& error) {
     return error.what();
   }
+}
+
+memory::MemoryImage ImageOfLists(const std::optional<memory::Chip>& chip, const model::QuantizedModel& model,
+                                 memory::MemoryLayout layout, const memory::Where& where) {
+  return memory::ImageOn(chip, model, layout, WhereListsLie(chip.has_value(), layout.word_bits, where));
+}
+
+ListedFaults FaultsOfList(const std::string& text, const std::string& name, bool has_chip,
+                          const memory::MemoryImage& image) {
+  if (!has_chip && memory::NamesPlaces(text, name))
+    throw UsageError(fmt::format("{}: names cells by words or places: give the --chip that they are of", name));
+  ListedFaults listed;
+  listed.lists = memory::FaultListsFromText(text, image, name, &listed.idle);
+  if (listed.lists.empty()) throw InputError(fmt::format("{}: lists no fault", name));
+  return listed;
 }
 
 memory::MemoryImage ImageOf(const CampaignSettings& settings, const model::QuantizedModel& model,

@@ -70,6 +70,19 @@ CampaignResult RunCampaign(const CampaignSettings& settings, const std::filesyst
 // encodings and trials; otherwise the differences, in words.
 std::string WhyStoreDoesNotFit(const CampaignSettings& settings, const std::filesystem::path& store);
 
+// The memory in which a fault list's cells are looked up: everything that lies there, whatever can fail; without a chip
+// and with words of less than 32 bits, what `where` names.
+memory::MemoryImage ImageOfLists(const std::optional<memory::Chip>& chip, const model::QuantizedModel& model,
+                                 memory::MemoryLayout layout, const memory::Where& where);
+struct ListedFaults {
+  memory::FaultLists lists;
+  int64_t idle = 0;  // faults on cells that hold nothing of the model
+};
+// The faults of a list. Throws InputError where it lists none, and UsageError where it names places and no chip is
+// given. `name` stands in errors.
+ListedFaults FaultsOfList(const std::string& text, const std::string& name, bool has_chip,
+                          const memory::MemoryImage& image);
+
 // The memory that a model lies in.
 memory::MemoryImage ImageOf(const CampaignSettings& settings, const model::QuantizedModel& model,
                             memory::Encoding encoding);

@@ -251,7 +251,7 @@ void AddEvaluateCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "evaluate", "Accuracy, top five, F1 and confusions class by class; which classes faults break first");
-  command->add_option("model", options->model, "ONNX model file")->required()->type_name("MODEL");
+  command->add_option("model", options->model, "Model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command->add_option("--fault", options->fault, FaultHelp("Break the memory too (default: not), with one of"));
   command->add_option("--rate", options->rate, "Faults per bit")->capture_default_str();
   command->add_option("--trials", options->trials, "Trials, whose images count together")->capture_default_str();

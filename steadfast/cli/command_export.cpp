@@ -9,9 +9,9 @@
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
 #include "steadfast/base/text.h"
+#include "steadfast/campaign/campaign.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
-#include "steadfast/memory/fault_list.h"
 #include "steadfast/memory/fault_map.h"
 #include "steadfast/model/changed_file.h"
 #include "steadfast/model/onnx_file.h"
@@ -111,30 +111,24 @@ std::vector<uint8_t> Undone(const std::filesystem::path& patch, std::span<const 
   return before;
 }
 
-// The faults of a list as they are meant where inject takes it.
 model::ModelChange Listed(const Options& options, const model::QuantizedModel& model) {
   const Memories memories = MemoriesOf(options.memory, {});
-  const std::string list = ReadTextFile(options.fault_list, uint64_t{1} << 32);
   const std::string name = options.fault_list.string();
-  if (!memories.chip && memory::NamesPlaces(list, name))
-    throw UsageError(fmt::format("{}: names cells by words or places: give the --chip that they are of", name));
-  const bool is_narrow = !memories.chip && memories.word_bits < 32;
-  const memory::Where where =
-      memory::ParseWhere(is_narrow ? memory::NameOf(memories.where) + ",activations" : "all,activations");
-  const memory::MemoryImage image = memory::ImageOn(
-      memories.chip, model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits}, where);
-  int64_t idle = 0;
-  const memory::FaultLists lists = memory::FaultListsFromText(list, image, name, &idle);
-  if (lists.empty()) throw InputError(fmt::format("{}: lists no fault", options.fault_list.string()));
+  const memory::MemoryImage image = campaign::ImageOfLists(
+      memories.chip, model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits},
+      memories.where);
+  const campaign::ListedFaults listed = campaign::FaultsOfList(ReadTextFile(options.fault_list, uint64_t{1} << 32),
+                                                               name, memories.chip.has_value(), image);
+  const memory::FaultLists& lists = listed.lists;
   if (!options.trial && lists.size() > 1)
-    throw UsageError(fmt::format("{}: has {} trials, and one file holds one: choose it with --trial",
-                                 options.fault_list.string(), lists.size()));
+    throw UsageError(
+        fmt::format("{}: has {} trials, and one file holds one: choose it with --trial", name, lists.size()));
   const uint64_t trial = options.trial.value_or(lists.begin()->first);
   const auto found = lists.find(trial);
   if (found == lists.end())
-    throw UsageError(fmt::format("--trial {}: {} has trials {} to {}", trial, options.fault_list.string(),
-                                 lists.begin()->first, lists.rbegin()->first));
-  if (idle > 0) PrintNote(fmt::format("{} faults lie on cells that hold nothing of the model", idle));
+    throw UsageError(
+        fmt::format("--trial {}: {} has trials {} to {}", trial, name, lists.begin()->first, lists.rbegin()->first));
+  if (listed.idle > 0) PrintNote(fmt::format("{} faults lie on cells that hold nothing of the model", listed.idle));
   for (const memory::Fault& fault : found->second.faults) {
     const memory::MemoryArray& array = image.arrays()[static_cast<size_t>(fault.bit.array)];
     if (array.parameter < 0)
@@ -224,7 +218,7 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
       ->type_name("UINT");
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset, gray")
       ->capture_default_str();
-  AddMemoryOptions(*command, options->memory, "all parameters");
+  AddMemoryOptions(*command, options->memory);
   command->add_option("-o,--output", options->output, "The file to write")->required()->type_name("FILE");
   command->add_option("--patch", options->patch, "Write what differs, byte for byte, as CSV: for --undo")
       ->type_name("FILE");

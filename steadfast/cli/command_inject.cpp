@@ -138,7 +138,7 @@ void AddInjectCommand(CLI::App& app, Chosen& chosen) {
   campaign::CampaignSettings& settings = options->settings;
   CLI::App* command =
       app.add_subcommand("inject", "Break the memory that holds a model's parameters, and measure what it costs");
-  command->add_option("models", settings.models, "ONNX model files; several are compared, trial by trial")
+  command->add_option("models", settings.models, "Model files (ONNX, TFLite); several are compared, trial by trial")
       ->required()
       ->type_name("MODEL...");
   command->add_option("--store", options->store, "SQLite file that keeps every trial; the same command resumes from it")

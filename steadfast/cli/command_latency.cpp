@@ -207,7 +207,7 @@ void AddLatencyCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   options->data.images = 1000;
   CLI::App* command = app.add_subcommand("latency", "Measure what skipping zero activations saves, layer by layer");
-  command->add_option("model", options->model, "ONNX model file")->required()->type_name("MODEL");
+  command->add_option("model", options->model, "Model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command->add_option("--lanes", options->machine.lanes, "Lanes of the accelerator model")->capture_default_str();
   command->add_option("--filters", options->machine.filters, "Filters that it computes side by side")
       ->capture_default_str();

@@ -122,7 +122,7 @@ void AddRareCommand(CLI::App& app, Chosen& chosen) {
   campaign::RareSettings& settings = options->settings;
   CLI::App* command =
       app.add_subcommand("rare", "What rare faults cost: one exactly, several by importance sampling from a sweep");
-  command->add_option("model", settings.model, "ONNX model file")->required()->type_name("MODEL");
+  command->add_option("model", settings.model, "Model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command
       ->add_option("--sweep", settings.sweep,
                    "A store with a whole sweep of these bits on these images (steadfast sweep MODEL --store FILE)")

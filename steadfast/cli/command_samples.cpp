@@ -78,7 +78,7 @@ void AddSamplesCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("samples", "How many single faults to draw: by network, parameter and bit position");
-  command->add_option("model", options->model, "An ONNX model file")->required()->type_name("MODEL");
+  command->add_option("model", options->model, "Model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command->add_option("--margin", options->margin, "How near the share shall be, in points")->capture_default_str();
   command->add_option("--confidence", options->confidence, "Of each sample by itself")->capture_default_str();
   command->add_option("--share", options->share, "What share of faults is expected to have an effect, in percent")

@@ -207,7 +207,7 @@ void AddSweepCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   campaign::SweepSettings& settings = options->settings;
   CLI::App* command = app.add_subcommand("sweep", "Evaluate every single-bit fault of a model's memory, exactly");
-  command->add_option("model", settings.model, "ONNX model file")->required()->type_name("MODEL");
+  command->add_option("model", settings.model, "Model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command->add_option("--fault", options->fault, "Which faults to show: flip, sa0, sa1 or all")
       ->capture_default_str()
       ->check(CLI::IsMember({"flip", "sa0", "sa1", "all"}));

@@ -245,7 +245,7 @@ void AddToleranceCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "tolerance", "Up to which fault rate accuracy stays above a floor: on average, and on nearly all chips");
-  command->add_option("models", options->models, "ONNX model files, side by side on the same faults")
+  command->add_option("models", options->models, "Model files (ONNX, TFLite), side by side on the same faults")
       ->required()
       ->type_name("MODEL...");
   command->add_option("--floor", options->floor, "The accuracy to be held, in percent")->required();

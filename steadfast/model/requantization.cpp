@@ -211,8 +211,14 @@ int32_t RoundedShift(int32_t number, int shift) {
 }
 
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel) {
-  if (!requantization.fixed_point.empty())
-    return RequantizeFixedPoint(accumulator, requantization.fixed_point[static_cast<size_t>(channel)], requantization);
+  if (!requantization.fixed_point.empty()) {
+    const FixedPointScale& scale = requantization.fixed_point[static_cast<size_t>(channel)];
+    const int32_t steps =
+        requantization.rounds_twice ? RoundedTwice(accumulator, scale) : RoundedOnce(accumulator, scale);
+    return static_cast<uint8_t>(std::clamp<int32_t>(steps, static_cast<int32_t>(requantization.lowest),
+                                                    static_cast<int32_t>(requantization.highest)) +
+                                requantization.zero_point);
+  }
   const float rounded = std::rint(RealOf(accumulator, requantization, channel));
   const float raised = rounded > requantization.lowest ? rounded : requantization.lowest;  // NaN becomes the lowest
   const float clipped = raised < requantization.highest ? raised : requantization.highest;

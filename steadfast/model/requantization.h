@@ -1,7 +1,6 @@
 // How sums and real values become codes: the rounding rules, and the constants that they take from parameters.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -21,7 +20,7 @@ struct Affine {
 };
 Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed = nullptr);
 
-// A positive factor as TFLite has it: multiplier * 2^(shift - 31), the multiplier of 31 bits (QuantizeMultiplier).
+// A factor as TFLite has it: multiplier * 2^(shift - 31), the multiplier of 31 bits (QuantizeMultiplier).
 struct FixedPointScale {
   int32_t multiplier = 0;
   int32_t shift = 0;
@@ -81,15 +80,6 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
 // The code that an accumulator becomes, and its value where the output is real.
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
-// The same under a fixed-point scale.
-inline uint8_t RequantizeFixedPoint(int32_t accumulator, const FixedPointScale& scale,
-                                    const Requantization& requantization) {
-  const int32_t steps =
-      requantization.rounds_twice ? RoundedTwice(accumulator, scale) : RoundedOnce(accumulator, scale);
-  const int64_t least = static_cast<int64_t>(requantization.lowest),
-                most = static_cast<int64_t>(requantization.highest);
-  return static_cast<uint8_t>(std::clamp<int64_t>(steps, least, most) + requantization.zero_point);
-}
 
 // What becomes of real values that are not sums of products (Add, Concatenate): code = clip(rint(x / s_out) +
 // zero_point, lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters

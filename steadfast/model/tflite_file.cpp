@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
 #include <new>
-#include <optional>
 #include <set>
 
 #include "steadfast/base/error.h"
@@ -29,83 +27,11 @@
 namespace steadfast::model {
 namespace {
 
-// The builtin codes of the official schema that are read, and more names for errors.
-enum TfliteOperator : int {
-  kAdd = 0,
-  kAveragePool2d = 1,
-  kConcatenation = 2,
-  kConv2d = 3,
-  kDepthwiseConv2d = 4,
-  kDequantize = 6,
-  kFullyConnected = 9,
-  kLogistic = 14,
-  kMaxPool2d = 17,
-  kMul = 18,
-  kReshape = 22,
-  kSoftmax = 25,
-  kTanh = 28,
-  kPad = 34,
-  kMean = 40,
-  kSqueeze = 43,
-  kLeakyRelu = 98,
-  kQuantize = 114,
-  kHardSwish = 117,
-};
 constexpr int kPlaceholderForGreaterCodes = 127;
 
-struct OperatorName {
-  int code;
-  const char* name;
-};
-constexpr OperatorName kOperatorNames[] = {{0, "ADD"},
-                                           {1, "AVERAGE_POOL_2D"},
-                                           {2, "CONCATENATION"},
-                                           {3, "CONV_2D"},
-                                           {4, "DEPTHWISE_CONV_2D"},
-                                           {6, "DEQUANTIZE"},
-                                           {9, "FULLY_CONNECTED"},
-                                           {14, "LOGISTIC"},
-                                           {17, "MAX_POOL_2D"},
-                                           {18, "MUL"},
-                                           {19, "RELU"},
-                                           {21, "RELU6"},
-                                           {22, "RESHAPE"},
-                                           {23, "RESIZE_BILINEAR"},
-                                           {25, "SOFTMAX"},
-                                           {27, "SVDF"},
-                                           {28, "TANH"},
-                                           {34, "PAD"},
-                                           {36, "GATHER"},
-                                           {39, "TRANSPOSE"},
-                                           {40, "MEAN"},
-                                           {41, "SUB"},
-                                           {43, "SQUEEZE"},
-                                           {45, "STRIDED_SLICE"},
-                                           {49, "SPLIT"},
-                                           {53, "CAST"},
-                                           {56, "ARG_MAX"},
-                                           {60, "PADV2"},
-                                           {70, "EXPAND_DIMS"},
-                                           {77, "SHAPE"},
-                                           {82, "REDUCE_MAX"},
-                                           {83, "PACK"},
-                                           {88, "UNPACK"},
-                                           {97, "RESIZE_NEAREST_NEIGHBOR"},
-                                           {98, "LEAKY_RELU"},
-                                           {114, "QUANTIZE"},
-                                           {117, "HARD_SWISH"},
-                                           {126, "BATCH_MATMUL"},
-                                           {129, "CALL_ONCE"},
-                                           {142, "VAR_HANDLE"},
-                                           {143, "READ_VARIABLE"},
-                                           {144, "ASSIGN_VARIABLE"},
-                                           {150, "GELU"}};
-
 std::string NameOfTfliteOperator(int code) {
-  for (const OperatorName& known : kOperatorNames) {
-    if (known.code == code) return known.name;
-  }
-  return fmt::format("builtin operator {}", code);
+  const std::string name = tflite::EnumNameBuiltinOperator(static_cast<tflite::BuiltinOperator>(code));
+  return name.empty() ? fmt::format("builtin operator {}", code) : name;
 }
 
 int64_t SizeOf(tflite::TensorType type) {
@@ -168,6 +94,11 @@ class TfliteReader {
     const tflite::Operator* proto;
     int code;
     std::string name;
+  };
+
+  struct Padded {
+    int value;
+    int top = 0, bottom = 0, left = 0, right = 0;
   };
 
   [[noreturn]] void Fail(const std::string& where, const std::string& what) const {
@@ -448,48 +379,47 @@ class TfliteReader {
     if (code.custom_code() != nullptr && code.custom_code()->size() > 0)
       Fail(op, fmt::format("is the custom operator {}, which is not known", code.custom_code()->str()));
     switch (builtin) {
-      case kConv2d:
-        return ReadConvolution(op);
-      case kDepthwiseConv2d:
-        return ReadDepthwise(op);
-      case kFullyConnected:
+      case tflite::BuiltinOperator_CONV_2D:
+        return ReadConvolution<tflite::Conv2DOptions>(op, false);
+      case tflite::BuiltinOperator_DEPTHWISE_CONV_2D:
+        return ReadConvolution<tflite::DepthwiseConv2DOptions>(op, true);
+      case tflite::BuiltinOperator_FULLY_CONNECTED:
         return ReadFullyConnected(op);
-      case kAdd:
+      case tflite::BuiltinOperator_ADD:
         return ReadAdd(op);
-      case kAveragePool2d:
-      case kMaxPool2d:
+      case tflite::BuiltinOperator_AVERAGE_POOL_2D:
+      case tflite::BuiltinOperator_MAX_POOL_2D:
         return ReadPool(op);
-      case kReshape:
-      case kSqueeze:
+      case tflite::BuiltinOperator_RESHAPE:
+      case tflite::BuiltinOperator_SQUEEZE:
         return ReadReshape(op);
-      case kSoftmax:
+      case tflite::BuiltinOperator_SOFTMAX:
         return ReadSoftmax(op);
-      case kConcatenation:
+      case tflite::BuiltinOperator_CONCATENATION:
         return ReadConcatenation(op);
-      case kMul:
+      case tflite::BuiltinOperator_MUL:
         return ReadMul(op);
-      case kMean:
+      case tflite::BuiltinOperator_MEAN:
         return ReadMean(op);
-      case kPad:
+      case tflite::BuiltinOperator_PAD:
         return ReadPad(op);
-      case kLogistic:
+      case tflite::BuiltinOperator_LOGISTIC:
         return ReadFunction(op, "Sigmoid", 1.0f / 256, 0);
-      case kTanh:
+      case tflite::BuiltinOperator_TANH:
         return ReadFunction(op, "Tanh", 1.0f / 128, 128);
-      case kHardSwish:
+      case tflite::BuiltinOperator_HARD_SWISH:
         return ReadFunction(op, "HardSwish", 0, 0);
-      case kLeakyRelu:
+      case tflite::BuiltinOperator_LEAKY_RELU:
         return ReadFunction(op, "LeakyRelu", 0, 0);
-      case kQuantize:
+      case tflite::BuiltinOperator_QUANTIZE:
         return ReadQuantize(op);
-      case kDequantize:
+      case tflite::BuiltinOperator_DEQUANTIZE:
         return ReadDequantize(op);
-      default: {
+      default:
         Fail(op,
              "this operator is not supported (known are CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, "
              "MUL, CONCATENATION, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, PAD, RESHAPE, SQUEEZE, SOFTMAX, LOGISTIC, TANH, "
              "HARD_SWISH, LEAKY_RELU, QUANTIZE, and DEQUANTIZE at the end)");
-      }
     }
   }
 
@@ -582,42 +512,31 @@ class TfliteReader {
 
   static int Small(int64_t size) { return static_cast<int>(std::min<int64_t>(size, 1 << 20)); }
 
-  void ReadConvolution(const Op& op) {
+  // Of [out, h, w, in / groups] weights, or depthwise: of [1, h, w, out].
+  template <typename Options>
+  void ReadConvolution(const Op& op, bool is_depthwise) {
     ExpectInputs(op, 2, 3);
-    const auto& options = OptionsOf<tflite::Conv2DOptions>(op);
-    Window around;
-    const int input = PaddedValueOf(op, 0, options.padding(), around), weight = WeightsOf(op, InputOf(op, 1), 0, true);
+    const auto& options = OptionsOf<Options>(op);
+    const Padded input = PaddedValueOf(op, 0, options.padding());
+    const int weight = WeightsOf(op, InputOf(op, 1), is_depthwise ? 3 : 0, !is_depthwise);
     const std::vector<int64_t> shape = model_.parameter(weight).shape;
-    if (shape.size() != 4) Fail(op, fmt::format("its weights have {} dimensions, expected 4", shape.size()));
-    Convolution convolution;
-    const ValueShape& in = model_.value(input).shape;
-    convolution.window = WindowOf(op, options, Small(shape[1]), Small(shape[2]), options.dilation_h_factor(),
-                                  options.dilation_w_factor(), in);
-    PadBy(around, convolution.window);
-    if (in.channels % shape[3] != 0)
-      Fail(op, fmt::format("its weights take {} channels, and {} arrive", shape[3], in.channels));
-    convolution.groups = Small(in.channels / shape[3]);
-    convolution.weighted = WeightedOf(op, weight);
-    Add(op, convolution, {input}, ActivationOf(op, options.fused_activation_function()));
-  }
-
-  void ReadDepthwise(const Op& op) {
-    ExpectInputs(op, 2, 3);
-    const auto& options = OptionsOf<tflite::DepthwiseConv2DOptions>(op);
-    Window around;
-    const int input = PaddedValueOf(op, 0, options.padding(), around), weight = WeightsOf(op, InputOf(op, 1), 3, false);
-    const std::vector<int64_t> shape = model_.parameter(weight).shape;
-    if (shape.size() != 4 || shape[0] != 1)
-      Fail(op, fmt::format("its weights have shape [{}], expected [1, h, w, out]", fmt::join(shape, ", ")));
-    const ValueShape& in = model_.value(input).shape;
-    if (shape[3] % in.channels != 0) Fail(op, fmt::format("has {} outputs for {} channels", shape[3], in.channels));
+    if (shape.size() != 4 || (is_depthwise && shape[0] != 1))
+      Fail(op, fmt::format("its weights have shape [{}], expected [{}]", fmt::join(shape, ", "),
+                           is_depthwise ? "1, h, w, out" : "out, h, w, in"));
+    const ValueShape& in = model_.value(input.value).shape;
+    const bool fits = is_depthwise ? shape[3] % in.channels == 0 : in.channels % shape[3] == 0;
+    if (!fits)
+      Fail(op, fmt::format("its weights of shape [{}] do not fit {} channels", fmt::join(shape, ", "), in.channels));
     Convolution convolution;
     convolution.window = WindowOf(op, options, Small(shape[1]), Small(shape[2]), options.dilation_h_factor(),
                                   options.dilation_w_factor(), in);
-    PadBy(around, convolution.window);
-    convolution.groups = Small(in.channels);
+    convolution.window.pad_top += input.top;
+    convolution.window.pad_bottom += input.bottom;
+    convolution.window.pad_left += input.left;
+    convolution.window.pad_right += input.right;
+    convolution.groups = Small(is_depthwise ? in.channels : in.channels / shape[3]);
     convolution.weighted = WeightedOf(op, weight);
-    Add(op, convolution, {input}, ActivationOf(op, options.fused_activation_function()));
+    Add(op, convolution, {input.value}, ActivationOf(op, options.fused_activation_function()));
   }
 
   void ReadFullyConnected(const Op& op) {
@@ -677,9 +596,11 @@ class TfliteReader {
     const Window window =
         WindowOf(op, options, options.filter_height(), options.filter_width(), 1, 1, model_.value(input).shape);
     const Activation activation = ActivationOf(op, options.fused_activation_function());
-    if (op.code == kMaxPool2d && activation.relu) Fail(op, "its fused activation function is not read");
-    const int output =
-        op.code == kMaxPool2d ? Add(op, MaxPool{window}, {input}) : Add(op, AveragePool{window}, {input}, activation);
+    if (op.code == tflite::BuiltinOperator_MAX_POOL_2D && activation.relu)
+      Fail(op, "its fused activation function is not read");
+    const int output = op.code == tflite::BuiltinOperator_MAX_POOL_2D
+                           ? Add(op, MaxPool{window}, {input})
+                           : Add(op, AveragePool{window}, {input}, activation);
     if (!(*model_.value(output).coding == *model_.value(input).coding))
       Fail(op, "its result has another scale or zero point than its input");
   }
@@ -728,15 +649,17 @@ class TfliteReader {
   void ReadFunction(const Op& op, const char* function, float scale, int zero_point) {
     ExpectInputs(op, 1, 1);
     Elementwise elementwise{function};
-    if (op.code == kLeakyRelu) elementwise.alpha = OptionsOf<tflite::LeakyReluOptions>(op).alpha();
+    if (op.code == tflite::BuiltinOperator_LEAKY_RELU)
+      elementwise.alpha = OptionsOf<tflite::LeakyReluOptions>(op).alpha();
     const int input = ValueOf(op, 0), output = Add(op, elementwise, {input});
     const ActivationCoding &from = *model_.value(input).coding, &to = *model_.value(output).coding;
     if (scale != 0 && (to.scale != scale || to.zero_point != zero_point))
       Fail(op, fmt::format("its result must have scale {} and zero point {}", scale, zero_point - 128));
     const float ratio = from.scale / to.scale, slope = std::abs(ratio * elementwise.alpha);
-    if (op.code == kLeakyRelu && !(slope >= 0x1p-8f && slope < 0x1p7f))
+    if (op.code == tflite::BuiltinOperator_LEAKY_RELU && !(slope >= 0x1p-8f && slope < 0x1p7f))
       Fail(op, fmt::format("its alpha {} gives a factor below zero that XNNPACK does not take", elementwise.alpha));
-    if (op.code == kHardSwish ? ratio > 128.0f : scale == 0 && !(ratio >= 0x1p-8f && ratio <= 0x1p7f))
+    if (op.code == tflite::BuiltinOperator_HARD_SWISH ? ratio > 128.0f
+                                                      : scale == 0 && !(ratio >= 0x1p-8f && ratio <= 0x1p7f))
       Fail(op, "the scales of its input and its result are further apart than XNNPACK takes");
   }
 
@@ -821,22 +744,12 @@ class TfliteReader {
     values_.erase(tensor);
     padded_[tensor] = {static_cast<int>(model_.values.size()) - 1, pads[2], pads[3], pads[4], pads[5]};
   }
-  static void PadBy(const Window& around, Window& window) {
-    window.pad_top += around.pad_top;
-    window.pad_bottom += around.pad_bottom;
-    window.pad_left += around.pad_left;
-    window.pad_right += around.pad_right;
-  }
-  // What a convolution takes, and its window with the padding of a PAD before it.
-  int PaddedValueOf(const Op& op, int input, tflite::Padding padding, Window& window) const {
+  // What a convolution takes, and how a PAD before it pads it.
+  Padded PaddedValueOf(const Op& op, int input, tflite::Padding padding) const {
     const auto found = padded_.find(InputOf(op, input));
-    if (found == padded_.end()) return ValueOf(op, input);
+    if (found == padded_.end()) return {ValueOf(op, input)};
     if (padding != tflite::Padding_VALID) Fail(op, "pads what a PAD has padded before");
-    window.pad_top = found->second.top;
-    window.pad_bottom = found->second.bottom;
-    window.pad_left = found->second.left;
-    window.pad_right = found->second.right;
-    return found->second.value;
+    return found->second;
   }
 
   void ReadDequantize(const Op& op) {
@@ -856,10 +769,6 @@ class TfliteReader {
   std::vector<uint64_t> offsets_;
   std::map<uint64_t, int> tensor_at_;  // [offset]
   std::vector<std::string> names_;
-  struct Padded {
-    int value;
-    int top, bottom, left, right;
-  };
   std::map<int, Padded> padded_;                           // [tensor]: of PAD
   std::map<int, int> values_, scales_, weights_, biases_;  // [tensor]
   int input_ = -1, real_output_ = -1, codes_of_output_ = -1;

@@ -1,6 +1,6 @@
 // The sum of two values of one shape, each with a scale of its own (a residual connection): float(level) * scale of
-// each, rounded; their sum, rounded; then quantization. Under the profiles of
-// TFLite: of integers.
+// each, rounded; their sum, rounded; then quantization. Under TFLite's
+// profiles: of integers.
 #pragma once
 
 #include <optional>

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <string_view>
 
 #include "steadfast/base/elementary.h"  // PortableExp
 #include "steadfast/base/error.h"
@@ -100,8 +102,12 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
   return model.value(node.input()).shape;
 }
 
-void ValidateFunction(const QuantizedModel&, const Node& node) {
+void ValidateFunction(const QuantizedModel& model, const Node& node) {
   const auto& op = *node.operation.As<Elementwise>();
+  constexpr std::string_view kOfTflite[] = {"", "LeakyRelu", "HardSwish", "Sigmoid", "Tanh"};
+  if (IsOfTflite(model.profile) && std::count(std::begin(kOfTflite), std::end(kOfTflite), op.function) == 0)
+    throw InputError(
+        fmt::format("{}: {} has no rule for the function '{}'", node.name, NameOf(model.profile), op.function));
   if (Find(op.function) == nullptr)
     throw InputError(fmt::format("{}: there is no function '{}'", node.name, op.function));
   if (!std::isfinite(op.alpha) || !std::isfinite(op.beta))
