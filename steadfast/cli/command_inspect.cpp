@@ -192,6 +192,7 @@ json ToJson(const model::ModelFile& file) {
           {"name", file.model.name},
           {"format", file.model.format},
           {"profile", model::NameOf(file.model.profile)},
+          {"notes", file.model.notes},
           {"reading", file.model.reading},
           {"real_input", file.model.real_input},
           {"parameters", parameters},
@@ -211,9 +212,7 @@ void Print(const model::ModelFile& file) {
   fmt::print("{}: {}\nSHA-256 {}\n", file.path.string(), report::Printable(file.model.name),
              file.sha256.substr(0, file.sha256.find(':')));
   const model::Value& input = file.model.values[0];
-  if (file.model.profile != model::Profile::kOnnx)
-    fmt::print("format {}, arithmetic of {}\n", report::Printable(file.model.format),
-               model::NameOf(file.model.profile));
+  fmt::print("format {}, arithmetic of {}\n", report::Printable(file.model.format), model::NameOf(file.model.profile));
   fmt::print("input {}: 8-bit codes, scale {:.6g}, zero point {}\n", ShapeText(input.shape), input.coding->scale,
              input.coding->zero_point + input.coding->stored_offset());
   if (!file.model.real_input && input.coding->is_signed) fmt::print("a byte b of an image enters as code b - 128\n");
@@ -239,6 +238,7 @@ void Print(const model::ModelFile& file) {
     fmt::print("takes real numbers, and nothing says what bytes are to it: --input-scale, --mean and --std do\n");
   else if (file.model.real_input)
     fmt::print("takes real numbers; bytes enter as pixel/255 where nothing else is said\n");
+  for (const std::string& note : file.model.notes) fmt::print("{}\n", report::Printable(note));
   if (file.model.reading > 1)
     fmt::print("reading {}: earlier versions read this file wrongly (docs/formats.md)\n", file.model.reading);
   for (const auto& [key, value] : file.model.metadata) {

@@ -87,7 +87,7 @@ inline void AddDataOptions(CLI::App& command, campaign::DataChoice& data) {
   command
       .add_option_function<std::string>(
           "--profile", [&data](const std::string& text) { data.profile = model::ParseProfile(text); },
-          "Whose arithmetic: onnx of ONNX files; xnnpack (default), litert-builtin or tflm of TFLite files")
+          "Whose arithmetic: onnx or ort of ONNX files (default: what the file's form says); xnnpack (default), litert-builtin or tflm of TFLite files")
       ->type_name("NAME");
   command.add_option("--dataset", data.dataset, "Dataset by name (default: the one the model file names)");
   command.add_option("--data", data.location.folder, "Folder of datasets")->type_name("DIR");

@@ -9,6 +9,7 @@
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
+#include "steadfast/model/onnx_forms.h"
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
@@ -40,7 +41,8 @@ QuantizedModel FromOnnx(std::span<const uint8_t> bytes, const std::string& name)
                     name));
   }
   try {
-    return OnnxReader(proto, name).Read();
+    OnnxForms forms = RewriteForms(proto, name);
+    return OnnxReader(proto, name, std::move(forms)).Read();
   } catch (const std::bad_alloc&) {
     throw InputError(fmt::format("{}: needs more memory than there is", name));
   }
@@ -56,8 +58,13 @@ ModelFile ReadModelFile(const std::filesystem::path& path, std::optional<Profile
   if (profile && IsOfTflite(*profile) != is_tflite)
     throw UsageError(fmt::format("--profile {}: {} is {}", NameOf(*profile), path.string(),
                                  is_tflite ? "a TFLite file, which runs under xnnpack, litert-builtin or tflm"
-                                           : "an ONNX file, which runs under onnx"));
-  if (!is_tflite) return {path, Sha256(bytes), FromOnnx(bytes, path.string())};
+                                           : "an ONNX file, which runs under onnx or ort"));
+  if (!is_tflite) {
+    ModelFile file{path, Sha256(bytes), FromOnnx(bytes, path.string())};
+    file.model.profile = profile.value_or(file.model.profile);
+    if (file.model.profile != Profile::kOnnx) file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
+    return file;
+  }
   ModelFile file{path, Sha256(bytes), FromTflite(bytes, path.string()).model};
   file.model.profile = profile.value_or(file.model.profile);
   if (file.model.quantizes_input && file.model.profile != Profile::kXnnpack)

@@ -12,10 +12,12 @@
 #include "steadfast/model/inspect.h"  // ParseBoundedJson
 #include "steadfast/model/operators/average_pool.h"
 #include "steadfast/model/operators/constant.h"
+#include "steadfast/model/operators/dequantize.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/product.h"
 #include "steadfast/model/operators/rearrange.h"
+#include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
@@ -59,10 +61,24 @@ bool IsSameGrid(const ActivationCoding& a, const ActivationCoding& b) {
          a.zero_point + a.stored_offset() == b.zero_point + b.stored_offset();
 }
 
+// The width that bounds of codes say (QCDQ), with what they cut off of it.
+std::optional<OnnxForms::StoredCodes> WidthOf(bool is_signed, int lowest, int highest) {
+  for (int bits = 1; bits <= 8; ++bits) {
+    const int first = is_signed ? -(1 << (bits - 1)) : 0, last = first + (1 << bits) - 1;
+    if (highest == last && lowest == first) return OnnxForms::StoredCodes{bits, false, {}};
+    if (highest == last && is_signed && bits > 1 && lowest == first + 1) return OnnxForms::StoredCodes{bits, true, {}};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
-OnnxReader::OnnxReader(const onnx::ModelProto& proto, const std::string& file)
-    : proto_(proto), source_{file, OpsetOf(proto, file)}, tensors_(std::make_unique<nlohmann::json>()) {}
+OnnxReader::OnnxReader(const onnx::ModelProto& proto, const std::string& file, OnnxForms forms)
+    : proto_(proto),
+      source_{file, OpsetOf(proto, file)},
+      newest_{file, kNewestOpset},
+      forms_(std::move(forms)),
+      tensors_(std::make_unique<nlohmann::json>()) {}
 OnnxReader::~OnnxReader() = default;
 
 QuantizedModel OnnxReader::Read() {
@@ -76,8 +92,20 @@ QuantizedModel OnnxReader::Read() {
   }
   if (graph.sparse_initializer_size() > 0) source_.Fail("graph", "has sparse initializers, which are not read");
   for (const auto& tensor : graph.initializer()) Define(tensor.name(), Constant{&tensor}, "initializer");
+  model_.profile = forms_.profile;
+  model_.format = forms_.format;
+  if (!proto_.producer_name().empty())
+    model_.format += fmt::format(", by {} {}", proto_.producer_name(), proto_.producer_version());
+  for (const auto& node : graph.node()) {
+    for (const std::string& input : node.input()) users_[input].push_back(&node);
+  }
+  FindTail();
   ReadInput();
-  for (const auto& node : graph.node()) ReadNode(OnnxNode(node, source_));
+  for (const auto& node : graph.node()) {
+    if (std::find(tail_.begin(), tail_.end(), &node) != tail_.end()) continue;
+    const bool is_made = node.output_size() == 1 && forms_.made.contains(node.output(0));
+    ReadNode(OnnxNode(node, is_made ? newest_ : source_));
+  }
   ReadOutput();
   AddActivationScales();
   for (const Node& node : model_.nodes) {
@@ -161,7 +189,7 @@ bool OnnxReader::LiesAsBefore(const Moved& moved) const {
 }
 
 int OnnxReader::RealValue(const OnnxNode& node, int input) {
-  if (const auto* viewed = std::get_if<Viewed>(&Lookup(node, input))) {
+  if (const auto* viewed = std::get_if<Viewed>(&Lookup(node, input)); viewed != nullptr && !viewed->is_codes) {
     const std::string name = WithoutSuffix(node.input(input), ".real");
     const int value = Rearranged(node, *viewed, name, name);
     meanings_.insert_or_assign(node.input(input), Real{value});
@@ -172,11 +200,18 @@ int OnnxReader::RealValue(const OnnxNode& node, int input) {
   return Expect<Real>(node, input, "a dequantized value").value;
 }
 int OnnxReader::RealWeights(const OnnxNode& node, int input) const {
-  return Expect<WeightLevels>(node, input, "dequantized weights").weight;
+  const auto& levels = Expect<WeightLevels>(node, input, "dequantized weights");
+  if (levels.is_transposed) node.Fail(fmt::format("input '{}' is transposed, which is not taken here", node.input(input)));
+  return levels.weight;
+}
+OnnxReader::Matrix OnnxReader::RealMatrix(const OnnxNode& node, int input) const {
+  const auto& levels = Expect<WeightLevels>(node, input, "dequantized weights");
+  return {levels.weight, levels.is_transposed};
 }
 bool OnnxReader::IsRealValue(const OnnxNode& node, int input) const {
   const auto* moved = std::get_if<Moved>(&Lookup(node, input));
-  return std::holds_alternative<Real>(Lookup(node, input)) || std::holds_alternative<Viewed>(Lookup(node, input)) ||
+  const auto* viewed = std::get_if<Viewed>(&Lookup(node, input));
+  return std::holds_alternative<Real>(Lookup(node, input)) || (viewed != nullptr && !viewed->is_codes) ||
          (moved != nullptr && LiesAsBefore(*moved));
 }
 
@@ -194,9 +229,11 @@ void OnnxReader::ReadInput() {
   const auto& type = input->type().tensor_type();
   const std::string where = fmt::format("input '{}'", input->name());
   model_.real_input = type.elem_type() == onnx::TensorProto::FLOAT;
-  if (type.elem_type() != onnx::TensorProto::UINT8 && !model_.real_input)
+  const bool is_int8 = type.elem_type() == onnx::TensorProto::INT8;
+  if (type.elem_type() != onnx::TensorProto::UINT8 && !is_int8 && !model_.real_input)
     source_.Fail(where,
-                 "expected raw bytes (uint8), to be dequantized in the graph, or float32, to be quantized in it");
+                 "expected raw bytes (uint8) or int8 codes, to be dequantized in the graph, or float32, to be quantized "
+                 "in it");
   const auto& dims = type.shape().dim();
   if (dims.size() != 2 && dims.size() != 4)
     source_.Fail(where, fmt::format("has {} dimensions, expected [N, C, H, W] or [N, C]", dims.size()));
@@ -219,14 +256,109 @@ void OnnxReader::ReadInput() {
 void OnnxReader::ReadOutput() {
   const auto& graph = proto_.graph();
   if (graph.output_size() != 1) source_.Fail("graph", fmt::format("has {} outputs, expected 1", graph.output_size()));
-  const std::string& name = graph.output(0).name();
+  const std::string& name = output_;
   const auto found = meanings_.find(name);
   if (found == meanings_.end()) source_.Fail("graph", fmt::format("output '{}' is not computed", name));
+  std::optional<int> value;
+  if (const auto* real = std::get_if<Real>(&found->second)) value = real->value;
+  if (const auto* codes = std::get_if<Codes>(&found->second)) value = codes->value;
+  if (const auto* viewed = std::get_if<Viewed>(&found->second)) {
+    if (!viewed->view.from.empty()) source_.Fail("graph", fmt::format("output '{}' is moved about", name));
+    value = viewed->value;
+  }
+  if (value) {
+    model_.output = DequantizedOutput(name, *value);
+    return CheckTail(this->value(*value).shape);
+  }
   const auto* pending = std::get_if<Pending>(&found->second);
   if (pending == nullptr || !pending->may_be_real || pending->relu || pending->clipped || pending->threshold) {
-    source_.Fail("graph", fmt::format("output '{}' must be the real result of a convolution or a linear layer", name));
+    source_.Fail("graph", fmt::format("output '{}' must be the real result of a convolution or a linear layer, or codes",
+                                      name));
   }
   model_.output = Finish(*pending, name, std::nullopt, {});
+  CheckTail(pending->shape);
+}
+
+int OnnxReader::DequantizedOutput(const std::string& name, int index) {
+  const Value& last = value(index);
+  if (!last.coding)
+    source_.Fail("graph", fmt::format("output '{}' is the network's input", name));
+  // Moved about or not, what a Softmax gave are probabilities.
+  int maker = index;
+  bool is_softmax = false;
+  for (bool moves = true; moves;) {
+    const auto of = std::find_if(model_.nodes.begin(), model_.nodes.end(),
+                                 [&](const Node& node) { return node.output == maker; });
+    moves = of != model_.nodes.end() && of->operation.definition().keeps_coding;
+    is_softmax = of != model_.nodes.end() && of->operation.Is<Softmax>();
+    if (moves) maker = of->input();
+  }
+  const std::string own = name == last.name ? name + ".real" : name;
+  const int output = static_cast<int>(model_.values.size());
+  model_.values.push_back({own, last.shape, std::nullopt});
+  model_.nodes.push_back({own, Dequantize{is_softmax}, {index}, output});
+  return output;
+}
+
+void OnnxReader::FindTail() {
+  const auto& graph = proto_.graph();
+  if (graph.output_size() != 1) return;  // refused later
+  output_ = graph.output(0).name();
+  const std::string_view known[] = {"Softmax", "LogSoftmax", "ArgMax", "Identity", "Flatten", "Reshape", "Squeeze"};
+  for (bool found = true; found && !users_.contains(output_);) {
+    found = false;
+    for (const auto& node : graph.node()) {
+      const bool makes = node.output_size() == 1 && node.output(0) == output_;
+      if (!makes || node.input_size() < 1 || std::count(std::begin(known), std::end(known), node.op_type()) == 0) continue;
+      if (users_[node.input(0)].size() != 1) continue;
+      tail_.push_back(&node);
+      output_ = node.input(0);
+      users_.erase(output_);
+      found = true;
+      break;
+    }
+  }
+}
+
+void OnnxReader::CheckTail(const ValueShape& shape) {
+  View view = ViewOf(shape);
+  for (auto proto = tail_.rbegin(); proto != tail_.rend(); ++proto) {
+    const OnnxNode node(**proto, source_);
+    const std::string& type = node.type();
+    try {
+      if (type == "Flatten") {
+        node.Check(std::vector<OnnxAttribute>{{"axis"}});
+        const int64_t axis = node.Int("axis", 1), rank = static_cast<int64_t>(view.dims.size());
+        int64_t first = 1;
+        for (int64_t i = 0; i < (axis < 0 ? axis + rank : axis) && i < rank; ++i) first *= view.dims[static_cast<size_t>(i)];
+        view.dims = {first, view.elements() / first};
+      } else if (type == "Reshape") {
+        node.Check(std::vector<OnnxAttribute>{{"allowzero", 14}});
+        view = Reshaped(view, IntegersAt(node, 1), node.Int("allowzero", 0) == 0);
+      } else if (type == "Squeeze") {
+        node.Check(std::vector<OnnxAttribute>{{"axes", 1, 12}});
+        view = WithoutAxes(view, AxesOf(node));
+      } else if (type != "Identity") {
+        const bool is_arg = type == "ArgMax";
+        node.Check(is_arg ? std::vector<OnnxAttribute>{{"axis"}, {"keepdims"}, {"select_last_index", 12}}
+                          : std::vector<OnnxAttribute>{{"axis"}});
+        int64_t axis = node.Int("axis", is_arg ? 0 : node.opset() < 13 ? 1 : -1);
+        if (axis < 0) axis += static_cast<int64_t>(view.dims.size());
+        const bool is_one = axis >= 0 && axis < static_cast<int64_t>(view.dims.size()) &&
+                            view.dims[static_cast<size_t>(axis)] == view.elements();
+        const bool is_flat = !is_arg && node.opset() < 13 && axis == 1;  // over all axes from there on
+        if (!is_one && !is_flat)
+          node.Fail(fmt::format("is over axis {} of [{}], expected one of all classes", axis, fmt::join(view.dims, ", ")));
+        if (node.Int("select_last_index", 0) != 0) node.Fail("takes the last of equal numbers, expected the first");
+        model_.notes.push_back(fmt::format("{} at the end is left out: which class is the largest stays the same", type));
+        if (is_arg && proto + 1 != tail_.rend()) node.Fail("is followed by other operators");
+      }
+    } catch (const InputError& error) {
+      const std::string what = error.what();
+      if (what.find(source_.file) == 0) throw;
+      node.Fail(what);
+    }
+  }
 }
 
 // ---- nodes ----
@@ -252,6 +384,9 @@ const std::unordered_map<std::string, OnnxReader::Handler>& OnnxReader::Handlers
       {"ThresholdedRelu", {{{"alpha"}}, &OnnxReader::ReadThresholdedRelu}},
       {"Clip", {{{"min", 1, 10}, {"max", 1, 10}}, &OnnxReader::ReadClip}},
       {"Identity", {{}, &OnnxReader::ReadIdentity}},
+      {"Dropout", {{{"ratio", 1, 11}, {"seed", 12}}, &OnnxReader::ReadIdentity}},
+      {"Squeeze", {{{"axes", 1, 12}}, &OnnxReader::ReadSqueeze}},
+      {"Unsqueeze", {{{"axes", 1, 12}}, &OnnxReader::ReadUnsqueeze}},
       {"Cast", {{{"to"}, {"saturate", 19}}, &OnnxReader::ReadCast}},
       {"Constant",
        {{{"value"}, {"value_float", 12}, {"value_floats", 12}, {"value_int", 12}, {"value_ints", 12}},
@@ -279,6 +414,31 @@ void OnnxReader::ReadNode(const OnnxNode& node) {
   }
   node.Check(form->attributes);
   form->read(*this, node);
+}
+
+std::vector<int64_t> OnnxReader::AxesOf(const OnnxNode& node) const {
+  return node.opset() < 13 || !node.HasInput(1) ? node.Ints("axes") : IntegersAt(node, 1);
+}
+
+void OnnxReader::ReadSqueeze(const OnnxNode& node) {
+  const std::vector<int64_t> axes = AxesOf(node);
+  if (axes.empty()) node.Fail("names no axes");
+  Move(node, [&](const View& view) { return WithoutAxes(view, axes); });
+}
+
+void OnnxReader::ReadUnsqueeze(const OnnxNode& node) {
+  std::vector<int64_t> axes = AxesOf(node);
+  Move(node, [&](const View& view) {
+    std::vector<int64_t> dims = view.dims;
+    const auto rank = static_cast<int64_t>(dims.size() + axes.size());
+    for (int64_t& axis : axes) axis += axis < 0 ? rank : 0;
+    std::sort(axes.begin(), axes.end());
+    for (const int64_t axis : axes) {
+      if (axis < 0 || axis > static_cast<int64_t>(dims.size())) node.Fail("names an axis that there is not");
+      dims.insert(dims.begin() + axis, 1);
+    }
+    return Reshaped(view, dims, false);
+  });
 }
 
 void OnnxReader::ReadConstant(const OnnxNode& node) {
@@ -363,12 +523,15 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
   const Meaning& meaning = Lookup(node, 0);
   if (std::holds_alternative<RealInput>(meaning)) return QuantizeInput(node);
   if (const auto* real = std::get_if<Real>(&meaning)) return QuantizeAgain(node, real->value);
-  if (const auto* viewed = std::get_if<Viewed>(&meaning)) {
+  if (const auto* viewed = std::get_if<Viewed>(&meaning); viewed != nullptr && !viewed->is_codes) {
     if (IsSameGrid(*value(viewed->value).coding, CodingOf(node)))
       return Define(node, Codes{Rearranged(node, *viewed, WithoutSuffix(node.input(0), ".rearranged"), node.output())});
     return QuantizeAgain(node, RealValue(node, 0));
   }
-  if (const auto* constant = std::get_if<Constant>(&meaning)) return QuantizeConstant(node, *constant->tensor);
+  if (const auto* constant = std::get_if<Constant>(&meaning)) {
+    if (IsOfWeights(node.output())) return QuantizeWeights(node, *constant->tensor);
+    return QuantizeConstant(node, *constant->tensor);
+  }
   const Pending pending = Take(node, 0);
   if (pending.axes.is_grouped || pending.axes.is_channels_last)
     node.Fail("quantizes a result whose axes are moved: move them back first, to [N, C, H, W]");
@@ -409,8 +572,18 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     node.Fail(fmt::format("its metadata says that codes below {} become zero, and its ThresholdedRelu {}",
                           coding.zero_below, threshold_code));
   }
-  const int quantized = Finish(pending, node.output(), coding, activation);
+  int quantized = Finish(pending, pending.flattens ? node.output() + ".unflattened" : node.output(), coding, activation);
   ScaleTensorsOf(quantized).quantizer = ScaleTensor(node);
+  if (pending.flattens) {
+    Pending flat;
+    flat.name = node.output() + ".flat";
+    flat.shape = {pending.shape.elements(), 1, 1, true};
+    flat.inputs = {quantized};
+    flat.make = [](const Weighted&) { return Operation(Flatten{}); };
+    const ScaleTensors scales = ScaleTensorsOf(quantized);
+    quantized = Finish(flat, node.output(), coding, {});
+    ScaleTensorsOf(quantized) = scales;
+  }
   Define(node, Codes{quantized});
 }
 
@@ -437,6 +610,62 @@ void OnnxReader::QuantizeAgain(const OnnxNode& node, int index) {
   const int quantized = Finish(pending, node.output(), coding, {});
   ScaleTensorsOf(quantized).quantizer = ScaleTensor(node);
   Define(node, Codes{quantized});
+}
+
+// Whether what a name stands for is dequantized and becomes the weights of an operator.
+bool OnnxReader::IsOfWeights(const std::string& name, int depth) const {
+  const auto users = users_.find(name);
+  if (users == users_.end() || depth > 6) return false;
+  for (const onnx::NodeProto* user : users->second) {
+    const std::string& type = user->op_type();
+    const bool is_operator = type == "Conv" || type == "Gemm" || type == "MatMul";
+    if (is_operator && user->input_size() > 1 && user->input(1) == name) return true;
+    const bool passes = type == "DequantizeLinear" || type == "Clip" || type == "Identity" || type == "Transpose";
+    if (passes && user->input(0) == name && user->output_size() == 1 && IsOfWeights(user->output(0), depth + 1))
+      return true;
+  }
+  return false;
+}
+
+void OnnxReader::QuantizeWeights(const OnnxNode& node, const onnx::TensorProto& tensor) {
+  CheckQuantizer(node);
+  const std::vector<float> reals = FloatsOf(tensor, source_), scales = Floats(node, 1);
+  std::vector<int> zeros = {0};
+  bool is_signed = node.Int("output_dtype", 0) == onnx::TensorProto::INT8;
+  if (node.HasInput(2)) {
+    const onnx::TensorProto& zero = *Expect<Constant>(node, 2, "a constant").tensor;
+    if (zero.data_type() != onnx::TensorProto::INT8 && zero.data_type() != onnx::TensorProto::UINT8)
+      node.Fail("weights must become uint8 or int8");
+    is_signed = zero.data_type() == onnx::TensorProto::INT8;
+    zeros = IntegersOf(zero, source_);
+  }
+  const std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
+  const auto rank = static_cast<int64_t>(dims.size());
+  int64_t axis = node.Int("axis", 1), inner = 1;
+  if (axis < 0) axis += rank;
+  if (scales.size() > 1) {
+    if (node.opset() < kPerChannelOpset) node.Fail("has several scales, which opset 13 brought");
+    if (axis < 0 || axis >= rank || dims[static_cast<size_t>(axis)] != static_cast<int64_t>(scales.size()))
+      node.Fail(fmt::format("has {} scales along axis {} of [{}]", scales.size(), axis, fmt::join(dims, ", ")));
+    for (int64_t i = axis + 1; i < rank; ++i) inner *= dims[static_cast<size_t>(i)];
+  }
+  if (zeros.empty() || scales.empty() || (zeros.size() > 1 && zeros.size() != scales.size()))
+    node.Fail("its scales and zero points are not as many");
+  auto codes = std::make_unique<onnx::TensorProto>();
+  codes->set_name(tensor.name() + ".codes");
+  codes->set_data_type(is_signed ? onnx::TensorProto::INT8 : onnx::TensorProto::UINT8);
+  for (const int64_t size : dims) codes->add_dims(size);
+  const int lowest = is_signed ? -128 : 0;
+  for (size_t i = 0; i < reals.size(); ++i) {
+    const size_t channel = scales.size() == 1 ? 0 : static_cast<size_t>(static_cast<int64_t>(i) / inner) % scales.size();
+    const float steps = std::rint(reals[i] / scales[channel]);
+    const float clipped = steps > -1024.0f ? std::min(steps, 1024.0f) : -1024.0f;
+    const int zero = zeros[zeros.size() == 1 ? 0 : channel];
+    codes->add_int32_data(std::clamp(static_cast<int>(clipped) + zero, lowest, lowest + 255));
+  }
+  own_tensors_.push_back(std::move(codes));
+  model_.notes.push_back(fmt::format("{}: stored as the codes that its QuantizeLinear gives", tensor.name()));
+  Define(node, Constant{own_tensors_.back().get()});
 }
 
 // Codes that are the same for every image.
@@ -493,6 +722,13 @@ void OnnxReader::ReadDequantize(const OnnxNode& node) {
   if (type != 0 && type != onnx::TensorProto::FLOAT) node.Fail("output_dtype must be float32");
   const Meaning& meaning = Lookup(node, 0);
   if (const auto* codes = std::get_if<Codes>(&meaning)) return DequantizeValue(node, codes->value);
+  if (const auto* viewed = std::get_if<Viewed>(&meaning); viewed != nullptr && viewed->is_codes) {
+    Viewed real = *viewed;
+    DequantizeValue(node, real.value);
+    real.is_codes = false;
+    meanings_.insert_or_assign(node.output(), real);
+    return;
+  }
   const auto* constant = std::get_if<Constant>(&meaning);
   if (constant == nullptr) node.Fail(fmt::format("input '{}' is neither codes nor a constant", node.input(0)));
   const auto& tensor = *constant->tensor;
@@ -521,17 +757,52 @@ void OnnxReader::ReadDequantize(const OnnxNode& node) {
 
 void OnnxReader::DequantizeValue(const OnnxNode& node, int index) {
   Value& value = model_.values[static_cast<size_t>(index)];
-  FileZeroPoint zero = ZeroPoint(node);
-  if (!node.HasInput(2) && value.coding) zero.is_signed = value.coding->is_signed;  // 0, of the type of the codes
-  const float scale = Scalar(node, 1, "scale");
-  if (!value.coding) value.coding = ActivationCoding{.scale = scale, .zero_point = zero.value};  // the input: raw bytes
+  if (!value.coding) SetInputCoding(node);
   const ActivationCoding& coding = *value.coding;
+  FileZeroPoint zero = ZeroPoint(node);
+  if (!node.HasInput(2)) zero.is_signed = coding.is_signed;  // 0, of the type of the codes
+  const float scale = Scalar(node, 1, "scale");
   if (scale != coding.scale || zero.is_signed != coding.is_signed ||
       zero.value - coding.stored_offset() != coding.zero_point) {
     node.Fail("dequantizes with another scale or zero point than QuantizeLinear used");
   }
   if (ScaleTensorsOf(index).dequantizer == nullptr) ScaleTensorsOf(index).dequantizer = ScaleTensor(node);
   Define(node, Real{index});
+}
+
+// The network's input is codes: what dequantizes it says what they mean.
+void OnnxReader::SetInputCoding(const OnnxNode& dequantizer) {
+  Value& value = model_.values[0];
+  FileZeroPoint zero = ZeroPoint(dequantizer);
+  const auto& inputs = proto_.graph().input();
+  const bool is_int8 = std::any_of(inputs.begin(), inputs.end(), [&](const onnx::ValueInfoProto& input) {
+    return input.name() == value.name && input.type().tensor_type().elem_type() == onnx::TensorProto::INT8;
+  });
+  if (dequantizer.HasInput(2) && zero.is_signed != is_int8)
+    dequantizer.Fail("its zero point has another type than the network's input");
+  const float scale = Scalar(dequantizer, 1, "scale");
+  ActivationCoding coding{.scale = scale, .is_signed = is_int8};
+  coding.zero_point = zero.value - coding.stored_offset();
+  value.coding = coding;
+  // A byte b is code b - 128 where the file says so; nothing says it of another scale.
+  const bool are_bytes = !is_int8 || (zero.value == -128 && (scale == 1.0f || scale == 1.0f / 255.0f));
+  model_.real_input = model_.needs_input_scaling = !are_bytes;
+}
+
+// The same where codes are moved about first: what dequantizes them behind that.
+void OnnxReader::FindInputCoding(const OnnxNode& node) {
+  std::string name = node.output();
+  for (size_t steps = 0; steps < 64; ++steps) {
+    const auto users = users_.find(name);
+    if (users == users_.end()) break;
+    for (const onnx::NodeProto* user : users->second) {
+      if (user->op_type() == "DequantizeLinear" && user->input(0) == name)
+        return SetInputCoding(OnnxNode(*user, source_));
+    }
+    if (users->second[0]->output_size() != 1) break;
+    name = users->second[0]->output(0);
+  }
+  node.Fail("takes codes that nothing dequantizes");
 }
 
 OnnxReader::ScaleTensors& OnnxReader::ScaleTensorsOf(int value) {
@@ -610,11 +881,15 @@ void OnnxReader::DequantizeWeights(const OnnxNode& node, const onnx::TensorProto
   const int type = static_cast<int>(tensor.data_type());
   CodeFormat& format = weight.format.codes;
   format.is_signed = type == onnx::TensorProto::INT8 || type == kInt4;
-  format.bits = TensorInt(tensor.name(), "bits", type == kInt4 || type == kUint4 ? 4 : 8);
+  OnnxForms::StoredCodes stored{.bits = type == kInt4 || type == kUint4 ? 4 : 8};
+  if (const auto known = forms_.weights.find(tensor.name()); known != forms_.weights.end()) stored = known->second;
+  if (const auto clipped = stored_codes_.find(&tensor); clipped != stored_codes_.end()) stored = clipped->second;
+  format.bits = TensorInt(tensor.name(), "bits", stored.bits);
   if (format.bits < 1 || format.bits > 8)
     node.Fail(fmt::format("the metadata of '{}' says {} bits, expected 1 to 8", tensor.name(), format.bits));
-  format.narrow = TensorInt(tensor.name(), "narrow", 0) != 0;
-  format.levels.multiplier = LevelMultiplier(tensor.name());
+  format.narrow = TensorInt(tensor.name(), "narrow", stored.narrow ? 1 : 0) != 0;
+  format.levels = stored.levels;
+  if (stored.levels == LevelMap{}) format.levels.multiplier = LevelMultiplier(tensor.name());
   const auto codes = IntegersOf(tensor, source_);
   const int highest = format.highest_code(), lowest = format.lowest_code();
   for (size_t i = 0; i < codes.size(); ++i) {
@@ -702,9 +977,20 @@ int OnnxReader::PerChannel(const OnnxNode& node, int input, int64_t channels, in
   const Meaning& meaning = Lookup(node, input);
   int index = 0;
   std::vector<int64_t> dims;
+  const auto* stored = std::get_if<Constant>(&meaning);
   if (const auto* constant = std::get_if<RealConstant>(&meaning)) {
     index = constant->parameter;
     dims = constant->dims;
+  } else if (stored != nullptr && forms_.addends.contains(node.input(input))) {
+    const auto [known, is_new] = parameter_of_.emplace(stored->tensor, static_cast<int>(model_.parameters.size()));
+    dims.assign(stored->tensor->dims().begin(), stored->tensor->dims().end());
+    if (is_new) {
+      Parameter bias{.name = stored->tensor->name(), .role = Role::kBias, .shape = dims};
+      bias.format.kind = StorageFormat::Kind::kInt32;
+      for (const int code : IntegersOf(*stored->tensor, source_)) bias.bits.push_back(static_cast<uint32_t>(code));
+      model_.parameters.push_back(std::move(bias));
+    }
+    index = known->second;
   } else {
     const onnx::TensorProto& tensor = *Expect<Constant>(node, input, "a constant").tensor;
     index = FloatParameterOf(tensor, role);
@@ -730,6 +1016,12 @@ OnnxReader::Pending OnnxReader::Take(const OnnxNode& node, int input) {
   Pending pending = std::move(std::get<Pending>(meaning));
   meaning = Consumed{};
   return pending;
+}
+
+int OnnxReader::SumOf(const OnnxNode& node) const {
+  const Meaning& first = Lookup(node, 0);
+  const bool is_constant = std::holds_alternative<Constant>(first) || std::holds_alternative<RealConstant>(first);
+  return is_constant && std::holds_alternative<Pending>(Lookup(node, 1)) ? 1 : 0;
 }
 
 OnnxReader::Pending OnnxReader::TakeSum(const OnnxNode& node, int input) {
@@ -768,8 +1060,9 @@ void OnnxReader::ReadMul(const OnnxNode& node) {
       return Define(node, std::move(pending));
     }
   }
-  Pending pending = TakeSum(node, 0);
-  const int factor = PerChannel(node, 1, pending.shape.channels, TrailingDims(pending.shape), Role::kMultiplier);
+  const int sum = SumOf(node);
+  Pending pending = TakeSum(node, sum);
+  const int factor = PerChannel(node, 1 - sum, pending.shape.channels, TrailingDims(pending.shape), Role::kMultiplier);
   pending.weighted->steps.push_back({AffineStep::Kind::kMultiply, factor});
   Define(node, std::move(pending));
 }
@@ -780,8 +1073,9 @@ void OnnxReader::ReadAdd(const OnnxNode& node) {
     const OnnxForm* form = FormOf("Add");
     return form->read(*this, node);
   }
-  Pending pending = TakeSum(node, 0);
-  const int term = PerChannel(node, 1, pending.shape.channels, TrailingDims(pending.shape), Role::kBias);
+  const int sum = SumOf(node);
+  Pending pending = TakeSum(node, sum);
+  const int term = PerChannel(node, 1 - sum, pending.shape.channels, TrailingDims(pending.shape), Role::kBias);
   pending.weighted->steps.push_back({AffineStep::Kind::kAdd, term});
   Define(node, std::move(pending));
 }
@@ -821,6 +1115,9 @@ void OnnxReader::ReadThresholdedRelu(const OnnxNode& node) {
 
 // Up to opset 10 the bounds are attributes, from 11 on inputs.
 void OnnxReader::ReadClip(const OnnxNode& node) {
+  if (const auto* codes = std::get_if<Codes>(&Lookup(node, 0))) return ClipCodes(node, codes->value);
+  if (const auto* constant = std::get_if<Constant>(&Lookup(node, 0)); constant != nullptr && IsOfWeights(node.output()))
+    return ClipWeights(node, *constant->tensor);
   if (IsRealValue(node, 0)) {
     Start(node, Elementwise{}, {RealValue(node, 0)}, ".clip");
   } else {
@@ -841,6 +1138,71 @@ void OnnxReader::ReadClip(const OnnxNode& node) {
   for (const auto& bound : {pending.low, pending.high}) {
     if (bound && std::isnan(*bound)) node.Fail("has a bound that is not a number");
   }
+}
+
+// The bounds of a Clip of codes, as the file has them.
+std::pair<int, int> OnnxReader::CodeBounds(const OnnxNode& node, int lowest, int highest) const {
+  if (node.opset() < 12) node.Fail("clips codes, which opset 12 brought");
+  for (int i = 1; i <= 2; ++i) {
+    if (!node.HasInput(i)) continue;
+    const auto bound = IntegersOf(*Expect<Constant>(node, i, "a constant").tensor, source_);
+    if (bound.size() != 1) node.Fail(fmt::format("has {} values as a bound, expected 1", bound.size()));
+    (i == 1 ? lowest : highest) = bound[0];
+  }
+  if (lowest > highest) node.Fail("has bounds in the wrong order");
+  return {lowest, highest};
+}
+
+void OnnxReader::ClipCodes(const OnnxNode& node, int index) {
+  if (!value(index).coding) node.Fail("clips codes that nothing dequantizes yet");
+  ActivationCoding coding = *value(index).coding;
+  const int offset = coding.stored_offset();
+  const auto [lowest, highest] = CodeBounds(node, offset, coding.highest_code() + offset);
+  Activation activation{.lowest = lowest - offset, .highest = highest - offset};
+  if (activation.lowest <= 0 && activation.highest >= coding.highest_code()) return Define(node, Codes{index});
+  const auto width = WidthOf(coding.is_signed, lowest, highest);
+  const int first = width && coding.is_signed ? (1 << (coding.bits - 1)) - (1 << (width->bits - 1)) : 0;
+  if (width && width->bits < coding.bits && coding.zero_point >= first && coding.zero_point < first + (1 << width->bits)) {
+    coding.bits = width->bits;
+    coding.zero_point -= first;
+    activation = {.lowest = width->narrow ? 1 : 0};
+  }
+  const auto maker =
+      std::find_if(model_.nodes.begin(), model_.nodes.end(), [&](const Node& one) { return one.output == index; });
+  // Of what the quantizer in front of it alone made, the clip is a part.
+  const bool is_own = maker != model_.nodes.end() && value(index).name == node.input(0) &&
+                      users_.at(node.input(0)).size() == 1 && !maker->operation.definition().keeps_coding &&
+                      maker->activation.lowest == 0 && maker->activation.highest == 255;
+  if (is_own) {
+    activation.relu = maker->activation.relu;
+    maker->activation = activation;
+    model_.values[static_cast<size_t>(index)].coding = coding;
+    return Define(node, Codes{index});
+  }
+  Pending pending;
+  pending.name = node.output();
+  pending.make = [](const Weighted&) { return Operation(Elementwise{}); };
+  pending.inputs = {index};
+  pending.shape = value(index).shape;
+  const int clipped = Finish(pending, node.output(), coding, activation);
+  const ScaleTensors scales = ScaleTensorsOf(index);
+  ScaleTensorsOf(clipped) = scales;
+  Define(node, Codes{clipped});
+}
+
+void OnnxReader::ClipWeights(const OnnxNode& node, const onnx::TensorProto& tensor) {
+  const bool is_signed = tensor.data_type() == onnx::TensorProto::INT8;
+  if (!is_signed && tensor.data_type() != onnx::TensorProto::UINT8) node.Fail("clips weights that are not int8 or uint8");
+  const auto [lowest, highest] = CodeBounds(node, is_signed ? -128 : 0, is_signed ? 127 : 255);
+  for (const int code : IntegersOf(tensor, source_)) {
+    if (code < lowest || code > highest)
+      node.Fail(fmt::format("cuts off code {} of '{}': expected weights within {} to {}", code, tensor.name(), lowest,
+                            highest));
+  }
+  const auto width = WidthOf(is_signed, lowest, highest);
+  if (!width) node.Fail(fmt::format("clips weights to {} to {}, which no width of 1 to 8 bits has", lowest, highest));
+  stored_codes_[&tensor] = *width;
+  Define(node, Constant{&tensor});
 }
 
 // ---- moving axes ----
@@ -864,6 +1226,10 @@ std::vector<int64_t> OnnxReader::IntegersAt(const OnnxNode& node, int input) con
 
 OnnxReader::Viewed OnnxReader::ViewedAt(const OnnxNode& node, int input) {
   if (const auto* viewed = std::get_if<Viewed>(&Lookup(node, input))) return *viewed;
+  if (const auto* codes = std::get_if<Codes>(&Lookup(node, input))) {
+    if (!value(codes->value).coding) FindInputCoding(node);
+    return {codes->value, ViewOf(value(codes->value).shape), true};
+  }
   const int real = RealValue(node, input);
   return {real, ViewOf(value(real).shape)};
 }
@@ -876,7 +1242,8 @@ void OnnxReader::Move(const OnnxNode& node, const std::function<View(const View&
     node.Fail(error.what());
   }
   const ValueShape& shape = value(viewed.value).shape;
-  if (viewed.view == ViewOf(shape)) return Define(node, Real{viewed.value});
+  if (viewed.view == ViewOf(shape))
+    return Define(node, viewed.is_codes ? Meaning(Codes{viewed.value}) : Meaning(Real{viewed.value}));
   Define(node, viewed);
 }
 
@@ -983,7 +1350,8 @@ void OnnxReader::ReadReshape(const OnnxNode& node) {
     pending.axes.is_grouped = false;
     return Define(node, std::move(pending));
   }
-  if (!std::holds_alternative<Viewed>(Lookup(node, 0)) && target.size() == 4 && target[0] <= 0 && zero_is_kept) {
+  const bool is_real = !std::holds_alternative<Viewed>(Lookup(node, 0)) && !std::holds_alternative<Codes>(Lookup(node, 0));
+  if (is_real && target.size() == 4 && target[0] <= 0 && zero_is_kept) {
     const int input = RealValue(node, 0);
     const ValueShape& shape = value(input).shape;
     const bool is_grouping = !shape.flat && target[1] > 0 && target[2] > 0 && target[1] * target[2] == shape.channels &&
@@ -995,6 +1363,11 @@ void OnnxReader::ReadReshape(const OnnxNode& node) {
 
 void OnnxReader::ReadTranspose(const OnnxNode& node) {
   const std::vector<int64_t> permutation = node.Ints("perm");
+  if (const auto* levels = std::get_if<WeightLevels>(&Lookup(node, 0))) {
+    const bool turns = permutation.empty() || permutation == std::vector<int64_t>{1, 0};
+    if (parameter(levels->weight).shape.size() != 2 || !turns) node.Fail("moves weights, and is not of a matrix");
+    return Define(node, WeightLevels{levels->weight, !levels->is_transposed});
+  }
   if (std::holds_alternative<Pending>(Lookup(node, 0))) {
     Pending pending = Take(node, 0);
     if (!pending.axes.is_channels_last || permutation != std::vector<int64_t>{0, 3, 1, 2})
@@ -1002,7 +1375,7 @@ void OnnxReader::ReadTranspose(const OnnxNode& node) {
     pending.axes.is_channels_last = false;
     return Define(node, std::move(pending));
   }
-  if (!std::holds_alternative<Viewed>(Lookup(node, 0))) {
+  if (!std::holds_alternative<Viewed>(Lookup(node, 0)) && !std::holds_alternative<Codes>(Lookup(node, 0))) {
     Moved moved = MovedValueAt(node, 0);
     const bool is_plain = moved.groups == 0 && !moved.channels_last && !value(moved.value).shape.flat;
     if (is_plain && permutation == std::vector<int64_t>{0, 2, 3, 1}) {
@@ -1030,9 +1403,10 @@ ValueShape OnnxReader::ShapeOf(const OnnxNode& node, const Operation& operation,
 }
 
 void OnnxReader::Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix,
-                       Axes axes) {
+                       Axes axes, bool flattens) {
   Pending pending;
   pending.axes = axes;
+  pending.flattens = flattens;
   pending.name = WithoutSuffix(node.output(), suffix);
   pending.shape = ShapeOf(node, operation, inputs);
   pending.make = [operation](const Weighted&) { return operation; };
@@ -1060,6 +1434,13 @@ void OnnxReader::StartWeighted(const OnnxNode& node, std::function<Operation(Wei
   Define(node, std::move(pending));
 }
 
+void OnnxReader::PutOutputs(const OnnxNode& node, int weight, bool last) {
+  if (last)
+    PutOutputsLast(node, weight);
+  else if (parameter(weight).output_axis != 0)
+    node.Fail("its weights have scales along their inputs");
+}
+
 void OnnxReader::PutOutputsLast(const OnnxNode& node, int index) {
   Parameter& weight = model_.parameters[static_cast<size_t>(index)];
   if (weight.shape.size() != 2) node.Fail("its weights must have 2 dimensions");
@@ -1073,14 +1454,19 @@ void OnnxReader::PutOutputsLast(const OnnxNode& node, int index) {
 }
 
 int OnnxReader::MovedValue(const OnnxNode& node) {
+  if (const auto* viewed = std::get_if<Viewed>(&Lookup(node, 0)); viewed != nullptr && viewed->is_codes) {
+    const int moved = Rearranged(node, *viewed, node.input(0), node.input(0));
+    meanings_.insert_or_assign(node.input(0), Codes{moved});
+    return moved;
+  }
   const auto* codes = std::get_if<Codes>(&Lookup(node, 0));
   return codes != nullptr ? codes->value : RealValue(node, 0);
 }
 
 void OnnxReader::MoveCodes(const OnnxNode& node, Operation operation) {
-  const bool on_codes = std::holds_alternative<Codes>(Lookup(node, 0));
   const int input = MovedValue(node);
-  if (!value(input).coding) node.Fail("takes codes that nothing dequantizes");
+  const bool on_codes = std::holds_alternative<Codes>(Lookup(node, 0));
+  if (!value(input).coding) FindInputCoding(node);
   Pending pending;
   pending.name = WithoutSuffix(node.output(), ".real");
   pending.shape = ShapeOf(node, operation, {input});

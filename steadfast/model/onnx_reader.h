@@ -7,11 +7,13 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "steadfast/model/onnx_forms.h"
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/quantized_model.h"
 #include "steadfast/model/view.h"
@@ -32,7 +34,7 @@ struct Axes {
 
 class OnnxReader {
  public:
-  OnnxReader(const onnx::ModelProto& proto, const std::string& file);
+  OnnxReader(const onnx::ModelProto& proto, const std::string& file, OnnxForms forms = {});
   ~OnnxReader();
 
   QuantizedModel Read();
@@ -45,10 +47,18 @@ class OnnxReader {
   // Both throw InputError if the input is anything else.
   int RealValue(const OnnxNode& node, int input);
   int RealWeights(const OnnxNode& node, int input) const;
+  // A matrix of weights that may have been transposed: its outputs lie along its other dimension then.
+  struct Matrix {
+    int weight;
+    bool is_transposed;
+  };
+  Matrix RealMatrix(const OnnxNode& node, int input) const;
   bool IsRealValue(const OnnxNode& node, int input) const;
   // The outputs of a weight matrix lie along its second dimension. Throws InputError where that contradicts another
   // use.
   void PutOutputsLast(const OnnxNode& node, int weight);
+  // The same for whichever dimension it is.
+  void PutOutputs(const OnnxNode& node, int weight, bool last);
 
   bool IsMoved(const OnnxNode& node, int input) const;
   Moved MovedValueAt(const OnnxNode& node, int input);
@@ -56,7 +66,7 @@ class OnnxReader {
 
   // An operator on dequantized values whose result is yet to be quantized. The node's output without `suffix` names it.
   void Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix,
-             Axes axes = {});
+             Axes axes = {}, bool flattens = false);
   // The same with weights: `make` gives the operation when all that follows the sum is known. Input 2 may be a bias.
   void StartWeighted(const OnnxNode& node, std::function<Operation(Weighted)> make, int input, int weight);
   // The value that an operator moves the codes of: dequantized, or not.
@@ -82,9 +92,11 @@ class OnnxReader {
   struct Viewed {  // the same, moved about in a way that no operator takes: to become one itself
     int value;
     View view;
+    bool is_codes = false;  // not dequantized yet
   };
   struct WeightLevels {
     int weight;
+    bool is_transposed = false;
   };
   struct RealConstant {  // a dequantized bias
     int parameter;
@@ -104,6 +116,7 @@ class OnnxReader {
     bool clipped = false;
     std::optional<double> low, high;  // of Clip
     Axes axes = {};
+    bool flattens = false;  // the result is a vector, without rows and columns
   };
   using Meaning = std::variant<Constant, RealInput, BatchShape, Codes, Real, WeightLevels, RealConstant, Pending, Moved,
                                Viewed, Consumed>;
@@ -132,6 +145,12 @@ class OnnxReader {
 
   void ReadInput();
   void ReadOutput();
+  // What only reorders or rescales the answers: nodes behind the last operator, from the end.
+  void FindTail();
+  // Checks that they do, from the last operator's shape on.
+  void CheckTail(const ValueShape& shape);
+  // Answers that are codes, or were dequantized.
+  int DequantizedOutput(const std::string& name, int value);
   void ReadNode(const OnnxNode& node);
   void ReadConstant(const OnnxNode& node);
   // Constants that are stored in 16 bits, as float32.
@@ -159,6 +178,12 @@ class OnnxReader {
   void ReadRelu(const OnnxNode& node);
   void ReadThresholdedRelu(const OnnxNode& node);
   void ReadClip(const OnnxNode& node);
+  void ClipCodes(const OnnxNode& node, int value);
+  void ClipWeights(const OnnxNode& node, const onnx::TensorProto& tensor);
+  std::pair<int, int> CodeBounds(const OnnxNode& node, int lowest, int highest) const;
+  void ReadSqueeze(const OnnxNode& node);
+  void ReadUnsqueeze(const OnnxNode& node);
+  std::vector<int64_t> AxesOf(const OnnxNode& node) const;
 
   void CheckQuantizer(const OnnxNode& node) const;
   FileZeroPoint ZeroPoint(const OnnxNode& node) const;
@@ -166,7 +191,12 @@ class OnnxReader {
   void QuantizeInput(const OnnxNode& node);
   void QuantizeAgain(const OnnxNode& node, int value);
   void QuantizeConstant(const OnnxNode& node, const onnx::TensorProto& tensor);
+  // Real weights that the graph quantizes: their codes are what is stored.
+  void QuantizeWeights(const OnnxNode& node, const onnx::TensorProto& tensor);
+  bool IsOfWeights(const std::string& name, int depth = 0) const;
   void DequantizeValue(const OnnxNode& node, int index);
+  void SetInputCoding(const OnnxNode& dequantizer);
+  void FindInputCoding(const OnnxNode& node);
   // The tensors of a value's scale: what quantizes it, and what dequantizes it first. (Others have the same number.)
   struct ScaleTensors {
     const onnx::TensorProto *quantizer = nullptr, *dequantizer = nullptr;
@@ -185,6 +215,8 @@ class OnnxReader {
   int FloatParameterOf(const onnx::TensorProto& tensor, Role role);
   // A constant of one value a channel, or one for all. `trailing` dimensions of size 1 follow the channel.
   int PerChannel(const OnnxNode& node, int input, int64_t channels, int trailing, Role role);
+  // Of Add and Mul: which of two inputs is the sum, where the other is a constant.
+  int SumOf(const OnnxNode& node) const;
   Pending Take(const OnnxNode& node, int input);
   // The same, where it must be a weighted sum that no activation function has followed yet.
   Pending TakeSum(const OnnxNode& node, int input);
@@ -194,6 +226,11 @@ class OnnxReader {
 
   const onnx::ModelProto& proto_;
   OnnxSource source_;
+  OnnxSource newest_;  // of nodes that are no file's own
+  OnnxForms forms_;
+  std::unordered_map<std::string, std::vector<const onnx::NodeProto*>> users_;  // of each name
+  std::vector<const onnx::NodeProto*> tail_;                                    // from the end
+  std::string output_;                                                          // what is in front of it
   QuantizedModel model_;
   std::unique_ptr<nlohmann::json> tensors_;  // the metadata of tensors
   std::unordered_map<std::string, Meaning> meanings_;
@@ -204,6 +241,7 @@ class OnnxReader {
   };
   std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
+  std::unordered_map<const onnx::TensorProto*, OnnxForms::StoredCodes> stored_codes_;  // as Clips of codes say
   std::unordered_map<const onnx::TensorProto*, const onnx::TensorProto*> stored_as_;  // of what is cast
   std::vector<ScaleTensors> scale_tensors_;                                           // [value]
   std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken

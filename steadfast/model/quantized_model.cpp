@@ -52,8 +52,8 @@ void ValidateParameter(const QuantizedModel& model, const Parameter& parameter) 
     Fail(parameter.name, fmt::format("{} {}, expected {} from its shape", parameter.elements(),
                                      parameter.role == Role::kWeight ? "codes" : "values", elements));
   }
-  // Integer biases of TFLite files have the scale of the sum that they are added to.
-  const bool is_addend = IsOfTflite(model.profile) && parameter.format.kind == StorageFormat::Kind::kInt32;
+  // Integer biases without a scale have that of the sum that they are added to.
+  const bool is_addend = parameter.format.kind == StorageFormat::Kind::kInt32 && parameter.scale < 0;
   const bool has_scale = !parameter.format.is_float() && !is_addend;
   if (has_scale && (parameter.scale < 0 || parameter.scale >= static_cast<int>(model.parameters.size()) ||
                     !model.parameter(parameter.scale).format.is_float())) {
@@ -264,6 +264,8 @@ std::string_view NameOf(Profile profile) {
   switch (profile) {
     case Profile::kOnnx:
       return "onnx";
+    case Profile::kOrt:
+      return "ort";
     case Profile::kXnnpack:
       return "xnnpack";
     case Profile::kLiteRtBuiltin:
@@ -275,10 +277,11 @@ std::string_view NameOf(Profile profile) {
 }
 
 Profile ParseProfile(std::string_view text) {
-  for (const Profile profile : {Profile::kOnnx, Profile::kXnnpack, Profile::kLiteRtBuiltin, Profile::kTflm}) {
+  for (const Profile profile :
+       {Profile::kOnnx, Profile::kOrt, Profile::kXnnpack, Profile::kLiteRtBuiltin, Profile::kTflm}) {
     if (NameOf(profile) == text) return profile;
   }
-  throw UsageError(fmt::format("--profile {}: expected onnx, xnnpack, litert-builtin or tflm", text));
+  throw UsageError(fmt::format("--profile {}: expected onnx, ort, xnnpack, litert-builtin or tflm", text));
 }
 
 std::optional<int> WeightOf(const Node& node) {

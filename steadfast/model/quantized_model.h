@@ -18,13 +18,13 @@
 
 namespace steadfast::model {
 
-// Whose arithmetic a network runs under (docs/runtimes.md): ONNX's standard text; for int8 TFLite files XNNPACK's
-// kernels, LiteRT's built-in ones, or TFLite Micro's.
-enum class Profile : uint8_t { kOnnx, kXnnpack, kLiteRtBuiltin, kTflm };
-std::string_view NameOf(Profile profile);     // "onnx", "xnnpack", "litert-builtin", "tflm"
+// Whose arithmetic a network runs under (docs/runtimes.md): ONNX's standard text, or ONNX Runtime's integer kernels; for
+// int8 TFLite files XNNPACK's kernels, LiteRT's built-in ones, or TFLite Micro's.
+enum class Profile : uint8_t { kOnnx, kOrt, kXnnpack, kLiteRtBuiltin, kTflm };
+std::string_view NameOf(Profile profile);     // "onnx", "ort", "xnnpack", "litert-builtin", "tflm"
 Profile ParseProfile(std::string_view text);  // throws UsageError
 inline bool IsOfTflite(Profile profile) {
-  return profile != Profile::kOnnx;
+  return profile != Profile::kOnnx && profile != Profile::kOrt;
 }
 
 struct ValueShape {
@@ -120,6 +120,7 @@ struct QuantizedModel {
   int reading = 1;                    // 2, 3: earlier versions read this file differently (docs/formats.md)
   Profile profile = Profile::kOnnx;
   std::string format = "ONNX";                  // of the file, with what wrote it
+  std::vector<std::string> notes;               // what reading assumed, or left out
   std::map<std::string, std::string> metadata;  // "steadfast.recipe" and so on
 
   int64_t classes() const { return values[static_cast<size_t>(output)].shape.elements(); }

@@ -37,6 +37,47 @@ bool IsPowerOfTwo(double value) {
   return std::frexp(value, &exponent) == 0.5;
 }
 
+// Whether a step adds integers that have no scale but the sum's.
+bool IsAddend(const QuantizedModel& model, const AffineStep& step) {
+  if (step.kind != AffineStep::Kind::kAdd) return false;
+  const Parameter& parameter = model.parameter(step.parameter);
+  return parameter.format.kind == StorageFormat::Kind::kInt32 && parameter.scale < 0;
+}
+
+// Whether ONNX Runtime has an integer kernel for it: nothing behind the sum but an int32 bias, and codes as its result.
+bool HasIntegerKernel(const QuantizedModel& model, const Node& node) {
+  const Weighted& weighted = *node.operation.weighted();
+  const auto& steps = weighted.steps;
+  if (steps.size() > 1 || model.parameter(weighted.weight).format.codes.levels.multiplier != 1) return false;
+  if (!steps.empty() && IsAddend(model, steps[0])) return true;
+  const bool is_int32 = steps.empty() || (steps[0].kind == AffineStep::Kind::kAdd &&
+                                          model.parameter(steps[0].parameter).format.kind == StorageFormat::Kind::kInt32);
+  return is_int32 && model.value(node.output).coding.has_value();
+}
+
+void SetAddend(const QuantizedModel& model, const AffineStep& step, int64_t outputs, const ChangedParameters* changed,
+               Requantization& result) {
+  const Parameter& bias = Find(model, changed, step.parameter);
+  for (int64_t c = 0; c < outputs; ++c) result.addend.push_back(bias.integer(bias.elements() == 1 ? 0 : c));
+}
+
+// ONNX Runtime's integer kernels: one factor in float32, the bias an integer.
+Requantization OrtRequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+  const Weighted& weighted = *node.operation.weighted();
+  const int64_t outputs = model.parameter(weighted.weight).outputs();
+  const Parameter& scales = Find(model, changed, model.parameter(weighted.weight).scale);
+  const float input = model.value(node.input()).coding->real_scale();
+  const auto& output = model.value(node.output).coding;
+  Requantization result;
+  for (int64_t c = 0; c < outputs; ++c) {
+    const float product = input * scales.real(scales.elements() == 1 ? 0 : c);
+    result.scale.push_back(output ? product / output->scale : product);
+  }
+  result.offset.assign(static_cast<size_t>(outputs), 0.0f);
+  if (!weighted.steps.empty()) SetAddend(model, weighted.steps[0], outputs, changed, result);
+  return result;
+}
+
 // TFLite's 8-bit kernels: factors of the sum, the bias an integer.
 Requantization TfliteRequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
   const Weighted& weighted = *node.operation.weighted();
@@ -85,6 +126,7 @@ Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedPara
   const int64_t outputs = model.parameter(weighted.weight).outputs();
   std::vector<double> multiplier(static_cast<size_t>(outputs), 1.0), bias(static_cast<size_t>(outputs), 0.0);
   for (const AffineStep& step : weighted.steps) {
+    if (IsAddend(model, step)) continue;  // a part of the sum
     const Constants first(model, changed, step.parameter);
     if (step.kind == AffineStep::Kind::kNormalize) {
       const Constants beta(model, changed, step.beta), mean(model, changed, step.mean),
@@ -119,6 +161,13 @@ Requantization RequantizationOf(const QuantizedModel& model, const Node& node, c
     SetCodes(node, *model.value(node.output).coding, result);
     return result;
   }
+  if (model.profile == Profile::kOrt && HasIntegerKernel(model, node)) {
+    Requantization result = OrtRequantizationOf(model, node, changed);
+    const auto& coding = model.value(node.output).coding;
+    result.real = !coding.has_value();
+    if (coding) SetCodes(node, *coding, result);
+    return result;
+  }
   const Affine affine = AffineOf(model, node, changed);
   const Parameter& weight = model.parameter(node.operation.weighted()->weight);
   const Parameter& scales = Find(model, changed, weight.scale);
@@ -136,6 +185,9 @@ Requantization RequantizationOf(const QuantizedModel& model, const Node& node, c
     result.offset.push_back(static_cast<float>(bias / output_scale));
   }
   result.real = !output.coding.has_value();
+  for (const AffineStep& step : node.operation.weighted()->steps) {
+    if (IsAddend(model, step)) SetAddend(model, step, weight.outputs(), changed, result);
+  }
   if (output.coding) SetCodes(node, *output.coding, result);
   return result;
 }
@@ -145,6 +197,14 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
   const Value& output = model.value(node.output);
   const auto count = static_cast<double>(elements);
   const auto channels = static_cast<size_t>(output.shape.channels);
+  if (model.profile == Profile::kOrt) {
+    Requantization result;
+    const float steps = output.coding->scale * static_cast<float>(elements);
+    result.scale.assign(channels, from.real_scale() / steps);
+    result.offset.assign(channels, 0.0f);
+    SetCodes(node, *output.coding, result);
+    return result;
+  }
   const double ratio = double{from.real_scale()} / output.coding->scale;
   const bool meets_ties = IsPowerOfTwo(ratio) && !IsPowerOfTwo(count);
   Requantization result;
@@ -162,7 +222,9 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
   const ActivationCoding& output = *model.value(node.output).coding;
   Requantization result;
   const auto channels = static_cast<size_t>(model.value(node.output).shape.channels);
-  result.scale.assign(channels, static_cast<float>(a * b * factor / output.scale));
+  const float product = model.value(node.inputs[0]).coding->real_scale() * model.value(node.inputs[1]).coding->real_scale();
+  const bool is_fused = model.profile == Profile::kOrt && factor == 1;
+  result.scale.assign(channels, is_fused ? product / output.scale : static_cast<float>(a * b * factor / output.scale));
   result.offset.assign(channels, 0.0f);
   SetCodes(node, output, result);
   return result;
@@ -246,6 +308,15 @@ uint8_t CodeOfSteps(float steps, const Quantization& q) {
   const float raised = rounded > -1024.0f ? rounded : -1024.0f;  // NaN becomes the lowest
   const float clipped = raised < 1024.0f ? raised : 1024.0f;
   const int code = std::clamp(static_cast<int>(clipped) + q.zero_point, q.lowest, q.highest);
+  return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
+}
+
+uint8_t CodeOfStepsAndZero(float steps, const Quantization& q, int stored_offset) {
+  const float zero = static_cast<float>(q.zero_point + stored_offset);
+  const float rounded = std::rint(steps + zero);
+  const float raised = rounded > -1024.0f ? rounded : -1024.0f;  // NaN becomes the lowest
+  const float clipped = raised < 1024.0f ? raised : 1024.0f;
+  const int code = std::clamp(static_cast<int>(clipped) - stored_offset, q.lowest, q.highest);
   return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
 }
 

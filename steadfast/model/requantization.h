@@ -66,6 +66,7 @@ inline int32_t WithAddend(int32_t sum, const Requantization& requantization, int
 // Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed
 // in double from left to right and rounded to float once (s_out = 1 for real outputs). Under XNNPACK's profile:
 // scale[c] = (s_in * s_w[c]) / s_out, each operation rounded to float; the bias is an addend, and offset[c] = 0. Under
+// ONNX Runtime's (where it has an integer kernel; elsewhere ONNX's rule): as XNNPACK's. Under
 // LiteRT's built-in profile and TFLite Micro's: the same factor in double (of a fully connected layer, its product in
 // float) as a fixed-point number.
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
@@ -94,6 +95,9 @@ Quantization QuantizationOf(const ActivationCoding& coding, const Activation& ac
 uint8_t CodeOf(float real, const Quantization& quantization);
 // The same of a real value that was divided by the scale.
 uint8_t CodeOfSteps(float steps, const Quantization& quantization);
+// The same where the zero point, as the file has it, is added before rounding: ONNX Runtime's additions, products and
+// average pools.
+uint8_t CodeOfStepsAndZero(float steps, const Quantization& quantization, int stored_offset);
 float RealOf(int code, const ActivationCoding& coding);
 
 }  // namespace steadfast::model

@@ -11,6 +11,7 @@
 #include "steadfast/model/operators/concatenate.h"
 #include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/dequantize.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/layer_normalization.h"
@@ -95,6 +96,7 @@ class Dequantizing {
       if (op->function.empty()) return inputs[0];
       return builder_.AddNode(node.name, Function{op->function, op->alpha, op->beta}, inputs);
     }
+    if (const auto* op = operation.As<model::Dequantize>(); op != nullptr && !op->of_probabilities) return inputs[0];
     if (operation.Is<model::Multiply>()) return builder_.AddNode(node.name, Multiply{}, inputs);
     if (const auto* op = operation.As<model::Product>())
       return builder_.AddNode(node.name, Product{op->transposed_left, op->groups, op->factor}, inputs);
@@ -153,7 +155,13 @@ class Dequantizing {
     int bias = -1;
     if (!weighted.steps.empty() && weighted.steps[0].kind == AffineStep::Kind::kAdd) {
       const model::Parameter& p = model_.parameter(weighted.steps[0].parameter);
-      bias = builder_.AddParameter(p.name, {outputs}, FloatsOf(weighted.steps[0].parameter, outputs));
+      std::vector<float> terms = FloatsOf(weighted.steps[0].parameter, outputs);
+      if (p.scale < 0 && !p.format.is_float()) {  // in steps of the sum
+        for (int64_t c = 0; c < outputs; ++c)
+          terms[static_cast<size_t>(c)] *= model_.value(node.input()).coding->real_scale() *
+                                           RealOf(model_, weight.scale, scale.elements() == 1 ? 0 : c);
+      }
+      bias = builder_.AddParameter(p.name, {outputs}, std::move(terms));
       next = 1;
     }
     if (auto* convolution = std::get_if<Convolution>(&operation)) {

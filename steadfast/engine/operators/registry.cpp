@@ -41,9 +41,10 @@ std::unique_ptr<Operator> MakeOperator(const model::QuantizedModel& model, const
                                    {&model::Definition<model::Rearrange>(), MakeRearrange}};
   const OperatorSource source{model, node, set};
   const auto* pool = node.operation.As<model::AveragePool>();
-  const bool is_slow =
-      node.operation.Is<model::Softmax>() || node.operation.Is<model::Multiply>() || (pool != nullptr && pool->is_mean);
-  if (IsOfTflite(model.profile) && is_slow) return MakeScalarOperator(source);
+  // What only the standard's arithmetic has a fast path for.
+  const bool is_slow = node.operation.Is<model::Softmax>() || node.operation.Is<model::Multiply>() ||
+                       (pool != nullptr && pool->is_mean == IsOfTflite(model.profile));
+  if (model.profile != model::Profile::kOnnx && is_slow) return MakeScalarOperator(source);
   // Of codes whose numbers fall, which the fast path does not know: a fault has made their scale negative.
   if (node.operation.As<model::Softmax>() != nullptr && source.input(0).coding->real_scale() < 0)
     return MakeScalarOperator(source);

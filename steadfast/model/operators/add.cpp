@@ -37,10 +37,12 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
     }
   }
   return [a = *model.value(node.inputs[0]).coding, b = *model.value(node.inputs[1]).coding,
-          quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
-                                                                                            auto) {
-    for (size_t i = 0; i < codes.size(); ++i)
-      codes[i] = CodeOf(RealOf(inputs[0][i], a) + RealOf(inputs[1][i], b), quantization);
+          output = *model.value(node.output).coding, is_ort = model.profile == Profile::kOrt,
+          q = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes, auto) {
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const float sum = RealOf(inputs[0][i], a) + RealOf(inputs[1][i], b);
+      codes[i] = is_ort ? CodeOfStepsAndZero(sum / q.scale, q, output.stored_offset()) : CodeOf(sum, q);
+    }
   };
 }
 

@@ -59,7 +59,27 @@ ScalarRule MeanRule(const QuantizedModel& model, const Node& node) {
   };
 }
 
+// ONNX Runtime's of a window: real numbers, and the zero point added before rounding.
+ScalarRule OrtRule(const QuantizedModel& model, const Node& node) {
+  const auto& op = *node.operation.As<AveragePool>();
+  const ActivationCoding& to = *model.value(node.output).coding;
+  return [in = model.value(node.input()).shape, out = model.value(node.output).shape, window = op.window,
+          from = *model.value(node.input()).coding, count = static_cast<float>(op.elements()),
+          offset = to.stored_offset(), q = QuantizationOf(to, node.activation)](auto inputs, auto codes, auto) {
+    size_t at = 0;
+    for (int64_t c = 0; c < out.channels; ++c) {
+      const auto channel = inputs[0].subspan(static_cast<size_t>(c * in.height * in.width));
+      ForEachWindow(in, out, window, [&](const auto& elements) {
+        float sum = 0;
+        elements([&](int64_t element) { sum += RealOf(channel[static_cast<size_t>(element)], from); });
+        codes[at++] = CodeOfStepsAndZero(sum / count / q.scale, q, offset);
+      });
+    }
+  };
+}
+
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
+  if (model.profile == Profile::kOrt && !node.operation.As<AveragePool>()->is_mean) return OrtRule(model, node);
   if (IsOfTflite(model.profile) && node.operation.As<AveragePool>()->is_mean) return MeanRule(model, node);
   if (IsOfTflite(model.profile)) return RoundedRule(model, node);
   const auto& op = *node.operation.As<AveragePool>();
@@ -80,6 +100,10 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
 
 void Write(OnnxWriter& writer, const Node& node) {
   const Window& window = node.operation.As<AveragePool>()->window;
+  if (node.operation.As<AveragePool>()->is_mean) {
+    writer.AddNode("GlobalAveragePool", {writer.RealName(node.input())}, node.name + ".mean");
+    return writer.WriteQuantize(node, node.name + ".mean");
+  }
   auto* pool = writer.AddNode("AveragePool", {writer.RealName(node.input())}, node.name + ".mean");
   OnnxWriter::SetInts(pool, "kernel_shape", {window.kernel_h, window.kernel_w});
   OnnxWriter::SetInts(pool, "strides", {window.stride_h, window.stride_w});
@@ -107,9 +131,10 @@ Window Whole(const ValueShape& shape) {
 void ReadGlobal(OnnxReader& reader, const OnnxNode& node) {
   const int input = reader.RealValue(node, 0);
   const ValueShape& shape = reader.value(input).shape;
+  if (shape.flat) node.Fail("its input has no rows and columns");
   node.SmallInt("height", shape.height);
   node.SmallInt("width", shape.width);
-  reader.Start(node, AveragePool{Whole(shape)}, {input}, ".mean");
+  reader.Start(node, AveragePool{.window = Whole(shape), .is_mean = true}, {input}, ".mean");
 }
 
 int Sample(RandomGraph& graph, int input) {

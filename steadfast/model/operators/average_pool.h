@@ -1,6 +1,7 @@
 // The mean over a window, padding counted as level 0: an int32 sum of levels, requantized to a coding of its own. A
 // window as large as its input is global average pooling. Under TFLite's profiles: the mean of the codes as the file
-// has them, from zero, half rounded away from it; no scale is looked at.
+// has them, from zero, half rounded away from it; no scale is looked at. Under ONNX Runtime's, over a window: a float32
+// sum of real numbers.
 #pragma once
 
 #include "steadfast/model/quantized_model.h"
@@ -10,7 +11,9 @@ namespace steadfast::model {
 
 struct AveragePool {
   Window window;
-  bool is_mean = false;     // of TFLite files: MEAN over rows and columns, which requantizes
+  // A mean over all rows and columns as such (ONNX's GlobalAveragePool, TFLite's MEAN): runtimes compute it in another
+  // way than that over a window.
+  bool is_mean = false;
   bool is_general = false;  // one that LiteRT's built-in kernels leave to their general reduction
   int64_t elements() const { return int64_t{window.kernel_h} * window.kernel_w; }
   bool operator==(const AveragePool&) const = default;

@@ -59,13 +59,11 @@ Operation Make(Weighted weighted) {
 }
 
 void ReadGemm(OnnxReader& reader, const OnnxNode& node) {
-  const int input = reader.RealValue(node, 0), weight = reader.RealWeights(node, 1);
+  const int input = reader.RealValue(node, 0);
+  const auto [weight, is_transposed] = reader.RealMatrix(node, 1);
   if (node.Float("alpha", 1) != 1 || node.Float("beta", 1) != 1 || node.Int("transA", 0) != 0)
     node.Fail("alpha and beta must be 1, transA 0");
-  if (node.Int("transB", 0) == 0)
-    reader.PutOutputsLast(node, weight);
-  else if (reader.parameter(weight).output_axis != 0)
-    node.Fail("its weights have scales along their inputs");
+  reader.PutOutputs(node, weight, (node.Int("transB", 0) == 0) != is_transposed);
   reader.StartWeighted(node, Make, input, weight);
 }
 
@@ -78,8 +76,9 @@ void ReadMatMul(OnnxReader& reader, const OnnxNode& node) {
     return reader.Start(node, Product{a.transposed, static_cast<int>(a.groups)}, {a.value, b.value}, ".product",
                         {.is_grouped = true});
   }
-  const int input = reader.RealValue(node, 0), weight = reader.RealWeights(node, 1);
-  reader.PutOutputsLast(node, weight);
+  const int input = reader.RealValue(node, 0);
+  const auto [weight, is_transposed] = reader.RealMatrix(node, 1);
+  reader.PutOutputs(node, weight, !is_transposed);
   reader.StartWeighted(node, Make, input, weight);
 }
 

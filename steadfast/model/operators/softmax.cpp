@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include "steadfast/base/elementary.h"  // PortableExp
 #include "steadfast/base/error.h"
@@ -53,8 +54,42 @@ ScalarRule FloatTableRule(const QuantizedModel& model, const Node& node) {
   };
 }
 
+// ONNX Runtime's QLinearSoftmax: exponentials in float32, as large as their sum allows, and a whole number of steps.
+ScalarRule OrtRule(const QuantizedModel& model, const Node& node) {
+  const ValueShape& shape = model.value(node.input()).shape;
+  const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
+  const double scale = model.value(node.input()).coding->real_scale();
+  const double most = PortableLog(double{std::numeric_limits<float>::max()} / static_cast<double>(terms)) - 5.0;
+  std::array<float, 256> exponentials = {};  // [distance from the largest]
+  for (int distance = 0; distance < 256 && std::isfinite(scale); ++distance)
+    exponentials[static_cast<size_t>(distance)] =
+        static_cast<float>(PortableExp(std::clamp(std::max(most, 0.0) - distance * scale, -700.0, 700.0)));
+  const ActivationCoding& output = *model.value(node.output).coding;
+  return [terms, positions, exponentials, q = QuantizationOf(output, node.activation)](auto inputs, auto codes, auto) {
+    const float steps_of_one = std::floor(1.0f / q.scale);
+    const auto elements = static_cast<int64_t>(codes.size());
+    for (int64_t first = 0; first < elements; first += terms * positions) {
+      for (int64_t p = first; p < first + positions; ++p) {
+        const auto at = [&](int64_t i) { return static_cast<size_t>(p + i * positions); };
+        int largest = inputs[0][at(0)];
+        for (int64_t i = 1; i < terms; ++i) largest = std::max(largest, int{inputs[0][at(i)]});
+        const auto exponential = [&](int64_t i) {
+          return exponentials[static_cast<size_t>(largest - inputs[0][at(i)])];
+        };
+        float sum = 0;
+        for (int64_t i = 0; i < terms; ++i) sum += exponential(i);
+        for (int64_t i = 0; i < terms; ++i) {
+          const float steps = exponential(i) * steps_of_one;
+          codes[at(i)] = CodeOfSteps(steps / sum, q);
+        }
+      }
+    }
+  };
+}
+
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   if (IsOfTflite(model.profile)) return FloatTableRule(model, node);
+  if (model.profile == Profile::kOrt) return OrtRule(model, node);
   const ValueShape& shape = model.value(node.input()).shape;
   const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
   const ActivationCoding& coding = *model.value(node.input()).coding;
