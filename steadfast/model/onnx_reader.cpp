@@ -95,7 +95,8 @@ QuantizedModel OnnxReader::Read() {
   model_.profile = forms_.profile;
   model_.format = forms_.format;
   if (!proto_.producer_name().empty())
-    model_.format += fmt::format(", by {} {}", proto_.producer_name(), proto_.producer_version());
+    model_.format += fmt::format(", by {}{}{}", proto_.producer_name(), proto_.producer_version().empty() ? "" : " ",
+                                 proto_.producer_version());
   for (const auto& node : graph.node()) {
     for (const std::string& input : node.input()) users_[input].push_back(&node);
   }
@@ -317,6 +318,11 @@ void OnnxReader::FindTail() {
       found = true;
       break;
     }
+  }
+  // Other names for an answer are its own.
+  while (!tail_.empty() && tail_.back()->op_type() == "Identity") {
+    output_ = tail_.back()->output(0);
+    tail_.pop_back();
   }
 }
 

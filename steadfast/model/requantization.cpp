@@ -161,7 +161,7 @@ Requantization RequantizationOf(const QuantizedModel& model, const Node& node, c
     SetCodes(node, *model.value(node.output).coding, result);
     return result;
   }
-  if (model.profile == Profile::kOrt && HasIntegerKernel(model, node)) {
+  if (IsOfOrtKernels(model, node) && HasIntegerKernel(model, node)) {
     Requantization result = OrtRequantizationOf(model, node, changed);
     const auto& coding = model.value(node.output).coding;
     result.real = !coding.has_value();
@@ -197,7 +197,7 @@ Requantization RequantizationOfMean(const QuantizedModel& model, const Node& nod
   const Value& output = model.value(node.output);
   const auto count = static_cast<double>(elements);
   const auto channels = static_cast<size_t>(output.shape.channels);
-  if (model.profile == Profile::kOrt) {
+  if (IsOfOrtKernels(model, node)) {
     Requantization result;
     const float steps = output.coding->scale * static_cast<float>(elements);
     result.scale.assign(channels, from.real_scale() / steps);
@@ -223,7 +223,7 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
   Requantization result;
   const auto channels = static_cast<size_t>(model.value(node.output).shape.channels);
   const float product = model.value(node.inputs[0]).coding->real_scale() * model.value(node.inputs[1]).coding->real_scale();
-  const bool is_fused = model.profile == Profile::kOrt && factor == 1;
+  const bool is_fused = IsOfOrtKernels(model, node) && factor == 1;
   result.scale.assign(channels, is_fused ? product / output.scale : static_cast<float>(a * b * factor / output.scale));
   result.offset.assign(channels, 0.0f);
   SetCodes(node, output, result);
@@ -286,6 +286,14 @@ uint8_t Requantize(int32_t accumulator, const Requantization& requantization, in
   const float clipped = raised < requantization.highest ? raised : requantization.highest;
   const int code = static_cast<int>(clipped) + requantization.zero_point;
   return static_cast<uint8_t>(code < requantization.zero_below ? requantization.lowest_code() : code);
+}
+
+bool IsOfOrtKernels(const QuantizedModel& model, const Node& node) {
+  if (model.profile != Profile::kOrt) return false;
+  const auto& coding = model.value(node.output).coding;
+  if (!coding) return true;
+  const Quantization range = QuantizationOf(*coding, node.activation);
+  return coding->bits == 8 && range.lowest == 0 && range.highest == 255 && range.zero_below == 0;
 }
 
 Quantization QuantizationOf(const ActivationCoding& coding, const Activation& activation) {

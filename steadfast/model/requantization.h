@@ -82,6 +82,10 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
 
+// Whether ONNX Runtime's integer kernels compute a node: under its profile, where nothing behind the operator cuts codes
+// off but their own range. (Otherwise the activation function stands alone, between real numbers.)
+bool IsOfOrtKernels(const QuantizedModel& model, const Node& node);
+
 // What becomes of real values that are not sums of products (Add, Concatenate): code = clip(rint(x / s_out) +
 // zero_point, lowest, highest), the division in IEEE float32; then codes below zero_below become lowest. A level enters
 // as float(level) * s_in, rounded; the two of an Add are added in float32, in the order of the inputs.

@@ -18,7 +18,7 @@ class AddOperator final : public ChannelwiseOperator {
     if (IsOfTflite(source.model.profile))
       integer_ = model::IntegerAddOf(source.model.profile, *source.input(0).coding, *source.input(1).coding,
                                      *source.output().coding);
-    if (source.model.profile == model::Profile::kOrt) MakeTable(source);
+    if (IsOfOrtKernels(source.model, source.node)) MakeTable(source);
   }
 
  private:

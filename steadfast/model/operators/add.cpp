@@ -37,7 +37,7 @@ ScalarRule Rule(const QuantizedModel& model, const Node& node) {
     }
   }
   return [a = *model.value(node.inputs[0]).coding, b = *model.value(node.inputs[1]).coding,
-          output = *model.value(node.output).coding, is_ort = model.profile == Profile::kOrt,
+          output = *model.value(node.output).coding, is_ort = IsOfOrtKernels(model, node),
           q = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes, auto) {
     for (size_t i = 0; i < codes.size(); ++i) {
       const float sum = RealOf(inputs[0][i], a) + RealOf(inputs[1][i], b);

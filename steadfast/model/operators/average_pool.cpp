@@ -79,7 +79,7 @@ ScalarRule OrtRule(const QuantizedModel& model, const Node& node) {
 }
 
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
-  if (model.profile == Profile::kOrt && !node.operation.As<AveragePool>()->is_mean) return OrtRule(model, node);
+  if (IsOfOrtKernels(model, node) && !node.operation.As<AveragePool>()->is_mean) return OrtRule(model, node);
   if (IsOfTflite(model.profile) && node.operation.As<AveragePool>()->is_mean) return MeanRule(model, node);
   if (IsOfTflite(model.profile)) return RoundedRule(model, node);
   const auto& op = *node.operation.As<AveragePool>();

@@ -48,32 +48,17 @@ ScalarRule TfliteRule(const QuantizedModel& model, const Node& node) {
   };
 }
 
-// ONNX Runtime's: the product of levels times one factor, the zero point added before rounding.
-ScalarRule OrtRule(const QuantizedModel& model, const Node& node) {
-  const int64_t pixels = model.value(node.inputs[0]).shape.elements() / model.value(node.inputs[1]).shape.elements();
-  const ActivationCoding &a = *model.value(node.inputs[0]).coding, &b = *model.value(node.inputs[1]).coding,
-                         &output = *model.value(node.output).coding;
-  const float product = a.real_scale() * b.real_scale();
-  return [pixels = static_cast<size_t>(pixels), zero_a = a.zero_point, zero_b = b.zero_point,
-          factor = product / output.scale, offset = output.stored_offset(),
-          q = QuantizationOf(output, node.activation)](auto inputs, auto codes, auto) {
-    for (size_t i = 0; i < codes.size(); ++i) {
-      const int32_t levels = (inputs[0][i] - zero_a) * (inputs[1][i / pixels] - zero_b);
-      codes[i] = CodeOfStepsAndZero(static_cast<float>(levels) * factor, q, offset);
-    }
-  };
-}
-
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   if (IsOfTflite(model.profile)) return TfliteRule(model, node);
-  if (model.profile == Profile::kOrt) return OrtRule(model, node);
   const int64_t pixels = model.value(node.inputs[0]).shape.elements() / model.value(node.inputs[1]).shape.elements();
   return [pixels = static_cast<size_t>(pixels), a = *model.value(node.inputs[0]).coding,
-          b = *model.value(node.inputs[1]).coding,
-          quantization = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes,
-                                                                                            auto) {
-    for (size_t i = 0; i < codes.size(); ++i)
-      codes[i] = CodeOf(RealOf(inputs[0][i], a) * RealOf(inputs[1][i / pixels], b), quantization);
+          b = *model.value(node.inputs[1]).coding, output = *model.value(node.output).coding,
+          is_ort = IsOfOrtKernels(model, node),
+          q = QuantizationOf(*model.value(node.output).coding, node.activation)](auto inputs, auto codes, auto) {
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const float product = RealOf(inputs[0][i], a) * RealOf(inputs[1][i / pixels], b);
+      codes[i] = is_ort ? CodeOfStepsAndZero(product / q.scale, q, output.stored_offset()) : CodeOf(product, q);
+    }
   };
 }
 

@@ -89,7 +89,7 @@ ScalarRule OrtRule(const QuantizedModel& model, const Node& node) {
 
 ScalarRule Rule(const QuantizedModel& model, const Node& node) {
   if (IsOfTflite(model.profile)) return FloatTableRule(model, node);
-  if (model.profile == Profile::kOrt) return OrtRule(model, node);
+  if (IsOfOrtKernels(model, node)) return OrtRule(model, node);
   const ValueShape& shape = model.value(node.input()).shape;
   const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
   const ActivationCoding& coding = *model.value(node.input()).coding;
