@@ -4,16 +4,18 @@ BUILD_DIR_release := build
 BUILD_DIR_debug := build/debug
 BUILD_DIR_sanitize := build/sanitize
 BUILD_DIR_bench := build/bench
+BUILD_DIR_fuzz := build/fuzz
 BUILD = $(BUILD_DIR_$(PRESET))
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
-.PHONY: help deps configure build programs test nightly test-aarch64 study bench format format-check lint docs install clean
+.PHONY: help deps configure build programs test nightly fuzz test-aarch64 study bench format format-check lint docs install clean
 
 help:
 	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints verdicts, writes a report"
 	@echo "make test     build and run all tests"
 	@echo "make nightly  the engine on 10,000 random graphs, files of 3,000 styles against ONNX Runtime, a larger sweep"
+	@echo "make fuzz     the readers of files under libFuzzer for FUZZ_SECONDS each (600)"
 	@echo "make test-aarch64  the engine's tests, built for 64-bit ARM, under an emulator"
 	@echo "make programs build both programs into build/bin"
 	@echo "make build    the same, and the tests"
@@ -42,6 +44,13 @@ nightly: build
 	@STEADFAST_ORACLE_GRAPHS=3000 build/bin/steadfast_onnx_test --gtest_filter='OnnxRuntime*'
 	@STEADFAST_GRAPHS=10000 build/bin/steadfast_engine_test --gtest_filter='*RandomGraphs*'
 	@STEADFAST_SWEEP_IMAGES=100 build/bin/steadfast_campaign_test --gtest_filter='*Sample*'
+
+fuzz: PRESET = fuzz
+fuzz:
+	@STEADFAST_TRAIN=OFF STEADFAST_FIGURES=OFF STEADFAST_FUZZ=ON tools/install-dependencies
+	@test -f $(BUILD)/build.ninja || cmake --preset fuzz
+	@cmake --build --preset fuzz --parallel $(JOBS)
+	@tools/run-fuzzers $(BUILD)
 
 test-aarch64:
 	@tools/test-aarch64

@@ -1,6 +1,8 @@
 // Files with faults in them: what inject predicts of a fault list is what the exported file gives by itself.
 #include <nlohmann/json.hpp>
 
+#include "steadfast/data/npy.h"
+#include "steadfast/model/onnx_file.h"
 #include "steadfast/store/store.h"
 #include "tests/program_fixture.h"
 #include "tests/tflite_networks.h"
@@ -47,6 +49,31 @@ TEST_F(ProgramWithData, AnExportedFileGivesWhatWasPredictedOfItsFaults) {
   EXPECT_EQ(wrong.exit_code, 1);
   EXPECT_NE(wrong.errors.find("patch.csv: line 2"), std::string::npos) << wrong.errors;
   EXPECT_FALSE(std::filesystem::exists(Path("never.onnx")));
+}
+
+TEST_F(Program, ExportsWhatMemoriesHold) {
+  const std::string model = MakeModel("m.onnx", 3);
+  const Outcome outcome = RunSteadfast({"export", model, "--memories", Path("chip"), "--chip", "systolic"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  const auto layout = nlohmann::json::parse(ReadTextFile(Path("chip/layout.json")));
+  const auto arrays = data::ReadNpz(Path("chip/parameters.npz"));
+  const model::QuantizedModel read = model::ReadModel(model);
+  ASSERT_EQ(arrays.size(), read.parameters.size());
+  for (const model::Parameter& parameter : read.parameters) {
+    const data::NpyArray& array = arrays.at(parameter.name);
+    EXPECT_EQ(array.shape, parameter.shape);
+    if (parameter.format.kind != model::StorageFormat::Kind::kCodes) continue;
+    EXPECT_EQ(array.type, "|i1");
+    for (int64_t i = 0; i < parameter.elements(); ++i)
+      ASSERT_EQ(static_cast<int8_t>(array.bytes[static_cast<size_t>(i)]), parameter.code(i)) << parameter.name;
+  }
+  for (const auto& memory : layout.at("memories")) {
+    if (memory.at("words") == 0) continue;
+    const std::string name = memory.at("name");
+    EXPECT_TRUE(std::filesystem::exists(Path("chip/" + name + ".words.hex"))) << name;
+    EXPECT_TRUE(std::filesystem::exists(Path("chip/" + name + ".bank0.hex"))) << name;
+  }
+  EXPECT_FALSE(layout.at("arrays").empty());
 }
 
 TEST_F(Program, ExportSaysWhatIsMissing) {

@@ -32,7 +32,6 @@ class Builder {
     height_ = Between(5, 9);
     width_ = Between(5, 9);
     MakeInput();
-    network_.input_scale = current_.scale;
     const int64_t layers = Between(2, 5);
     for (int64_t layer = 0; layer < layers; ++layer) AddLayer();
     Finish();

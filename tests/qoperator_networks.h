@@ -12,7 +12,6 @@ struct QOperatorNetwork {
   std::string bytes;
   bool real_input = false;
   bool is_int8 = false;  // activations
-  std::string input_scale;
   std::vector<std::string> codes;  // tensors of codes
 };
 

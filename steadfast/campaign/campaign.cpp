@@ -138,7 +138,7 @@ class Campaign {
   void LoadModels() {
     labels_ = LabelsOf(settings_.models);
     for (const auto& path : settings_.models) {
-      files_.push_back(model::ReadModelFile(path, settings_.data.profile));
+      files_.push_back(model::ReadModelFile(path, settings_.data.reading));
       TestData data = LoadTestData(files_.back(), settings_.data);
       if (data_.dataset.empty()) {
         data_ = std::move(data);
@@ -629,7 +629,7 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
   const auto row = std::find_if(models.begin(), models.end(), [&](const auto& m) { return m.id == stored->model; });
   if (row == models.end()) throw InputError(fmt::format("{}: trial {} belongs to no model", store_path.string(), id));
   const model::ModelFile file = model::ReadModelFile(model_path.empty() ? std::filesystem::path(row->path) : model_path,
-                                                     model::ProfileOfHash(row->sha256));
+                                                     model::ReadingOfHash(row->sha256));
   if (file.sha256 != row->sha256) {
     throw InputError(fmt::format("{}: is not the model of trial {}: its hash is {}…, the store's {}…",
                                  file.path.string(), id, file.sha256.substr(0, 12), row->sha256.substr(0, 12)));

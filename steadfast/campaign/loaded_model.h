@@ -23,7 +23,7 @@ struct DataChoice {
   int64_t images = 0;                                    // the first so many; 0: all
   InputScaling input;                                    // of models that take real numbers
   std::function<void(const std::string&)> on_note = {};  // gets what was assumed, in words
-  std::optional<model::Profile> profile = {};            // whose arithmetic; nothing: that of the file's format
+  model::Reading reading = {};                           // whose arithmetic, and widths that the file does not say
 };
 
 struct TestData {

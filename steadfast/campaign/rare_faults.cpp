@@ -155,7 +155,7 @@ class Rare {
  public:
   explicit Rare(const RareSettings& settings)
       : settings_(settings),
-        file_(model::ReadModelFile(settings.model, settings.data.profile)),
+        file_(model::ReadModelFile(settings.model, settings.data.reading)),
         image_(memory::ImageOn(settings.chip, file_.model, {settings.encoding, settings.word_bits}, settings.where)),
         single_(FromSweep()) {}
 

@@ -147,7 +147,7 @@ class Sweep {
         on_progress_(on_progress),
         cancellation_(cancellation),
         threads_(settings.threads > 0 ? settings.threads : AvailableCores()),
-        file_(model::ReadModelFile(settings.model, settings.data.profile)),
+        file_(model::ReadModelFile(settings.model, settings.data.reading)),
         data_(LoadTestData(file_, settings.data)),
         shared_image_(std::make_shared<const memory::MemoryImage>(
             memory::ImageOn(settings.chip, file_.model, {settings.encoding, settings.word_bits}, settings.where))),

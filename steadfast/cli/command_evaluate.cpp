@@ -213,7 +213,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
     throw UsageError("--store keeps which classes break first: say by which faults, with --fault");
   if (options.trials < 1) throw UsageError("--trials must be at least 1");
   if (!(options.rate >= 0 && options.rate <= 1)) throw UsageError("--rate must be from 0 to 1");
-  const model::ModelFile file = model::ReadModelFile(options.model, options.data.profile);
+  const model::ModelFile file = model::ReadModelFile(options.model, options.data.reading);
   const campaign::TestData data = campaign::LoadTestData(file, options.data);
   const auto set = campaign::EvaluationSetOf(file.model, data.images, options.data.input);
   constexpr int64_t kMostClasses = 8192;

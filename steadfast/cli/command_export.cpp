@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <bit>
+#include <cctype>
 #include <charconv>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,7 +15,9 @@
 #include "steadfast/campaign/campaign.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
+#include "steadfast/data/npy.h"
 #include "steadfast/memory/fault_map.h"
+#include "steadfast/memory/memory_dump.h"
 #include "steadfast/model/changed_file.h"
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/report/text_table.h"  // Printable
@@ -23,10 +28,11 @@ namespace export_command {
 using nlohmann::json;
 
 struct Options {
-  std::filesystem::path model, fault_list, undo, output, patch, json;
+  std::filesystem::path model, fault_list, undo, output, patch, memories, json;
   MemoryOptions memory;
   std::string encoding = "twos";
   std::optional<uint64_t> trial;
+  model::Reading reading;
 };
 
 constexpr const char* kHeader = "offset,old,new";
@@ -147,7 +153,132 @@ model::ModelChange Listed(const Options& options, const model::QuantizedModel& m
   return change;
 }
 
+// ---- memories, for hardware ----
+
+std::string TypeOf(const model::StorageFormat& format) {
+  using Kind = model::StorageFormat::Kind;
+  if (format.kind == Kind::kCodes) return format.codes.is_signed ? "|i1" : "|u1";
+  if (format.kind == Kind::kInt32) return "<i4";
+  return "<f4";
+}
+
+// Codes as numbers, floats of 16 bits as float32, in the file's order and shape.
+data::NpyArray ArrayOf(const model::Parameter& parameter) {
+  data::NpyArray array{TypeOf(parameter.format), parameter.shape, {}};
+  for (int64_t i = 0; i < parameter.elements(); ++i) {
+    const bool is_code = parameter.format.kind == model::StorageFormat::Kind::kCodes;
+    uint32_t bits = parameter.bits[static_cast<size_t>(i)];
+    if (is_code) bits = static_cast<uint32_t>(parameter.code(i));
+    if (parameter.format.is_float()) bits = std::bit_cast<uint32_t>(parameter.real(i));
+    for (int byte = 0; byte < (is_code ? 1 : 4); ++byte) array.bytes.push_back(static_cast<uint8_t>(bits >> 8 * byte));
+  }
+  return array;
+}
+
+json DescriptionOf(const model::QuantizedModel& model, const memory::MemoryImage& image) {
+  json memories = json::array(), arrays = json::array(), values = json::array(), nodes = json::array();
+  for (size_t m = 0; m < image.chip().memories.size(); ++m) {
+    const memory::Memory& one = image.chip().memories[m];
+    memories.push_back({{"name", one.name},
+                        {"word_bits", one.word_bits},
+                        {"words_per_row", one.words_per_row},
+                        {"rows_per_bank", one.rows_per_bank},
+                        {"banks", image.BanksOf(static_cast<int>(m))},
+                        {"interleaving", one.interleaving},
+                        {"words", image.WordsOfMemory(static_cast<int>(m))}});
+  }
+  for (size_t a = 0; a < image.arrays().size(); ++a) {
+    const memory::MemoryArray& array = image.arrays()[a];
+    if (array.parameter < 0) continue;
+    const model::Parameter& parameter = model.parameter(array.parameter);
+    const model::LevelMap& levels = parameter.format.codes.levels;
+    json one = {{"name", array.name},
+                {"role", model::NameOf(array.role)},
+                {"format", model::NameOf(array.format)},
+                {"encoding", memory::NameOf(array.encoding)},
+                {"shape", parameter.shape},
+                {"memory", image.chip().memories[static_cast<size_t>(array.memory)].name},
+                {"first_word", array.first_word},
+                {"words", image.WordsOf(static_cast<int>(a))},
+                {"elements", array.elements()},
+                {"scale", parameter.scale < 0 ? json() : json(model.parameter(parameter.scale).name)}};
+    if (parameter.format.kind == model::StorageFormat::Kind::kCodes) {
+      one["level"] = {levels.multiplier, levels.offset};
+      one["output_axis"] = parameter.output_axis;
+    }
+    arrays.push_back(std::move(one));
+  }
+  for (const model::Value& value : model.values) {
+    json one = {{"name", value.name}, {"shape", {value.shape.channels, value.shape.height, value.shape.width}}};
+    if (value.coding) {
+      one["bits"] = value.coding->bits;
+      one["signed"] = value.coding->is_signed;
+      one["scale"] = value.coding->scale;
+      one["zero_point"] = value.coding->zero_point + value.coding->stored_offset();
+    }
+    values.push_back(std::move(one));
+  }
+  for (const model::Node& node : model.nodes) {
+    json inputs = json::array(), parameters = json::array();
+    for (const int input : node.inputs) inputs.push_back(model.value(input).name);
+    for (const int parameter : model::ParametersOf(model, node)) parameters.push_back(model.parameter(parameter).name);
+    nodes.push_back({{"name", node.name},
+                     {"kind", model::KindOf(node)},
+                     {"inputs", inputs},
+                     {"output", model.value(node.output).name},
+                     {"parameters", parameters}});
+  }
+  return {{"schema", 1},       {"profile", model::NameOf(model.profile)}, {"memories", memories}, {"arrays", arrays},
+          {"values", values}, {"nodes", nodes}};
+}
+
+std::string FileName(std::string name) {
+  for (char& letter : name) {
+    if (std::isalnum(static_cast<unsigned char>(letter)) == 0 && letter != '-' && letter != '.') letter = '_';
+  }
+  return name;
+}
+
+void WriteMemories(const Options& options) {
+  const model::ModelFile file = model::ReadModelFile(options.model, options.reading);
+  MemoryOptions everything = options.memory;
+  if (everything.where.empty()) everything.where = "all";
+  const Memories memories = MemoriesOf(everything, {});
+  const memory::MemoryImage image = memory::ImageOn(
+      memories.chip, file.model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits},
+      memories.where);
+  std::filesystem::create_directories(options.memories);
+  std::map<std::string, data::NpyArray> arrays;
+  for (const model::Parameter& parameter : file.model.parameters) arrays[parameter.name] = ArrayOf(parameter);
+  const std::vector<uint8_t> archive = data::ToNpz(arrays);
+  WriteFileWhole(options.memories / "parameters.npz", std::string(archive.begin(), archive.end()));
+  int64_t words = 0, files = 0;
+  for (size_t m = 0; m < image.chip().memories.size(); ++m) {
+    const auto memory = static_cast<int>(m);
+    if (image.WordsOfMemory(memory) == 0) continue;
+    const std::string name = FileName(image.chip().memories[m].name);
+    WriteFileWhole(options.memories / (name + ".words.hex"), memory::WordsAsHex(image, memory));
+    for (int64_t bank = 0; bank < image.BanksOf(memory); ++bank, ++files)
+      WriteFileWhole(options.memories / fmt::format("{}.bank{}.hex", name, bank), memory::RowsAsHex(image, memory, bank));
+    words += image.WordsOfMemory(memory);
+  }
+  json document = DescriptionOf(file.model, image);
+  document["model"] = options.model.string();
+  document["sha256"] = file.sha256;
+  WriteFileWhole(options.memories / "layout.json", document.dump(2) + "\n");
+  WriteJson(options.json, document);
+  if (!IsStandardOutput(options.json))
+    fmt::print("{}: {} words, {} banks ($readmemh), parameters.npz, layout.json\n", options.memories.string(), words,
+               files);
+}
+
 void Run(const Options& options) {
+  if (!options.memories.empty()) {
+    if (!options.fault_list.empty() || !options.undo.empty() || !options.output.empty() || !options.patch.empty())
+      throw UsageError("--memories: of a model as it is, without --fault-list, --undo, --output and --patch");
+    return WriteMemories(options);
+  }
+  if (options.output.empty()) throw UsageError("say where to write: --output, or --memories");
   if (options.fault_list.empty() == options.undo.empty())
     throw UsageError("say what is to change: --fault-list, or --undo what --patch wrote");
   if (!options.undo.empty() && !options.patch.empty()) throw UsageError("--patch: of a --fault-list alone");
@@ -173,9 +304,9 @@ void Run(const Options& options) {
                  Sha256(before));
     return;
   }
-  const model::QuantizedModel model = model::ReadModel(options.model);
+  const model::QuantizedModel model = model::ReadModelFile(options.model, options.reading).model;
   const model::ModelChange change = Listed(options, model);
-  const std::vector<uint8_t> changed = model::WithChange(bytes, options.model.string(), change);
+  const std::vector<uint8_t> changed = model::WithChange(bytes, options.model.string(), change, options.reading.stored_bits);
   if (!options.patch.empty()) WriteFileWhole(options.patch, PatchOf(bytes, changed));
   write(changed);
   document["output_sha256"] = Sha256(changed);
@@ -204,7 +335,8 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
   using namespace export_command;
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "export", "A model's own file with listed faults in it, for any runtime to run; all else byte for byte");
+      "export",
+      "A model's own file with listed faults in it, for any runtime to run; or what its memories hold, for hardware");
   command->add_option("model", options->model, "The model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command->add_option("--fault-list", options->fault_list, "The faults, CSV or JSON, as inject takes and writes them")
       ->type_name("FILE");
@@ -219,7 +351,13 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--encoding", options->encoding, "How codes are stored: twos, sign, offset, gray")
       ->capture_default_str();
   AddMemoryOptions(*command, options->memory);
-  command->add_option("-o,--output", options->output, "The file to write")->required()->type_name("FILE");
+  AddReadingOptions(*command, options->reading);
+  command->add_option("-o,--output", options->output, "The file to write")->type_name("FILE");
+  command
+      ->add_option("--memories", options->memories,
+                   "Write what each memory holds: words and rows for Verilog's $readmemh, arrays for NumPy, the layout "
+                   "as JSON")
+      ->type_name("DIR");
   command->add_option("--patch", options->patch, "Write what differs, byte for byte, as CSV: for --undo")
       ->type_name("FILE");
   command

@@ -22,6 +22,7 @@ using nlohmann::json;
 struct Options {
   std::filesystem::path map, model, output, svg, json;
   MemoryOptions memory;
+  model::Reading reading;
   std::string fault = "flip", encoding = "twos", form;
   double rate = 1e-3;
   int64_t trials = 1;
@@ -62,7 +63,7 @@ memory::MemoryImage ImageFor(const Options& options, const std::vector<memory::F
     if (targeted) throw UsageError("--where, and @ in a fault model: what lies where, only a --model says");
     return memory::MemoryImage::OfChip(*memories.chip);
   }
-  const model::ModelFile file = model::ReadModelFile(options.model);
+  const model::ModelFile file = model::ReadModelFile(options.model, options.reading);
   return memory::ImageOn(memories.chip, file.model,
                          {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits},
                          memories.where);
@@ -227,6 +228,7 @@ void AddFaultsCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--encoding", options->encoding, "How a model's codes are stored: twos, sign, offset, gray")
       ->capture_default_str();
   AddMemoryOptions(*command, options->memory);
+  AddReadingOptions(*command, options->reading);
   command->add_option("-o,--output", options->output, "Write the map: JSON where the name ends so, else CSV")
       ->type_name("FILE");
   command->add_option("--form", options->form,

@@ -75,7 +75,7 @@ void ExportFaults(const Options& options) {
   if (options.settings.faults.size() != 1 || options.settings.rates.size() != 1)
     throw UsageError(
         "--export-faults: give one --fault and one --rate; a list holds the faults of one cell of the grid");
-  const model::ModelFile file = model::ReadModelFile(options.settings.models[0], options.settings.data.profile);
+  const model::ModelFile file = model::ReadModelFile(options.settings.models[0], options.settings.data.reading);
   const memory::MemoryImage image = campaign::ImageOf(options.settings, file.model, options.settings.encodings[0]);
   const auto lists =
       campaign::FaultListsOf(options.settings, image, options.settings.faults[0], options.settings.rates[0]);

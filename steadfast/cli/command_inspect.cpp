@@ -27,6 +27,7 @@ struct Options {
   std::filesystem::path model;
   std::filesystem::path json;
   std::string chip;
+  model::Reading reading;
 };
 
 std::string ShapeText(const model::ValueShape& shape) {
@@ -326,6 +327,7 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
           "--chip", options->chip,
           "Show what of it lies in which memory and bank of a chip: weights, everything, systolic or a YAML file")
       ->type_name("NAME|FILE");
+  AddReadingOptions(*command, options->reading);
   AddJsonOption(*command, options->json, "Write all that the file holds");
   command->footer("Example: steadfast inspect model.onnx");
   command->callback([options, &chosen] {
@@ -340,7 +342,7 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
         if (!IsStandardOutput(options->json)) Print(file);
         return;
       }
-      const model::ModelFile file = model::ReadModelFile(options->model);
+      const model::ModelFile file = model::ReadModelFile(options->model, options->reading);
       CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
       std::optional<ChipMap> map;
       if (!options->chip.empty()) map = MapOf(file.model, options->chip);

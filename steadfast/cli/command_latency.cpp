@@ -120,7 +120,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
   if (options.machine.lanes < 1 || options.machine.filters < 1 || options.machine.brick < 1)
     throw UsageError("--lanes, --filters and --brick must be at least 1");
   const engine::InstructionSet instruction_set = engine::ParseInstructionSet(options.instruction_set);
-  const model::ModelFile file = model::ReadModelFile(options.model, options.data.profile);
+  const model::ModelFile file = model::ReadModelFile(options.model, options.data.reading);
   const campaign::TestData data = campaign::LoadTestData(file, options.data);
   const auto set = campaign::EvaluationSetOf(file.model, data.images, options.data.input);
   const auto cycles = CyclesOf(file.model, set.images, options.machine, cancellation);

@@ -18,12 +18,13 @@ using nlohmann::json;
 struct Options {
   std::filesystem::path model, json;
   MemoryOptions memory;
+  model::Reading reading;
   double margin = 1, confidence = 0.95, share = 50;  // in points and percent where not confidence
 };
 
 void Run(const Options& options) {
   CheckDistinct({{"the model", options.model}, {"--json", options.json}});
-  const model::ModelFile file = model::ReadModelFile(options.model);
+  const model::ModelFile file = model::ReadModelFile(options.model, options.reading);
   const Memories memories = MemoriesOf(options.memory, {});
   const memory::MemoryImage image =
       memory::ImageOn(memories.chip, file.model, {.word_bits = memories.word_bits}, memories.where);
@@ -84,6 +85,7 @@ void AddSamplesCommand(CLI::App& app, Chosen& chosen) {
   command->add_option("--share", options->share, "What share of faults is expected to have an effect, in percent")
       ->capture_default_str();
   AddMemoryOptions(*command, options->memory);
+  AddReadingOptions(*command, options->reading);
   AddJsonOption(*command, options->json, "Write the numbers");
   command->footer("Example: steadfast samples model.onnx --margin 1 --confidence 0.95");
   command->callback([options, &chosen] { chosen.run = [options](const Cancellation&) { Run(*options); }; });

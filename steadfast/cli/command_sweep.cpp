@@ -96,7 +96,7 @@ void RunEvery(const Options& options, const Cancellation& cancellation) {
   settings.threads = sweep.threads;
   settings.memory_bytes = options.memory_mib << 20;
   settings.command = sweep.command;
-  const model::ModelFile file = model::ReadModelFile(sweep.model, sweep.data.profile);
+  const model::ModelFile file = model::ReadModelFile(sweep.model, sweep.data.reading);
   const memory::MemoryImage image =
       memory::ImageOn(memories.chip, file.model, {settings.encodings[0], memories.word_bits}, memories.where);
   const auto units = memory::EveryUnit(image, options.every, memory::ParseFaultKind(options.fault));

@@ -6,6 +6,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/base/text.h"  // ParseInt
 
 namespace steadfast::cli {
 
@@ -38,6 +39,31 @@ void AddMemoryOptions(CLI::App& command, MemoryOptions& options, const char* whe
   options.words =
       command.add_option("--word-bits", options.word_bits, "Width of a memory word, 8 to 64, without --chip")
           ->capture_default_str();
+}
+
+void AddReadingOptions(CLI::App& command, model::Reading& reading) {
+  command
+      .add_option_function<std::string>(
+          "--profile", [&reading](const std::string& text) { reading.profile = model::ParseProfile(text); },
+          "Whose arithmetic: onnx (default), or ort (default of QOperator files), of ONNX files; xnnpack (default), "
+          "litert-builtin or tflm of TFLite files")
+      ->type_name("NAME");
+  const auto add = [&reading](const std::vector<std::string>& items) {
+    for (const std::string& item : items) {
+      const size_t equals = item.rfind('=');
+      if (equals == std::string::npos || equals == 0)
+        throw UsageError(fmt::format("--stored-bits {}: expected TENSOR=N", item));
+      const auto bits = static_cast<int>(ParseInt(item.substr(equals + 1), "--stored-bits " + item, 1, 8));
+      if (!reading.stored_bits.emplace(item.substr(0, equals), bits).second)
+        throw UsageError(fmt::format("--stored-bits {}: names a tensor a second time", item));
+    }
+  };
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--stored-bits", add,
+          "Weights that are stored in fewer bits than the file has for them: conv1.weight=4 (their codes must fit)")
+      ->type_name("TENSOR=N")
+      ->allow_extra_args(false);
 }
 
 std::string FaultHelp(const char* start) {

@@ -79,16 +79,15 @@ inline void PrintNote(const std::string& note) {
   fmt::print(stderr, "{}\n", note);
 }
 
+// --profile and --stored-bits: what a user says of a file beside what it says itself.
+void AddReadingOptions(CLI::App& command, model::Reading& reading);
+
 // --dataset, --data, --images, and what bytes become.
 inline void AddDataOptions(CLI::App& command, campaign::DataChoice& data) {
   AddInputOptions(command, data.input);
   data.location.on_reading = data::ReadingLine();
   data.on_note = PrintNote;
-  command
-      .add_option_function<std::string>(
-          "--profile", [&data](const std::string& text) { data.profile = model::ParseProfile(text); },
-          "Whose arithmetic: onnx or ort of ONNX files (default: what the file's form says); xnnpack (default), litert-builtin or tflm of TFLite files")
-      ->type_name("NAME");
+  AddReadingOptions(command, data.reading);
   command.add_option("--dataset", data.dataset, "Dataset by name (default: the one the model file names)");
   command.add_option("--data", data.location.folder, "Folder of datasets")->type_name("DIR");
   command.add_option("--images", data.images, "Use the first so many test images (0: all)")

@@ -148,6 +148,48 @@ std::map<std::string, NpyArray> ReadNpz(const std::filesystem::path& path) {
   return arrays;
 }
 
+std::vector<uint8_t> ToNpy(const NpyArray& array) {
+  std::string shape = fmt::format("{}", fmt::join(array.shape, ", "));
+  if (array.shape.size() == 1) shape += ",";
+  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", array.type, shape);
+  constexpr size_t kStart = 10, kAligned = 64;
+  header.resize((kStart + header.size() + 1 + kAligned - 1) / kAligned * kAligned - kStart, ' ');
+  header.back() = '\n';
+  std::vector<uint8_t> bytes = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<uint8_t>(header.size() & 255),
+                                static_cast<uint8_t>(header.size() >> 8)};
+  bytes.insert(bytes.end(), header.begin(), header.end());
+  bytes.insert(bytes.end(), array.bytes.begin(), array.bytes.end());
+  return bytes;
+}
+
+std::vector<uint8_t> ToNpz(const std::map<std::string, NpyArray>& arrays) {
+  std::vector<uint8_t> archive, directory;
+  const auto put = [](std::vector<uint8_t>& to, std::initializer_list<std::pair<uint64_t, int>> numbers) {
+    for (const auto& [number, bytes] : numbers) {
+      for (int byte = 0; byte < bytes; ++byte) to.push_back(static_cast<uint8_t>(number >> 8 * byte));
+    }
+  };
+  constexpr uint64_t kDate = 0x21;  // the first of January 1980
+  for (const auto& [name, array] : arrays) {
+    const std::vector<uint8_t> bytes = ToNpy(array);
+    const std::string file = name + ".npy";
+    const uint64_t size = bytes.size(), sum = crc32_z(0, bytes.data(), bytes.size()), at = archive.size();
+    if (at + size > kMostBytes / 2 - 1) throw InputError("an archive of arrays would be 4 GiB or more");
+    put(archive, {{0x04034b50, 4}, {20, 2}, {0, 2}, {0, 2}, {0, 2}, {kDate, 2}, {sum, 4}, {size, 4}, {size, 4},
+                  {file.size(), 2}, {0, 2}});
+    archive.insert(archive.end(), file.begin(), file.end());
+    archive.insert(archive.end(), bytes.begin(), bytes.end());
+    put(directory, {{0x02014b50, 4}, {20, 2}, {20, 2}, {0, 2}, {0, 2}, {0, 2}, {kDate, 2}, {sum, 4}, {size, 4}, {size, 4},
+                    {file.size(), 2}, {0, 2}, {0, 2}, {0, 2}, {0, 2}, {0, 4}, {at, 4}});
+    directory.insert(directory.end(), file.begin(), file.end());
+  }
+  const uint64_t start = archive.size();
+  archive.insert(archive.end(), directory.begin(), directory.end());
+  put(archive, {{0x06054b50, 4}, {0, 2}, {0, 2}, {arrays.size(), 2}, {arrays.size(), 2}, {directory.size(), 4}, {start, 4},
+                {0, 2}});
+  return archive;
+}
+
 std::vector<int64_t> IntegersOf(const NpyArray& array, const std::string& name) {
   const char kind = array.type[1];
   const int size = array.type.size() == 3 ? array.type[2] - '0' : 0;

@@ -21,6 +21,10 @@ NpyArray ReadNpy(const std::filesystem::path& path);
 // The arrays of an archive, by name (without .npy).
 std::map<std::string, NpyArray> ReadNpz(const std::filesystem::path& path);
 
+// The bytes of an array file, and of an archive of several (stored, not compressed; reproducible: no times).
+std::vector<uint8_t> ToNpy(const NpyArray& array);
+std::vector<uint8_t> ToNpz(const std::map<std::string, NpyArray>& arrays);
+
 // Integers of any width as int64. Throws InputError for other types.
 std::vector<int64_t> IntegersOf(const NpyArray& array, const std::string& name);
 

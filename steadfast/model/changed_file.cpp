@@ -81,8 +81,9 @@ void SetElement(onnx::TensorProto& tensor, int64_t index, uint32_t value, const 
 }
 
 std::vector<uint8_t> OnnxWithChange(std::span<const uint8_t> bytes, const std::string& name,
-                                    const ModelChange& change) {
-  const QuantizedModel model = FromOnnx(bytes, name);
+                                    const ModelChange& change, const std::map<std::string, int>& stored_bits) {
+  QuantizedModel model = FromOnnx(bytes, name);
+  SetStoredBits(model, stored_bits, name);
   onnx::ModelProto proto;
   proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
   std::string written = proto.SerializeAsString();
@@ -104,9 +105,11 @@ std::vector<uint8_t> OnnxWithChange(std::span<const uint8_t> bytes, const std::s
 
 }  // namespace
 
-std::vector<uint8_t> WithChange(std::span<const uint8_t> bytes, const std::string& name, const ModelChange& change) {
-  if (!IsTflite(bytes)) return OnnxWithChange(bytes, name, change);
-  const TfliteModel file = FromTflite(bytes, name);
+std::vector<uint8_t> WithChange(std::span<const uint8_t> bytes, const std::string& name, const ModelChange& change,
+                                const std::map<std::string, int>& stored_bits) {
+  if (!IsTflite(bytes)) return OnnxWithChange(bytes, name, change, stored_bits);
+  TfliteModel file = FromTflite(bytes, name);
+  SetStoredBits(file.model, stored_bits, name);
   std::vector<uint8_t> changed(bytes.begin(), bytes.end());
   for (const Change& one : change.changes) {
     const Parameter& parameter = Checked(file.model, name, one);

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <limits>
 #include <new>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/hash.h"
+#include "steadfast/base/text.h"  // ParseInt
 #include "steadfast/model/onnx_forms.h"
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/onnx_reader.h"
@@ -52,34 +54,83 @@ QuantizedModel ReadModel(const std::filesystem::path& path) {
   return ReadModelFile(path).model;
 }
 
-ModelFile ReadModelFile(const std::filesystem::path& path, std::optional<Profile> profile) {
+void SetStoredBits(QuantizedModel& model, const std::map<std::string, int>& stored_bits, const std::string& name) {
+  for (const auto& [tensor, bits] : stored_bits) {
+    const std::string option = fmt::format("--stored-bits {}={}", tensor, bits);
+    const auto found = std::find_if(model.parameters.begin(), model.parameters.end(), [&](const Parameter& parameter) {
+      return parameter.name == tensor && parameter.role == Role::kWeight && !parameter.is_fixed;
+    });
+    if (found == model.parameters.end()) {
+      std::vector<std::string> known;
+      for (const int weight : WeightsOf(model)) known.push_back(model.parameter(weight).name);
+      throw UsageError(fmt::format("{}: {} has no weights of this name (it has {})", option, name, fmt::join(known, ", ")));
+    }
+    CodeFormat& format = found->format.codes;
+    if (bits < 1 || bits > format.bits)
+      throw UsageError(fmt::format("{}: expected 1 to {} bits, as many as {} has for them", option, format.bits, name));
+    CodeFormat narrower = format;
+    narrower.bits = bits;
+    narrower.narrow = format.narrow && bits == format.bits;
+    for (int64_t i = 0; i < found->elements(); ++i) {
+      const int code = found->code(i);
+      if (code < narrower.lowest_code() || code > narrower.highest_code())
+        throw UsageError(fmt::format("{}: {} holds code {} at index {}, and {} bits hold {} to {}", option, name, code, i,
+                                     bits, narrower.lowest_code(), narrower.highest_code()));
+    }
+    for (uint32_t& pattern : found->bits) pattern = narrower.pattern(format.code(pattern));
+    format = narrower;
+  }
+}
+
+ModelFile ReadModelFile(const std::filesystem::path& path, const Reading& reading) {
   const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
   const bool is_tflite = IsTflite(bytes);
+  const auto& profile = reading.profile;
   if (profile && IsOfTflite(*profile) != is_tflite)
     throw UsageError(fmt::format("--profile {}: {} is {}", NameOf(*profile), path.string(),
                                  is_tflite ? "a TFLite file, which runs under xnnpack, litert-builtin or tflm"
                                            : "an ONNX file, which runs under onnx or ort"));
-  if (!is_tflite) {
-    ModelFile file{path, Sha256(bytes), FromOnnx(bytes, path.string())};
-    file.model.profile = profile.value_or(file.model.profile);
-    if (file.model.profile != Profile::kOnnx) file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
-    return file;
-  }
-  ModelFile file{path, Sha256(bytes), FromTflite(bytes, path.string()).model};
+  ModelFile file{path, Sha256(bytes),
+                 is_tflite ? FromTflite(bytes, path.string()).model : FromOnnx(bytes, path.string())};
   file.model.profile = profile.value_or(file.model.profile);
   if (file.model.quantizes_input && file.model.profile != Profile::kXnnpack)
     throw UsageError(
         fmt::format("--profile {}: {} takes real numbers, and how this runtime quantizes them is not known "
                     "code for code; xnnpack is",
                     NameOf(file.model.profile), path.string()));
-  file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
+  SetStoredBits(file.model, reading.stored_bits, path.string());
+  if (file.model.profile != Profile::kOnnx || !reading.stored_bits.empty())
+    file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
+  for (const auto& [tensor, bits] : reading.stored_bits) {
+    std::string escaped;
+    for (const char letter : tensor)
+      escaped += letter == ';' || letter == '%' ? fmt::format("%{:02x}", letter) : std::string(1, letter);
+    file.sha256 += fmt::format(";{}={}", escaped, bits);
+  }
   return file;
 }
 
-std::optional<Profile> ProfileOfHash(std::string_view sha256) {
+Reading ReadingOfHash(std::string_view sha256) {
+  Reading reading;
   const size_t colon = sha256.find(':');
-  if (colon == std::string_view::npos) return std::nullopt;
-  return ParseProfile(sha256.substr(colon + 1));
+  if (colon == std::string_view::npos) return reading;
+  std::string_view rest = sha256.substr(colon + 1);
+  const size_t end = rest.find(';');
+  reading.profile = ParseProfile(rest.substr(0, end));
+  while (rest.find(';') != std::string_view::npos) {
+    rest = rest.substr(rest.find(';') + 1);
+    const std::string_view one = rest.substr(0, rest.find(';'));
+    const size_t equals = one.rfind('=');
+    if (equals == std::string_view::npos) throw InputError(fmt::format("the hash {} says no width", sha256));
+    std::string tensor;
+    for (size_t i = 0; i < equals; ++i) {
+      const bool is_escaped = one[i] == '%' && i + 2 < equals;
+      tensor += is_escaped ? (one.substr(i, 3) == "%3b" ? ';' : '%') : one[i];
+      if (is_escaped) i += 2;
+    }
+    reading.stored_bits[tensor] = static_cast<int>(ParseInt(std::string(one.substr(equals + 1)), "a width", 1, 8));
+  }
+  return reading;
 }
 
 std::string NameWithHash(const ModelFile& file) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,19 +28,29 @@ void WriteModel(const QuantizedModel& model, const std::filesystem::path& path);
 // Any file of a quantized network that is known: ONNX, or TFLite (tflite_file.h).
 QuantizedModel ReadModel(const std::filesystem::path& path);
 
+// What a user says of a file beside what it says itself.
+struct Reading {
+  std::optional<Profile> profile = {};    // whose arithmetic; nothing: that of the file's form
+  std::map<std::string, int> stored_bits = {};  // weights by name, that are stored in fewer bits than the file has for them
+  bool operator==(const Reading&) const = default;
+};
+
 // A model as it lies on disk, with the hash of the file.
 struct ModelFile {
   std::filesystem::path path;
-  // Of the file's bytes; of TFLite files with the arithmetic behind it: "3c002613…:xnnpack". What it answers depends on
-  // both, so that stores, reports and trials' ids keep them apart.
+  // Of the file's bytes; where the arithmetic is not ONNX's text with that behind it, and with what a user says of widths:
+  // "3c002613…:xnnpack", "…:onnx;conv1.weight=4". What it answers, and where faults lie, depends on all of them, so that
+  // stores, reports and trials' ids keep them apart.
   std::string sha256;
   QuantizedModel model;
 };
-// Under the arithmetic that the file's format has by default, or another one. Throws UsageError where that is of other
-// formats.
-ModelFile ReadModelFile(const std::filesystem::path& path, std::optional<Profile> profile = std::nullopt);
-// The arithmetic in a ModelFile's hash.
-std::optional<Profile> ProfileOfHash(std::string_view sha256);
+// Throws UsageError where the reading does not fit the file: a profile of other formats, a name that no weights have, a
+// width in which their codes do not fit.
+ModelFile ReadModelFile(const std::filesystem::path& path, const Reading& reading = {});
+// The reading in a ModelFile's hash.
+Reading ReadingOfHash(std::string_view sha256);
+// Weights in fewer bits than their file has for them. Throws as ReadModelFile does.
+void SetStoredBits(QuantizedModel& model, const std::map<std::string, int>& stored_bits, const std::string& name);
 // "lenet5-as-seed0@0123456789ab": the file's stem and the start of its hash.
 std::string NameWithHash(const ModelFile& file);
 

@@ -835,6 +835,12 @@ void OnnxReader::AddActivationScales() {
       model_.parameters[static_cast<size_t>(index)].is_fixed = false;  // not the program's alone
     }
   }
+  // Of real numbers that are only moved about before they are dequantized: still the scale that quantizes images.
+  if (const auto* quantizer = ScaleTensorsOf(0).quantizer; model_.real_input && quantizer != nullptr) {
+    const auto cast = stored_as_.find(quantizer);
+    const auto known = parameter_of_.find(cast == stored_as_.end() ? quantizer : cast->second);
+    if (model_.values[0].scale < 0 && known != parameter_of_.end()) model_.values[0].scale = known->second;
+  }
 }
 
 int OnnxReader::FloatParameterOf(const onnx::TensorProto& tensor, Role role) {
