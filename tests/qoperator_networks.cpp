@@ -144,7 +144,9 @@ class Builder {
     const bool per_channel = may_have_scales && outputs > 1 && Chance(50);
     int64_t elements = 1;
     for (const int64_t size : dims) elements *= size;
-    const int zero = is_unsigned ? static_cast<int>(Between(110, 140)) : Chance(20) ? static_cast<int>(Between(-9, 9)) : 0;
+    const int zero = is_unsigned  ? static_cast<int>(Between(110, 140))
+                     : Chance(20) ? static_cast<int>(Between(-9, 9))
+                                  : 0;
     std::vector<int> codes;
     for (int64_t i = 0; i < elements; ++i)
       codes.push_back(static_cast<int>(is_unsigned ? Between(0, 255) : Between(-127, 127)));
@@ -229,8 +231,7 @@ class Builder {
       case 3: {
         if (height_ < 3 || width_ < 3) return;
         const Codes to = NewCodes(from.scale_value * 0.8);
-        auto* node =
-            Add("QLinearAveragePool", {from.name, from.scale, from.zero, to.scale, to.zero}, to.name, true);
+        auto* node = Add("QLinearAveragePool", {from.name, from.scale, from.zero, to.scale, to.zero}, to.name, true);
         SetInts(node, "kernel_shape", {2, 3});
         SetInts(node, "strides", {1, 2});
         --height_;
@@ -307,8 +308,10 @@ class Builder {
     const Weights weights =
         MakeWeights(is_transposed ? std::vector{outputs, inputs} : std::vector{inputs, outputs}, outputs, true);
     Codes to;
-    if (!is_real) to = NewCodes(double{current_.scale_value} * weights.largest_scale * 60 * std::sqrt(static_cast<double>(inputs)));
-    std::vector<std::string> all = {current_.name, current_.scale, current_.zero, weights.codes, weights.scale, weights.zero};
+    if (!is_real)
+      to = NewCodes(double{current_.scale_value} * weights.largest_scale * 60 * std::sqrt(static_cast<double>(inputs)));
+    std::vector<std::string> all = {current_.name, current_.scale, current_.zero,
+                                    weights.codes, weights.scale,  weights.zero};
     if (is_gemm) all.push_back(Chance(70) ? MakeBias(outputs) : "");
     if (!is_real) all.insert(all.end(), {to.scale, to.zero});
     auto* node = Add(is_gemm ? "QGemm" : "QLinearMatMul", all, is_real ? "logits" : to.name, is_gemm);

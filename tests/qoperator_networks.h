@@ -11,7 +11,7 @@ namespace steadfast {
 struct QOperatorNetwork {
   std::string bytes;
   bool real_input = false;
-  bool is_int8 = false;  // activations
+  bool is_int8 = false;            // activations
   std::vector<std::string> codes;  // tensors of codes
 };
 

@@ -1,5 +1,5 @@
-// ONNX files in other forms than QDQ: that they are read, run by every path of the engine as the scalar rules say, and run
-// so by ONNX Runtime, faults included.
+// ONNX files in other forms than QDQ: that they are read, run by every path of the engine as the scalar rules say, and
+// run so by ONNX Runtime, faults included.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -28,6 +29,8 @@
 #include "steadfast/model/onnx_file.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/model/requantization.h"
+#include "steadfast/model/tflite_file.h"
+#include "steadfast/network/float_onnx.h"
 #include "tests/onnx_styles.h"
 #include "tests/qoperator_networks.h"
 
@@ -132,7 +135,8 @@ std::vector<float> Answers(const QuantizedModel& model, const std::vector<uint8_
 std::string Network(const std::string& constants, const std::string& nodes, const std::string& output = "float[N, 3] y",
                     const std::string& opsets = "\"\" : 13") {
   return "<ir_version: 7, opset_import: [" + opsets + "]>\ng (uint8[N, 4] x) => (" + output +
-         ")\n<float s = {0.5}, uint8 z = {3}, float ws = {0.25}, int8 wz = {0}, float os = {1.5}, uint8 oz = {100}, int8[3, 4] w "
+         ")\n<float s = {0.5}, uint8 z = {3}, float ws = {0.25}, int8 wz = {0}, float os = {1.5}, uint8 oz = {100}, "
+         "int8[3, 4] w "
          "= {1, -2, 3, -4, 5, 6, -7, 7, 0, 1, 2, -3}" +
          constants + ">\n{ xr = DequantizeLinear(x, s, z)\n" + nodes + "\n}";
 }
@@ -172,8 +176,9 @@ TEST(OnnxForms, AnswersMayBeCodes) {
 }
 
 TEST(OnnxForms, WhatKeepsTheOrderOfAnswersIsLeftOut) {
-  for (const char* end : {"y = Softmax<axis = 1>(t)", "y = LogSoftmax(t)", "y = Identity(t)",
-                          "f = Flatten(t)\n y = Softmax(f)", "p = Softmax(t)\n y = ArgMax<axis = 1, keepdims = 0>(p)"}) {
+  for (const char* end :
+       {"y = Softmax<axis = 1>(t)", "y = LogSoftmax(t)", "y = Identity(t)", "f = Flatten(t)\n y = Softmax(f)",
+        "p = Softmax(t)\n y = ArgMax<axis = 1, keepdims = 0>(p)"}) {
     const QuantizedModel model = Read(FileOf(Network("", kSum + std::string(end))));
     EXPECT_EQ(Answers(model, kCodes), Sums()) << end;
     EXPECT_EQ(model.notes.empty(), std::string(end).find("max") == std::string::npos) << end;
@@ -190,7 +195,8 @@ TEST(OnnxForms, WeightsMayBeTransposedOrRealNumbers) {
       "wr = DequantizeLinear(w, ws, wz)\n wt = Transpose<perm = [1, 0]>(wr)\n y = MatMul(xr, wt)";
   EXPECT_EQ(Answers(Read(FileOf(Network("", transposed))), kCodes), Sums());
   const std::string constants =
-      ", float[3, 4] r = {0.24, -0.5, 0.75, -1.01, 1.25, 1.5, -1.75, 1.76, 0.01, 0.25, 0.5, -0.75}, float[3] wss = {0.25, "
+      ", float[3, 4] r = {0.24, -0.5, 0.75, -1.01, 1.25, 1.5, -1.75, 1.76, 0.01, 0.25, 0.5, -0.75}, float[3] wss = "
+      "{0.25, "
       "0.25, 0.25}, int8[3] wzs = {0, 0, 0}";
   const std::string real =
       "wq = QuantizeLinear<axis = 0>(r, wss, wzs)\n wr = DequantizeLinear<axis = 0>(wq, wss, wzs)\n"
@@ -206,8 +212,9 @@ TEST(OnnxForms, WeightsMayBeTransposedOrRealNumbers) {
 }
 
 TEST(OnnxForms, ClipsOfCodesSayWidths) {
-  const std::string constants = ", int8 l = {-8}, int8 h = {7}, int8 nl = {-7}, uint8 al = {96}, uint8 ah = {103}, uint8 "
-                                "fl = {0}, uint8 fh = {127}";
+  const std::string constants =
+      ", int8 l = {-8}, int8 h = {7}, int8 nl = {-7}, uint8 al = {96}, uint8 ah = {103}, uint8 "
+      "fl = {0}, uint8 fh = {127}";
   const std::string weights = "wc = Clip(w, l, h)\n wr = DequantizeLinear(wc, ws, wz)\n t = Gemm<transB = 1>(xr, wr)\n";
   const QuantizedModel four = Read(FileOf(Network(constants, weights + "y = Identity(t)")));
   EXPECT_EQ(ParameterNamed(four, "w").format.codes.bits, 4);
@@ -219,7 +226,8 @@ TEST(OnnxForms, ClipsOfCodesSayWidths) {
             std::string::npos);
   // Of activations: a width where the bounds are one, codes that are cut where they are not.
   const std::string ends = "c = Clip(q, fl, fh)\n y = DequantizeLinear(c, os, oz)";
-  const QuantizedModel seven = Read(FileOf(Network(constants, kSum + std::string("q = QuantizeLinear(t, os, oz)\n") + ends)));
+  const QuantizedModel seven =
+      Read(FileOf(Network(constants, kSum + std::string("q = QuantizeLinear(t, os, oz)\n") + ends)));
   EXPECT_EQ(seven.value(seven.nodes[0].output).coding->bits, 7);
   std::vector<float> expected = Rounded(Sums(), 1.5f, 100);
   for (float& real : expected) real = std::min(real, 27 * 1.5f);
@@ -227,8 +235,9 @@ TEST(OnnxForms, ClipsOfCodesSayWidths) {
   const std::string cut = "c = Clip(q, al, ah)\n y = DequantizeLinear(c, os, oz)";
   expected = Rounded(Sums(), 1.5f, 100);
   for (float& real : expected) real = std::clamp(real, -4 * 1.5f, 3 * 1.5f);
-  EXPECT_EQ(Answers(Read(FileOf(Network(constants, kSum + std::string("q = QuantizeLinear(t, os, oz)\n") + cut))), kCodes),
-            expected);
+  EXPECT_EQ(
+      Answers(Read(FileOf(Network(constants, kSum + std::string("q = QuantizeLinear(t, os, oz)\n") + cut))), kCodes),
+      expected);
 }
 
 TEST(OnnxForms, UsersMaySayWidths) {
@@ -240,7 +249,8 @@ TEST(OnnxForms, UsersMaySayWidths) {
   const model::ModelFile file = model::ReadModelFile(folder.path() / "m.onnx", reading);
   EXPECT_EQ(file.sha256, as_it_is.sha256 + ":onnx;w=4");
   EXPECT_EQ(model::ReadingOfHash(file.sha256).stored_bits, reading.stored_bits);
-  EXPECT_EQ(model::ReadingOfHash("ab:ort;a%3b%25=b=2;c=3").stored_bits, (std::map<std::string, int>{{"a;%=b", 2}, {"c", 3}}));
+  EXPECT_EQ(model::ReadingOfHash("ab:ort;a%3b%25=b=2;c=3").stored_bits,
+            (std::map<std::string, int>{{"a;%=b", 2}, {"c", 3}}));
   EXPECT_EQ(ParameterNamed(file.model, "w").bits[1], 14u);
   EXPECT_EQ(Answers(file.model, kCodes), Sums());
   // A fault in the top of four bits: the container has its sign extended.
@@ -273,7 +283,8 @@ TEST(OnnxForms, Int8InputsAreBytesWhereTheFileSaysSo) {
   const std::string rest =
       " z = {-128}, float ws = {1}, int8[2, 4] w = {1, 2, 3, 4, 5, 6, 7, 8}>\n{ xr = DequantizeLinear(x, s, z)\n wr = "
       "DequantizeLinear(w, ws)\n y = Gemm<transB = 1>(xr, wr) }";
-  const std::string start = "<ir_version: 7, opset_import: [\"\" : 13]>\ng (int8[N, 4] x) => (float[N, 2] y)\n<float s = ";
+  const std::string start =
+      "<ir_version: 7, opset_import: [\"\" : 13]>\ng (int8[N, 4] x) => (float[N, 2] y)\n<float s = ";
   const QuantizedModel bytes = Read(FileOf(start + "{1}, int8" + rest));
   EXPECT_FALSE(bytes.real_input);
   EXPECT_EQ(Answers(bytes, {1, 0, 0, 0}), (std::vector<float>{1, 5}));
@@ -284,8 +295,10 @@ TEST(OnnxForms, Int8InputsAreBytesWhereTheFileSaysSo) {
 TEST(OnnxForms, QonnxIsReadAsItsDefinitionSays) {
   const std::string opsets = "\"\" : 13, \"qonnx.custom_op.general\" : 1";
   const std::string constants =
-      ", float[3, 4] r = {0.24, -0.5, 0.75, -1.01, 1.25, 1.4, -1.75, 9, 0.01, 0.25, 0.5, -9}, float zero = {0}, float four = "
-      "{4}, float three = {3}, float two = {2}, float sixteen = {16}, float[3] b = {0.3, -0.2, 1.1}, float bs = {0.125}, float as = {4}";
+      ", float[3, 4] r = {0.24, -0.5, 0.75, -1.01, 1.25, 1.4, -1.75, 9, 0.01, 0.25, 0.5, -9}, float zero = {0}, float "
+      "four = "
+      "{4}, float three = {3}, float two = {2}, float sixteen = {16}, float[3] b = {0.3, -0.2, 1.1}, float bs = "
+      "{0.125}, float as = {4}";
   const std::string text = Network(
       constants,
       "wr = qonnx.custom_op.general.Quant<signed = 1, narrow = 1, rounding_mode = \"ROUND\">(r, ws, zero, four)\n"
@@ -316,10 +329,9 @@ TEST(OnnxForms, QonnxIsReadAsItsDefinitionSays) {
 }
 
 TEST(OnnxForms, QonnxOfOneBitHasNoZero) {
-  const std::string text =
-      Network(", float[3, 4] r = {0.24, -0.5, 0, -1.01, 1.25, 1.4, -1.75, 9, 0.01, 0.25, 0.5, -9}",
-              "wr = qonnx.custom_op.general.BipolarQuant(r, ws)\n y = Gemm<transB = 1>(xr, wr)", "float[N, 3] y",
-              "\"\" : 13, \"qonnx.custom_op.general\" : 1");
+  const std::string text = Network(", float[3, 4] r = {0.24, -0.5, 0, -1.01, 1.25, 1.4, -1.75, 9, 0.01, 0.25, 0.5, -9}",
+                                   "wr = qonnx.custom_op.general.BipolarQuant(r, ws)\n y = Gemm<transB = 1>(xr, wr)",
+                                   "float[N, 3] y", "\"\" : 13, \"qonnx.custom_op.general\" : 1");
   const QuantizedModel model = Read(FileOf(text));
   EXPECT_EQ(ParameterNamed(model, "r.codes").format.codes.bits, 1);
   const int levels[12] = {1, -1, 1, -1, 1, 1, -1, 1, 1, 1, 1, -1};
@@ -336,8 +348,9 @@ TEST(OnnxForms, QonnxOfOneBitHasNoZero) {
 
 TEST(OnnxForms, WhatIsNotUnderstoodIsNamed) {
   const std::string qonnx = "\"\" : 13, \"qonnx.custom_op.general\" : 1";
-  const std::string constants = ", float[3, 4] r = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, float zero = {0}, float one = {1}, float "
-                                "bits = {4}, float many = {9}";
+  const std::string constants =
+      ", float[3, 4] r = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, float zero = {0}, float one = {1}, float "
+      "bits = {4}, float many = {9}";
   const auto error = [&](const std::string& node) { return ErrorOf(Network(constants, node, "float[N, 3] y", qonnx)); };
   EXPECT_NE(error("y = qonnx.custom_op.general.Trunc(xr, ws, zero, bits, bits)").find("Trunc): cuts off low bits"),
             std::string::npos);
@@ -347,8 +360,30 @@ TEST(OnnxForms, WhatIsNotUnderstoodIsNamed) {
             std::string::npos);
   EXPECT_NE(error("y = qonnx.custom_op.general.Quant<odd = 1>(xr, ws, zero, bits)").find("attribute 'odd'"),
             std::string::npos);
-  EXPECT_NE(error("y = qonnx.custom_op.general.BipolarQuant(xr, ws)").find("activations of -1 and 1"), std::string::npos);
-  EXPECT_NE(error("a, b, c = DynamicQuantizeLinear(xr)\n y = Identity(a)").find("quantizes dynamically"), std::string::npos);
+  EXPECT_NE(error("y = qonnx.custom_op.general.BipolarQuant(xr, ws)").find("activations of -1 and 1"),
+            std::string::npos);
+  EXPECT_NE(error("a, b, c = DynamicQuantizeLinear(xr)\n y = Identity(a)").find("quantizes dynamically"),
+            std::string::npos);
+}
+
+// Files that fuzzing found, which crashed a reader once (make fuzz).
+TEST(DamagedFiles, AreReadOrRefusedByName) {
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(STEADFAST_SOURCE_DIR) / "tests" / "damaged")) {
+    const std::vector<uint8_t> bytes = ReadFile(entry.path());
+    const std::function<void()> readers[] = {[&] { model::FromOnnx(bytes, "damaged"); },
+                                             [&] { model::FromTflite(bytes, "damaged"); },
+                                             [&] { network::FloatGraphOf(bytes, "damaged", "."); }};
+    for (const auto& read : readers) {
+      try {
+        read();
+      } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find("damaged"), std::string::npos) << entry.path() << ": " << error.what();
+      }
+    }
+    ++files;
+  }
+  EXPECT_GT(files, 1);
 }
 
 // ---- ONNX Runtime ----
@@ -357,8 +392,8 @@ std::string Modules() {
   const char* modules = std::getenv("STEADFAST_ONNXRUNTIME");
   return modules != nullptr ? modules : STEADFAST_ONNXRUNTIME_MODULES;
 }
-#define SKIP_WITHOUT_ORACLE()                                 \
-  if (!fs::exists(fs::path(Modules()) / "onnxruntime-web"))   \
+#define SKIP_WITHOUT_ORACLE()                                    \
+  if (!fs::exists(fs::path(Modules()) / "onnxruntime-web"))      \
   GTEST_SKIP() << "no ONNX Runtime for the web in " << Modules() \
                << ": STEADFAST_ORACLE=ON tools/install-dependencies gets it from npm"
 
@@ -421,10 +456,10 @@ void RunOracle(const std::vector<Case>& cases, const fs::path& folder) {
                     {"out", own.string()}});
   }
   WriteFileWhole(folder / "jobs.json", jobs.dump());
-  const auto result = RunProcess(
-      "/usr/bin/env",
-      {"node", std::string(STEADFAST_SOURCE_DIR) + "/tests/onnxruntime_run.cjs", Modules(), (folder / "jobs.json").string()},
-      [](std::string_view) {});
+  const auto result = RunProcess("/usr/bin/env",
+                                 {"node", std::string(STEADFAST_SOURCE_DIR) + "/tests/onnxruntime_run.cjs", Modules(),
+                                  (folder / "jobs.json").string()},
+                                 [](std::string_view) {});
   ASSERT_EQ(result.exit_code, 0) << result.errors;
 }
 
@@ -455,7 +490,8 @@ std::vector<std::string> ValuesOf(const QuantizedModel& m, const std::vector<uin
   }
   for (size_t v = 0; v < m.values.size(); ++v) {
     if (!m.values[v].coding) continue;
-    for (const uint8_t code : codes[v]) stored[v].push_back(static_cast<char>(code + m.values[v].coding->stored_offset()));
+    for (const uint8_t code : codes[v])
+      stored[v].push_back(static_cast<char>(code + m.values[v].coding->stored_offset()));
   }
   return stored;
 }
@@ -559,8 +595,9 @@ TEST(OnnxRuntimeForms, AgreesOnFusedQdqNetworks) {
   EXPECT_GT(all.codes, graphs * 500);
 }
 
-// Single faults: the broken file, written by us and run by ONNX Runtime, against the prediction, every tensor. Of scales
-// that are no positive finite number any more, kernels give what their machine's conversions give: counted apart.
+// Single faults: the broken file, written by us and run by ONNX Runtime, against the prediction, every tensor. Of
+// scales that are no positive finite number any more, kernels give what their machine's conversions give: counted
+// apart.
 TEST(OnnxRuntimeForms, FaultsAreAnsweredAsPredicted) {
   SKIP_WITHOUT_ORACLE();
   const int64_t networks = CountFrom("STEADFAST_ORACLE_FAULTY_GRAPHS", 3);
@@ -573,8 +610,7 @@ TEST(OnnxRuntimeForms, FaultsAreAnsweredAsPredicted) {
     const QuantizedModel model = Read(network.bytes);
     std::mt19937_64 random(static_cast<uint64_t>(seed));
     std::map<model::Role, std::vector<int>> roles;
-    for (size_t p = 0; p < model.parameters.size(); ++p)
-      roles[model.parameters[p].role].push_back(static_cast<int>(p));
+    for (size_t p = 0; p < model.parameters.size(); ++p) roles[model.parameters[p].role].push_back(static_cast<int>(p));
     std::vector<Case> cases;
     std::vector<bool> is_apart;
     for (int fault = 0; fault < kFaults; ++fault) {
@@ -589,7 +625,10 @@ TEST(OnnxRuntimeForms, FaultsAreAnsweredAsPredicted) {
       change.changes.push_back({index, element, old_bits, old_bits ^ 1u << bit});
       const auto bytes = model::WithChange(BytesOf(network.bytes), "made.onnx", change);
       Case c{fmt::format("network {} fault {}: {} element {} bit {}", seed, fault, parameter.name, element, bit),
-             std::string(bytes.begin(), bytes.end()), network.codes, model, {}};
+             std::string(bytes.begin(), bytes.end()),
+             network.codes,
+             model,
+             {}};
       Apply(change, c.model);
       c.codes = model::RandomImages(model, 2, static_cast<uint64_t>(fault));
       if (c.model.real_input) c.tensors.erase(c.tensors.begin());  // images come as codes

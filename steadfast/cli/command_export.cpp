@@ -228,8 +228,9 @@ json DescriptionOf(const model::QuantizedModel& model, const memory::MemoryImage
                      {"output", model.value(node.output).name},
                      {"parameters", parameters}});
   }
-  return {{"schema", 1},       {"profile", model::NameOf(model.profile)}, {"memories", memories}, {"arrays", arrays},
-          {"values", values}, {"nodes", nodes}};
+  return {{"schema", 1},          {"profile", model::NameOf(model.profile)},
+          {"memories", memories}, {"arrays", arrays},
+          {"values", values},     {"nodes", nodes}};
 }
 
 std::string FileName(std::string name) {
@@ -259,7 +260,8 @@ void WriteMemories(const Options& options) {
     const std::string name = FileName(image.chip().memories[m].name);
     WriteFileWhole(options.memories / (name + ".words.hex"), memory::WordsAsHex(image, memory));
     for (int64_t bank = 0; bank < image.BanksOf(memory); ++bank, ++files)
-      WriteFileWhole(options.memories / fmt::format("{}.bank{}.hex", name, bank), memory::RowsAsHex(image, memory, bank));
+      WriteFileWhole(options.memories / fmt::format("{}.bank{}.hex", name, bank),
+                     memory::RowsAsHex(image, memory, bank));
     words += image.WordsOfMemory(memory);
   }
   json document = DescriptionOf(file.model, image);
@@ -306,7 +308,8 @@ void Run(const Options& options) {
   }
   const model::QuantizedModel model = model::ReadModelFile(options.model, options.reading).model;
   const model::ModelChange change = Listed(options, model);
-  const std::vector<uint8_t> changed = model::WithChange(bytes, options.model.string(), change, options.reading.stored_bits);
+  const std::vector<uint8_t> changed =
+      model::WithChange(bytes, options.model.string(), change, options.reading.stored_bits);
   if (!options.patch.empty()) WriteFileWhole(options.patch, PatchOf(bytes, changed));
   write(changed);
   document["output_sha256"] = Sha256(changed);

@@ -155,9 +155,11 @@ std::vector<uint8_t> ToNpy(const NpyArray& array) {
   constexpr size_t kStart = 10, kAligned = 64;
   header.resize((kStart + header.size() + 1 + kAligned - 1) / kAligned * kAligned - kStart, ' ');
   header.back() = '\n';
-  std::vector<uint8_t> bytes = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<uint8_t>(header.size() & 255),
-                                static_cast<uint8_t>(header.size() >> 8)};
-  bytes.insert(bytes.end(), header.begin(), header.end());
+  std::string start = "\x93NUMPY";
+  for (const size_t byte : {size_t{1}, size_t{0}, header.size() & 255, header.size() >> 8})
+    start += static_cast<char>(byte);
+  start += header;
+  std::vector<uint8_t> bytes(start.begin(), start.end());
   bytes.insert(bytes.end(), array.bytes.begin(), array.bytes.end());
   return bytes;
 }
@@ -175,17 +177,47 @@ std::vector<uint8_t> ToNpz(const std::map<std::string, NpyArray>& arrays) {
     const std::string file = name + ".npy";
     const uint64_t size = bytes.size(), sum = crc32_z(0, bytes.data(), bytes.size()), at = archive.size();
     if (at + size > kMostBytes / 2 - 1) throw InputError("an archive of arrays would be 4 GiB or more");
-    put(archive, {{0x04034b50, 4}, {20, 2}, {0, 2}, {0, 2}, {0, 2}, {kDate, 2}, {sum, 4}, {size, 4}, {size, 4},
-                  {file.size(), 2}, {0, 2}});
+    put(archive, {{0x04034b50, 4},
+                  {20, 2},
+                  {0, 2},
+                  {0, 2},
+                  {0, 2},
+                  {kDate, 2},
+                  {sum, 4},
+                  {size, 4},
+                  {size, 4},
+                  {file.size(), 2},
+                  {0, 2}});
     archive.insert(archive.end(), file.begin(), file.end());
     archive.insert(archive.end(), bytes.begin(), bytes.end());
-    put(directory, {{0x02014b50, 4}, {20, 2}, {20, 2}, {0, 2}, {0, 2}, {0, 2}, {kDate, 2}, {sum, 4}, {size, 4}, {size, 4},
-                    {file.size(), 2}, {0, 2}, {0, 2}, {0, 2}, {0, 2}, {0, 4}, {at, 4}});
+    put(directory, {{0x02014b50, 4},
+                    {20, 2},
+                    {20, 2},
+                    {0, 2},
+                    {0, 2},
+                    {0, 2},
+                    {kDate, 2},
+                    {sum, 4},
+                    {size, 4},
+                    {size, 4},
+                    {file.size(), 2},
+                    {0, 2},
+                    {0, 2},
+                    {0, 2},
+                    {0, 2},
+                    {0, 4},
+                    {at, 4}});
     directory.insert(directory.end(), file.begin(), file.end());
   }
   const uint64_t start = archive.size();
   archive.insert(archive.end(), directory.begin(), directory.end());
-  put(archive, {{0x06054b50, 4}, {0, 2}, {0, 2}, {arrays.size(), 2}, {arrays.size(), 2}, {directory.size(), 4}, {start, 4},
+  put(archive, {{0x06054b50, 4},
+                {0, 2},
+                {0, 2},
+                {arrays.size(), 2},
+                {arrays.size(), 2},
+                {directory.size(), 4},
+                {start, 4},
                 {0, 2}});
   return archive;
 }

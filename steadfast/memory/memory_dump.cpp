@@ -45,8 +45,9 @@ std::string RowsAsHex(const MemoryImage& image, int memory, int64_t bank) {
       }
     }
   }
-  std::string text = fmt::format("// memory {}, bank {}: rows of {} columns, column 0 in the lowest bit, for $readmemh\n",
-                                 description.name, bank, columns);
+  std::string text =
+      fmt::format("// memory {}, bank {}: rows of {} columns, column 0 in the lowest bit, for $readmemh\n",
+                  description.name, bank, columns);
   for (int64_t row = 0; row <= last; ++row) {
     const auto& digits = rows[static_cast<size_t>(row)];
     for (auto digit = digits.rbegin(); digit != digits.rend(); ++digit) text += fmt::format("{:x}", *digit);

@@ -39,7 +39,8 @@ TEST(MemoryDump, HoldsEveryBitWhereItLies) {
   chip.memories[0].order = BankOrder::kAlternate;
   chip.memories[0].banks = 90;
   for (const bool is_plain : {true, false}) {
-    const MemoryImage image(model, is_plain ? PlainChip("weights", 32) : chip, Encoding::kTwosComplement, ParseWhere("weights"));
+    const MemoryImage image(model, is_plain ? PlainChip("weights", 32) : chip, Encoding::kTwosComplement,
+                            ParseWhere("weights"));
     const std::vector<std::string> words = Memory(WordsAsHex(image, 0));
     std::vector<std::vector<std::string>> banks;
     for (int64_t bank = 0; bank < image.BanksOf(0); ++bank) banks.push_back(Memory(RowsAsHex(image, 0, bank)));
@@ -54,7 +55,8 @@ TEST(MemoryDump, HoldsEveryBitWhereItLies) {
         const WordPosition position = image.PositionOf(address);
         ASSERT_EQ(BitOf(words.at(static_cast<size_t>(array.first_word + position.word)), position.bit), held);
         const PhysicalAddress place = image.PhysicalOf(address);
-        ASSERT_EQ(BitOf(banks.at(static_cast<size_t>(place.bank)).at(static_cast<size_t>(place.row)), place.column), held);
+        ASSERT_EQ(BitOf(banks.at(static_cast<size_t>(place.bank)).at(static_cast<size_t>(place.row)), place.column),
+                  held);
       }
     }
     EXPECT_GT(ones, 1000);

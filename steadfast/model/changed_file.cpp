@@ -80,8 +80,8 @@ void SetElement(onnx::TensorProto& tensor, int64_t index, uint32_t value, const 
   tensor.set_int32_data(static_cast<int>(place), static_cast<int32_t>(value));
 }
 
-std::vector<uint8_t> OnnxWithChange(std::span<const uint8_t> bytes, const std::string& name,
-                                    const ModelChange& change, const std::map<std::string, int>& stored_bits) {
+std::vector<uint8_t> OnnxWithChange(std::span<const uint8_t> bytes, const std::string& name, const ModelChange& change,
+                                    const std::map<std::string, int>& stored_bits) {
   QuantizedModel model = FromOnnx(bytes, name);
   SetStoredBits(model, stored_bits, name);
   onnx::ModelProto proto;

@@ -43,6 +43,7 @@ QuantizedModel FromOnnx(std::span<const uint8_t> bytes, const std::string& name)
                     name));
   }
   try {
+    CheckNodes(proto, name);
     OnnxForms forms = RewriteForms(proto, name);
     return OnnxReader(proto, name, std::move(forms)).Read();
   } catch (const std::bad_alloc&) {
@@ -55,7 +56,9 @@ QuantizedModel ReadModel(const std::filesystem::path& path) {
 }
 
 void SetStoredBits(QuantizedModel& model, const std::map<std::string, int>& stored_bits, const std::string& name) {
-  for (const auto& [tensor, bits] : stored_bits) {
+  for (const auto& one : stored_bits) {
+    const std::string& tensor = one.first;
+    const int bits = one.second;
     const std::string option = fmt::format("--stored-bits {}={}", tensor, bits);
     const auto found = std::find_if(model.parameters.begin(), model.parameters.end(), [&](const Parameter& parameter) {
       return parameter.name == tensor && parameter.role == Role::kWeight && !parameter.is_fixed;
@@ -63,7 +66,8 @@ void SetStoredBits(QuantizedModel& model, const std::map<std::string, int>& stor
     if (found == model.parameters.end()) {
       std::vector<std::string> known;
       for (const int weight : WeightsOf(model)) known.push_back(model.parameter(weight).name);
-      throw UsageError(fmt::format("{}: {} has no weights of this name (it has {})", option, name, fmt::join(known, ", ")));
+      throw UsageError(
+          fmt::format("{}: {} has no weights of this name (it has {})", option, name, fmt::join(known, ", ")));
     }
     CodeFormat& format = found->format.codes;
     if (bits < 1 || bits > format.bits)
@@ -74,8 +78,8 @@ void SetStoredBits(QuantizedModel& model, const std::map<std::string, int>& stor
     for (int64_t i = 0; i < found->elements(); ++i) {
       const int code = found->code(i);
       if (code < narrower.lowest_code() || code > narrower.highest_code())
-        throw UsageError(fmt::format("{}: {} holds code {} at index {}, and {} bits hold {} to {}", option, name, code, i,
-                                     bits, narrower.lowest_code(), narrower.highest_code()));
+        throw UsageError(fmt::format("{}: {} holds code {} at index {}, and {} bits hold {} to {}", option, name, code,
+                                     i, bits, narrower.lowest_code(), narrower.highest_code()));
     }
     for (uint32_t& pattern : found->bits) pattern = narrower.pattern(format.code(pattern));
     format = narrower;

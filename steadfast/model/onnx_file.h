@@ -30,17 +30,18 @@ QuantizedModel ReadModel(const std::filesystem::path& path);
 
 // What a user says of a file beside what it says itself.
 struct Reading {
-  std::optional<Profile> profile = {};    // whose arithmetic; nothing: that of the file's form
-  std::map<std::string, int> stored_bits = {};  // weights by name, that are stored in fewer bits than the file has for them
+  std::optional<Profile> profile = {};  // whose arithmetic; nothing: that of the file's form
+  std::map<std::string, int> stored_bits =
+      {};  // weights by name, that are stored in fewer bits than the file has for them
   bool operator==(const Reading&) const = default;
 };
 
 // A model as it lies on disk, with the hash of the file.
 struct ModelFile {
   std::filesystem::path path;
-  // Of the file's bytes; where the arithmetic is not ONNX's text with that behind it, and with what a user says of widths:
-  // "3c002613…:xnnpack", "…:onnx;conv1.weight=4". What it answers, and where faults lie, depends on all of them, so that
-  // stores, reports and trials' ids keep them apart.
+  // Of the file's bytes; where the arithmetic is not ONNX's text with that behind it, and with what a user says of
+  // widths: "3c002613…:xnnpack", "…:onnx;conv1.weight=4". What it answers, and where faults lie, depends on all of
+  // them, so that stores, reports and trials' ids keep them apart.
   std::string sha256;
   QuantizedModel model;
 };

@@ -77,7 +77,8 @@ class Rewriter {
     }
     if (is_standard && (type == "DynamicQuantizeLinear" || type == "ConvInteger" || type == "MatMulInteger"))
       node.Fail(
-          "quantizes dynamically: its scale comes from each image, and what is stored is not known beforehand; quantize "
+          "quantizes dynamically: its scale comes from each image, and what is stored is not known beforehand; "
+          "quantize "
           "statically (onnxruntime.quantization.quantize_static)");
     const bool is_contrib = domain == "com.microsoft";
     const auto& forms = QOperators();
@@ -100,8 +101,8 @@ class Rewriter {
 
   // ---- QOperator ----
 
-  // An operator on codes: `operands` times (codes, scale, zero point), then a bias where it has one, then scale and zero
-  // point of the result.
+  // An operator on codes: `operands` times (codes, scale, zero point), then a bias where it has one, then scale and
+  // zero point of the result.
   struct QOperator {
     const char* type;
     const char* becomes;
@@ -114,7 +115,12 @@ class Rewriter {
   };
   static const std::vector<QOperator>& QOperators() {
     static const std::vector<QOperator> all = {
-        {.type = "QLinearConv", .becomes = "Conv", .suffix = ".sum", .operands = 2, .is_standard = true, .has_bias_behind = true},
+        {.type = "QLinearConv",
+         .becomes = "Conv",
+         .suffix = ".sum",
+         .operands = 2,
+         .is_standard = true,
+         .has_bias_behind = true},
         {.type = "QLinearMatMul", .becomes = "MatMul", .suffix = ".sum", .operands = 2, .is_standard = true},
         {.type = "QGemm", .becomes = "Gemm", .suffix = ".sum", .operands = 2, .has_bias_between = true},
         {.type = "QLinearAdd", .becomes = "Add", .suffix = ".sum", .operands = 2},
@@ -161,7 +167,8 @@ class Rewriter {
   }
 
   void CheckZeroPoint(const OnnxNode& node, int input) const {
-    if (!node.HasInput(input)) node.Fail(fmt::format("has no zero point (input {}), which would be of an unknown type", input));
+    if (!node.HasInput(input))
+      node.Fail(fmt::format("has no zero point (input {}), which would be of an unknown type", input));
   }
 
   // The real value of three inputs.
@@ -238,7 +245,8 @@ class Rewriter {
     grid.bits = static_cast<int>(bits);
     if (constants_.contains(node.input(0))) return QuantizeConstant(node, grid);
     if (grid.bits > 8) node.Fail(fmt::format("makes activations of {} bits, expected at most 8", grid.bits));
-    if (grid.zero_point != 0) node.Fail("makes activations with a zero point, and adds it before it rounds; expected 0");
+    if (grid.zero_point != 0)
+      node.Fail("makes activations with a zero point, and adds it before it rounds; expected 0");
     if (grid.rounding != "ROUND" && grid.rounding != "HALF_EVEN")
       node.Fail(fmt::format("rounds activations by {}, expected ROUND (half to even)", grid.rounding));
     ScalarOfActivations(node);
@@ -261,8 +269,7 @@ class Rewriter {
   void ScalarOfActivations(const OnnxNode& node) const {
     const auto found = constants_.find(node.input(1));
     if (found == constants_.end()) node.Fail("its scale is not a constant");
-    if (FloatsOf(*found->second, source_).size() != 1)
-      node.Fail("has several scales for activations, expected one");
+    if (FloatsOf(*found->second, source_).size() != 1) node.Fail("has several scales for activations, expected one");
   }
 
   // Scales of weights as DequantizeLinear wants them: one, or one an output. Gives their axis.
@@ -293,9 +300,8 @@ class Rewriter {
     for (int i = axis + 1; i < tensor.dims_size(); ++i) inner *= tensor.dims(i);
     std::vector<int> codes;
     for (size_t i = 0; i < reals.size(); ++i) {
-      const float scale = scales.size() == 1
-                              ? scales[0]
-                              : scales[static_cast<size_t>(static_cast<int64_t>(i) / inner) % scales.size()];
+      const float scale =
+          scales.size() == 1 ? scales[0] : scales[static_cast<size_t>(static_cast<int64_t>(i) / inner) % scales.size()];
       if (!(scale > 0)) node.Fail(fmt::format("has scale {}, expected a positive number", scale));
       const float steps = reals[i] / scale + grid.zero_point;
       if (!std::isfinite(steps)) node.Fail("its input is not finite");

@@ -1,8 +1,8 @@
 // The forms in which ONNX files say that they are quantized, made one before they are read: QuantizeLinear,
 // DequantizeLinear, and standard operators on real numbers between them (QDQ). Internal to the room.
 //
-// QOperator (ONNX Runtime): QLinearConv, QLinearMatMul, QGemm, QLinearAdd and so on, on codes. QONNX (Pappalardo et al.,
-// arXiv:2206.07527): Quant and BipolarQuant, from real numbers to real numbers on a grid.
+// QOperator (ONNX Runtime): QLinearConv, QLinearMatMul, QGemm, QLinearAdd and so on, on codes. QONNX (Pappalardo et
+// al., arXiv:2206.07527): Quant and BipolarQuant, from real numbers to real numbers on a grid.
 #pragma once
 
 #include <optional>
@@ -30,7 +30,8 @@ struct OnnxForms {
   std::string format = "ONNX (QDQ)";
   std::unordered_set<std::string> made;     // outputs of nodes that the file does not have: of no opset
   std::unordered_set<std::string> addends;  // int32 tensors that are added to sums as they are
-  std::unordered_map<std::string, StoredCodes> weights;  // by tensor: how they are stored, where their type does not say
+  std::unordered_map<std::string, StoredCodes>
+      weights;  // by tensor: how they are stored, where their type does not say
 };
 
 // Throws InputError, naming the node, where one of these operators is used in a way that is not understood.

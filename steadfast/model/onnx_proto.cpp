@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 #include <tuple>
 
 #include "steadfast/base/error.h"
@@ -99,6 +101,35 @@ int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest) 
     return static_cast<int>(opset.version());
   }
   source.Fail("opset", "the file does not say by which opset its operators are meant");
+}
+
+void CheckNodes(const onnx::ModelProto& model, const std::string& file) {
+  const OnnxSource source{file};
+  const std::string_view of_two[] = {"Add",
+                                     "Sub",
+                                     "Mul",
+                                     "Div",
+                                     "Pow",
+                                     "MatMul",
+                                     "Gemm",
+                                     "Conv",
+                                     "Reshape",
+                                     "Expand",
+                                     "Gather",
+                                     "Where",
+                                     "Equal",
+                                     "QuantizeLinear",
+                                     "Greater",
+                                     "Less",
+                                     "DequantizeLinear"};
+  for (const auto& proto : model.graph().node()) {
+    const OnnxNode node(proto, source);
+    node.output();
+    const bool needs_two = std::count(std::begin(of_two), std::end(of_two), proto.op_type()) > 0;
+    const int least = proto.op_type() == "Constant" ? 0 : needs_two ? 2 : 1;
+    if (proto.input_size() < least)
+      node.Fail(fmt::format("has {} inputs, expected at least {}", proto.input_size(), least));
+  }
 }
 
 bool HasQuantizers(const onnx::ModelProto& model) {

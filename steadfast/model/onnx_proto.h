@@ -36,6 +36,9 @@ struct OnnxSource {
 // The opset of the standard operators. Throws InputError where there is none, or one that is not known.
 int OpsetOf(const onnx::ModelProto& model, const std::string& file, int oldest = kOldestOpset);
 
+// Throws InputError for a node without an output, or with fewer inputs than its operator has in every opset.
+void CheckNodes(const onnx::ModelProto& model, const std::string& file);
+
 // Whether any operator quantizes or dequantizes: otherwise the network is one of real numbers.
 bool HasQuantizers(const onnx::ModelProto& model);
 

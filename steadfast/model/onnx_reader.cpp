@@ -202,7 +202,8 @@ int OnnxReader::RealValue(const OnnxNode& node, int input) {
 }
 int OnnxReader::RealWeights(const OnnxNode& node, int input) const {
   const auto& levels = Expect<WeightLevels>(node, input, "dequantized weights");
-  if (levels.is_transposed) node.Fail(fmt::format("input '{}' is transposed, which is not taken here", node.input(input)));
+  if (levels.is_transposed)
+    node.Fail(fmt::format("input '{}' is transposed, which is not taken here", node.input(input)));
   return levels.weight;
 }
 OnnxReader::Matrix OnnxReader::RealMatrix(const OnnxNode& node, int input) const {
@@ -232,9 +233,10 @@ void OnnxReader::ReadInput() {
   model_.real_input = type.elem_type() == onnx::TensorProto::FLOAT;
   const bool is_int8 = type.elem_type() == onnx::TensorProto::INT8;
   if (type.elem_type() != onnx::TensorProto::UINT8 && !is_int8 && !model_.real_input)
-    source_.Fail(where,
-                 "expected raw bytes (uint8) or int8 codes, to be dequantized in the graph, or float32, to be quantized "
-                 "in it");
+    source_.Fail(
+        where,
+        "expected raw bytes (uint8) or int8 codes, to be dequantized in the graph, or float32, to be quantized "
+        "in it");
   const auto& dims = type.shape().dim();
   if (dims.size() != 2 && dims.size() != 4)
     source_.Fail(where, fmt::format("has {} dimensions, expected [N, C, H, W] or [N, C]", dims.size()));
@@ -273,8 +275,8 @@ void OnnxReader::ReadOutput() {
   }
   const auto* pending = std::get_if<Pending>(&found->second);
   if (pending == nullptr || !pending->may_be_real || pending->relu || pending->clipped || pending->threshold) {
-    source_.Fail("graph", fmt::format("output '{}' must be the real result of a convolution or a linear layer, or codes",
-                                      name));
+    source_.Fail("graph",
+                 fmt::format("output '{}' must be the real result of a convolution or a linear layer, or codes", name));
   }
   model_.output = Finish(*pending, name, std::nullopt, {});
   CheckTail(pending->shape);
@@ -282,14 +284,13 @@ void OnnxReader::ReadOutput() {
 
 int OnnxReader::DequantizedOutput(const std::string& name, int index) {
   const Value& last = value(index);
-  if (!last.coding)
-    source_.Fail("graph", fmt::format("output '{}' is the network's input", name));
+  if (!last.coding) source_.Fail("graph", fmt::format("output '{}' is the network's input", name));
   // Moved about or not, what a Softmax gave are probabilities.
   int maker = index;
   bool is_softmax = false;
   for (bool moves = true; moves;) {
-    const auto of = std::find_if(model_.nodes.begin(), model_.nodes.end(),
-                                 [&](const Node& node) { return node.output == maker; });
+    const auto of =
+        std::find_if(model_.nodes.begin(), model_.nodes.end(), [&](const Node& node) { return node.output == maker; });
     moves = of != model_.nodes.end() && of->operation.definition().keeps_coding;
     is_softmax = of != model_.nodes.end() && of->operation.Is<Softmax>();
     if (moves) maker = of->input();
@@ -310,7 +311,8 @@ void OnnxReader::FindTail() {
     found = false;
     for (const auto& node : graph.node()) {
       const bool makes = node.output_size() == 1 && node.output(0) == output_;
-      if (!makes || node.input_size() < 1 || std::count(std::begin(known), std::end(known), node.op_type()) == 0) continue;
+      if (!makes || node.input_size() < 1 || std::count(std::begin(known), std::end(known), node.op_type()) == 0)
+        continue;
       if (users_[node.input(0)].size() != 1) continue;
       tail_.push_back(&node);
       output_ = node.input(0);
@@ -336,7 +338,8 @@ void OnnxReader::CheckTail(const ValueShape& shape) {
         node.Check(std::vector<OnnxAttribute>{{"axis"}});
         const int64_t axis = node.Int("axis", 1), rank = static_cast<int64_t>(view.dims.size());
         int64_t first = 1;
-        for (int64_t i = 0; i < (axis < 0 ? axis + rank : axis) && i < rank; ++i) first *= view.dims[static_cast<size_t>(i)];
+        for (int64_t i = 0; i < (axis < 0 ? axis + rank : axis) && i < rank; ++i)
+          first *= view.dims[static_cast<size_t>(i)];
         view.dims = {first, view.elements() / first};
       } else if (type == "Reshape") {
         node.Check(std::vector<OnnxAttribute>{{"allowzero", 14}});
@@ -354,9 +357,11 @@ void OnnxReader::CheckTail(const ValueShape& shape) {
                             view.dims[static_cast<size_t>(axis)] == view.elements();
         const bool is_flat = !is_arg && node.opset() < 13 && axis == 1;  // over all axes from there on
         if (!is_one && !is_flat)
-          node.Fail(fmt::format("is over axis {} of [{}], expected one of all classes", axis, fmt::join(view.dims, ", ")));
+          node.Fail(
+              fmt::format("is over axis {} of [{}], expected one of all classes", axis, fmt::join(view.dims, ", ")));
         if (node.Int("select_last_index", 0) != 0) node.Fail("takes the last of equal numbers, expected the first");
-        model_.notes.push_back(fmt::format("{} at the end is left out: which class is the largest stays the same", type));
+        model_.notes.push_back(
+            fmt::format("{} at the end is left out: which class is the largest stays the same", type));
         if (is_arg && proto + 1 != tail_.rend()) node.Fail("is followed by other operators");
       }
     } catch (const InputError& error) {
@@ -578,7 +583,8 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     node.Fail(fmt::format("its metadata says that codes below {} become zero, and its ThresholdedRelu {}",
                           coding.zero_below, threshold_code));
   }
-  int quantized = Finish(pending, pending.flattens ? node.output() + ".unflattened" : node.output(), coding, activation);
+  int quantized =
+      Finish(pending, pending.flattens ? node.output() + ".unflattened" : node.output(), coding, activation);
   ScaleTensorsOf(quantized).quantizer = ScaleTensor(node);
   if (pending.flattens) {
     Pending flat;
@@ -663,7 +669,8 @@ void OnnxReader::QuantizeWeights(const OnnxNode& node, const onnx::TensorProto& 
   for (const int64_t size : dims) codes->add_dims(size);
   const int lowest = is_signed ? -128 : 0;
   for (size_t i = 0; i < reals.size(); ++i) {
-    const size_t channel = scales.size() == 1 ? 0 : static_cast<size_t>(static_cast<int64_t>(i) / inner) % scales.size();
+    const size_t channel =
+        scales.size() == 1 ? 0 : static_cast<size_t>(static_cast<int64_t>(i) / inner) % scales.size();
     const float steps = std::rint(reals[i] / scales[channel]);
     const float clipped = steps > -1024.0f ? std::min(steps, 1024.0f) : -1024.0f;
     const int zero = zeros[zeros.size() == 1 ? 0 : channel];
@@ -1174,7 +1181,8 @@ void OnnxReader::ClipCodes(const OnnxNode& node, int index) {
   if (activation.lowest <= 0 && activation.highest >= coding.highest_code()) return Define(node, Codes{index});
   const auto width = WidthOf(coding.is_signed, lowest, highest);
   const int first = width && coding.is_signed ? (1 << (coding.bits - 1)) - (1 << (width->bits - 1)) : 0;
-  if (width && width->bits < coding.bits && coding.zero_point >= first && coding.zero_point < first + (1 << width->bits)) {
+  if (width && width->bits < coding.bits && coding.zero_point >= first &&
+      coding.zero_point < first + (1 << width->bits)) {
     coding.bits = width->bits;
     coding.zero_point -= first;
     activation = {.lowest = width->narrow ? 1 : 0};
@@ -1204,7 +1212,8 @@ void OnnxReader::ClipCodes(const OnnxNode& node, int index) {
 
 void OnnxReader::ClipWeights(const OnnxNode& node, const onnx::TensorProto& tensor) {
   const bool is_signed = tensor.data_type() == onnx::TensorProto::INT8;
-  if (!is_signed && tensor.data_type() != onnx::TensorProto::UINT8) node.Fail("clips weights that are not int8 or uint8");
+  if (!is_signed && tensor.data_type() != onnx::TensorProto::UINT8)
+    node.Fail("clips weights that are not int8 or uint8");
   const auto [lowest, highest] = CodeBounds(node, is_signed ? -128 : 0, is_signed ? 127 : 255);
   for (const int code : IntegersOf(tensor, source_)) {
     if (code < lowest || code > highest)
@@ -1362,7 +1371,8 @@ void OnnxReader::ReadReshape(const OnnxNode& node) {
     pending.axes.is_grouped = false;
     return Define(node, std::move(pending));
   }
-  const bool is_real = !std::holds_alternative<Viewed>(Lookup(node, 0)) && !std::holds_alternative<Codes>(Lookup(node, 0));
+  const bool is_real =
+      !std::holds_alternative<Viewed>(Lookup(node, 0)) && !std::holds_alternative<Codes>(Lookup(node, 0));
   if (is_real && target.size() == 4 && target[0] <= 0 && zero_is_kept) {
     const int input = RealValue(node, 0);
     const ValueShape& shape = value(input).shape;

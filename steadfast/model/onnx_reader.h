@@ -242,8 +242,8 @@ class OnnxReader {
   std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;
   std::unordered_map<const onnx::TensorProto*, OnnxForms::StoredCodes> stored_codes_;  // as Clips of codes say
-  std::unordered_map<const onnx::TensorProto*, const onnx::TensorProto*> stored_as_;  // of what is cast
-  std::vector<ScaleTensors> scale_tensors_;                                           // [value]
+  std::unordered_map<const onnx::TensorProto*, const onnx::TensorProto*> stored_as_;   // of what is cast
+  std::vector<ScaleTensors> scale_tensors_;                                            // [value]
   std::unordered_map<int, bool> outputs_last_;  // weight matrices that a node has taken
   std::unordered_set<int> shifted_weights_;
   bool needs_reading_2_ = false;

@@ -353,7 +353,10 @@ std::vector<int> ParametersOf(const QuantizedModel& model, const Node& node) {
 }
 
 ValueShape OutputShape(const QuantizedModel& model, const Node& node) {
-  return node.operation.definition().output_shape(model, node);
+  const OperatorDefinition& definition = node.operation.definition();
+  if (node.inputs.size() < definition.least_inputs || node.inputs.size() > definition.most_inputs)
+    Fail(node.name, "has a wrong number of inputs");
+  return definition.output_shape(model, node);
 }
 
 int64_t ProductsPerOutput(const QuantizedModel& model, const Node& node) {

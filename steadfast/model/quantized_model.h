@@ -18,8 +18,8 @@
 
 namespace steadfast::model {
 
-// Whose arithmetic a network runs under (docs/runtimes.md): ONNX's standard text, or ONNX Runtime's integer kernels; for
-// int8 TFLite files XNNPACK's kernels, LiteRT's built-in ones, or TFLite Micro's.
+// Whose arithmetic a network runs under (docs/runtimes.md): ONNX's standard text, or ONNX Runtime's integer kernels;
+// for int8 TFLite files XNNPACK's kernels, LiteRT's built-in ones, or TFLite Micro's.
 enum class Profile : uint8_t { kOnnx, kOrt, kXnnpack, kLiteRtBuiltin, kTflm };
 std::string_view NameOf(Profile profile);     // "onnx", "ort", "xnnpack", "litert-builtin", "tflm"
 Profile ParseProfile(std::string_view text);  // throws UsageError

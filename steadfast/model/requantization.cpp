@@ -50,8 +50,9 @@ bool HasIntegerKernel(const QuantizedModel& model, const Node& node) {
   const auto& steps = weighted.steps;
   if (steps.size() > 1 || model.parameter(weighted.weight).format.codes.levels.multiplier != 1) return false;
   if (!steps.empty() && IsAddend(model, steps[0])) return true;
-  const bool is_int32 = steps.empty() || (steps[0].kind == AffineStep::Kind::kAdd &&
-                                          model.parameter(steps[0].parameter).format.kind == StorageFormat::Kind::kInt32);
+  const bool is_int32 =
+      steps.empty() || (steps[0].kind == AffineStep::Kind::kAdd &&
+                        model.parameter(steps[0].parameter).format.kind == StorageFormat::Kind::kInt32);
   return is_int32 && model.value(node.output).coding.has_value();
 }
 
@@ -222,7 +223,8 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
   const ActivationCoding& output = *model.value(node.output).coding;
   Requantization result;
   const auto channels = static_cast<size_t>(model.value(node.output).shape.channels);
-  const float product = model.value(node.inputs[0]).coding->real_scale() * model.value(node.inputs[1]).coding->real_scale();
+  const float product =
+      model.value(node.inputs[0]).coding->real_scale() * model.value(node.inputs[1]).coding->real_scale();
   const bool is_fused = IsOfOrtKernels(model, node) && factor == 1;
   result.scale.assign(channels, is_fused ? product / output.scale : static_cast<float>(a * b * factor / output.scale));
   result.offset.assign(channels, 0.0f);

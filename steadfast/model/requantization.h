@@ -82,8 +82,8 @@ Requantization RequantizationOfProduct(const QuantizedModel& model, const Node& 
 uint8_t Requantize(int32_t accumulator, const Requantization& requantization, int64_t channel);
 float RealOf(int32_t accumulator, const Requantization& requantization, int64_t channel);
 
-// Whether ONNX Runtime's integer kernels compute a node: under its profile, where nothing behind the operator cuts codes
-// off but their own range. (Otherwise the activation function stands alone, between real numbers.)
+// Whether ONNX Runtime's integer kernels compute a node: under its profile, where nothing behind the operator cuts
+// codes off but their own range. (Otherwise the activation function stands alone, between real numbers.)
 bool IsOfOrtKernels(const QuantizedModel& model, const Node& node);
 
 // What becomes of real values that are not sums of products (Add, Concatenate): code = clip(rint(x / s_out) +

@@ -35,6 +35,7 @@ class Reader {
       : proto_(proto), source_{file, 0}, constants_(source_, folder), flows_(file), builder_(flows_.builder()) {}
 
   FloatGraph Read() {
+    model::CheckNodes(proto_, source_.file);
     source_.opset = model::OpsetOf(proto_, source_.file, kOldestOpset);
     for (onnx::TensorProto& tensor : *proto_.mutable_graph()->mutable_initializer())
       meanings_[tensor.name()] = constants_.Read(tensor);
