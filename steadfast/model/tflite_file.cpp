@@ -200,7 +200,10 @@ class TfliteReader {
   std::vector<int64_t> ZeroPointsOf(int index) const {
     const auto* quantization = TensorAt(index).quantization();
     if (quantization == nullptr || quantization->zero_point() == nullptr) return {};
-    return {quantization->zero_point()->begin(), quantization->zero_point()->end()};
+    const auto& zeros = *quantization->zero_point();
+    std::vector<int64_t> values(zeros.size());  // in a damaged file they may lie anywhere
+    if (!values.empty()) std::memcpy(values.data(), zeros.Data(), values.size() * sizeof(int64_t));
+    return values;
   }
 
   ActivationCoding CodingOf(int index, int scale) const {
