@@ -82,8 +82,8 @@ TEST_P(FormsOnSets, EveryPathEqualsTheReferenceUnderChanges) {
     const bool is_styled = seed % 3 == 2;
     if (is_styled && !styled.refused_for.empty()) continue;
     QuantizedModel model = Read(is_styled ? styled.bytes : MakeQOperatorNetwork(seed).bytes);
-    if (is_styled) model.profile = model::Profile::kOrt;
-    if (seed % 6 == 1) model.profile = model::Profile::kOnnx;
+    if (is_styled) model::SetProfile(model, model::Profile::kOrt);
+    if (seed % 6 == 1) model::SetProfile(model, model::Profile::kOnnx);
     const std::vector<uint8_t> images = model::RandomImages(model, kImages, seed);
     const std::vector<uint16_t> labels = SomeLabels(model, kImages);
     const engine::EvaluationSet set = engine::MakeEvaluationSet(model, images, labels);
@@ -209,6 +209,12 @@ TEST(OnnxForms, WeightsMayBeTransposedOrRealNumbers) {
   const auto weight = static_cast<int>(&ParameterNamed(model, "r.codes") - model.parameters.data());
   change.changes.push_back({weight, 0, 1, 3});
   EXPECT_THROW(model::WithChange(BytesOf(bytes), "made.onnx", change), InputError);  // no file's own element
+  // A runtime would quantize the weights anew by a faulty scale.
+  const auto scale = static_cast<int>(&ParameterNamed(model, "wss") - model.parameters.data());
+  const uint32_t old_bits = model.parameter(scale).bits[0];
+  model::ModelChange of_scale;
+  of_scale.changes.push_back({scale, 0, old_bits, old_bits ^ 1u << 23});
+  EXPECT_THROW(model::WithChange(BytesOf(bytes), "made.onnx", of_scale), InputError);
 }
 
 TEST(OnnxForms, ClipsOfCodesSayWidths) {
@@ -219,6 +225,7 @@ TEST(OnnxForms, ClipsOfCodesSayWidths) {
   const QuantizedModel four = Read(FileOf(Network(constants, weights + "y = Identity(t)")));
   EXPECT_EQ(ParameterNamed(four, "w").format.codes.bits, 4);
   EXPECT_EQ(ParameterNamed(four, "w").bits[1], 14u);
+  EXPECT_EQ(four.clipped_weights, std::vector<std::string>{"w"});
   EXPECT_EQ(Answers(four, kCodes), Sums());
   const std::string narrow = "wc = Clip(w, nl, h)\n wr = DequantizeLinear(wc, ws, wz)\n y = Gemm<transB = 1>(xr, wr)\n";
   EXPECT_TRUE(ParameterNamed(Read(FileOf(Network(constants, narrow))), "w").format.codes.narrow);
@@ -238,6 +245,30 @@ TEST(OnnxForms, ClipsOfCodesSayWidths) {
   EXPECT_EQ(
       Answers(Read(FileOf(Network(constants, kSum + std::string("q = QuantizeLinear(t, os, oz)\n") + cut))), kCodes),
       expected);
+}
+
+// An integer bias with a scale of its own is a real number; one that counts in steps of its sum is added to it.
+TEST(OnnxForms, OnnxRuntimeAddsIntegerBiasesOfItsSumsScale) {
+  for (const char* scale : {"0.125", "12.5"}) {
+    const std::string constants = fmt::format(", int32[3] b = {{8, 16, -8}}, float bs = {{{}}}", scale);
+    QuantizedModel model = Read(FileOf(Network(
+        constants,
+        "wr = DequantizeLinear(w, ws, wz)\n br = DequantizeLinear(b, bs)\n t = Gemm<transB = 1>(xr, wr, br)\n q = "
+        "QuantizeLinear(t, os, oz)\n y = DequantizeLinear(q, os, oz)")));
+    const std::vector<float> expected = Answers(model, kCodes);
+    model::SetProfile(model, model::Profile::kOrt);
+    EXPECT_EQ(model.nodes[0].operation.weighted()->steps[0].is_fused, std::string(scale) == "0.125");
+    EXPECT_EQ(Answers(model, kCodes), expected) << scale;
+  }
+}
+
+TEST(OnnxForms, ReadingsNameTheirProfileWhereTheFormHasAnother) {
+  const TemporaryFolder folder;
+  WriteFileWhole(folder.path() / "m.onnx", MakeQOperatorNetwork(1).bytes);
+  for (const model::Profile profile : {model::Profile::kOnnx, model::Profile::kOrt}) {
+    const model::ModelFile file = model::ReadModelFile(folder.path() / "m.onnx", {.profile = profile});
+    EXPECT_EQ(model::ReadingOfHash(file.sha256).profile, profile);
+  }
 }
 
 TEST(OnnxForms, UsersMaySayWidths) {
@@ -571,7 +602,7 @@ TEST(OnnxRuntimeForms, AgreesOnFusedQdqNetworks) {
     const StyledModel styled = MakeStyledModel(static_cast<uint64_t>(seed));
     if (!styled.refused_for.empty()) continue;
     Case c{fmt::format("style {}", seed), styled.bytes, {}, Read(styled.bytes), {}, "all"};
-    c.model.profile = model::Profile::kOrt;
+    model::SetProfile(c.model, model::Profile::kOrt);
     c.codes = model::RandomImages(c.model, 6, static_cast<uint64_t>(seed));
     for (const std::string& name : styled.codes) {
       const bool is_ours = std::any_of(c.model.values.begin() + 1, c.model.values.end(),

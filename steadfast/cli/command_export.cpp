@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "steadfast/base/error.h"
@@ -248,6 +249,12 @@ void WriteMemories(const Options& options) {
   const memory::MemoryImage image = memory::ImageOn(
       memories.chip, file.model, {memory::ParseEncoding(memories.EncodingsOr(options.encoding)), memories.word_bits},
       memories.where);
+  std::set<std::string> names;
+  for (const memory::Memory& one : image.chip().memories) {
+    if (!names.insert(FileName(one.name)).second)
+      throw UsageError(
+          fmt::format("--chip: two memories would be written as {}: name them otherwise", FileName(one.name)));
+  }
   std::filesystem::create_directories(options.memories);
   std::map<std::string, data::NpyArray> arrays;
   for (const model::Parameter& parameter : file.model.parameters) arrays[parameter.name] = ArrayOf(parameter);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <unordered_map>
@@ -95,6 +96,20 @@ std::vector<uint8_t> OnnxWithChange(std::span<const uint8_t> bytes, const std::s
   const auto tensors = TensorsOf(*proto.mutable_graph());
   for (const Change& one : change.changes) {
     const Parameter& parameter = Checked(model, name, one);
+    const auto is_among = [&](const std::vector<std::string>& names) {
+      return std::find(names.begin(), names.end(), parameter.name) != names.end();
+    };
+    if (is_among(model.constant_scales))
+      throw InputError(
+          fmt::format("{}: by {} the graph quantizes constants too, which a runtime would quantize anew: the "
+                      "file would not give what is predicted",
+                      name, parameter.name));
+    if (is_among(model.clipped_weights) &&
+        parameter.format.codes.code(one.new_bits) < parameter.format.codes.lowest_code())
+      throw InputError(
+          fmt::format("{}: element {} of {} would be code {}, which the graph clips: the file would not give "
+                      "what is predicted",
+                      name, one.index, parameter.name, parameter.format.codes.code(one.new_bits)));
     const auto found = tensors.find(parameter.name);
     if (found == tensors.end()) throw InputError(fmt::format("{}: {} is no tensor of the file", name, parameter.name));
     SetElement(*found->second, one.index, StoredBits(parameter, one.new_bits), name);

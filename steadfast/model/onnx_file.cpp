@@ -4,6 +4,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <new>
 
@@ -15,6 +16,8 @@
 #include "steadfast/model/onnx_proto.h"
 #include "steadfast/model/onnx_reader.h"
 #include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/operators/convolution.h"
+#include "steadfast/model/operators/linear.h"
 #include "steadfast/model/tflite_file.h"
 
 namespace steadfast::model {
@@ -86,6 +89,45 @@ void SetStoredBits(QuantizedModel& model, const std::map<std::string, int>& stor
   }
 }
 
+namespace {
+
+// Whether an integer bias counts in steps of the sum that it is added to, as quantizers of files make them.
+bool HasScaleOfItsSum(const QuantizedModel& model, const Node& node, const AffineStep& step) {
+  if (step.kind != AffineStep::Kind::kAdd) return false;
+  const Parameter& bias = model.parameter(step.parameter);
+  if (bias.format.kind != StorageFormat::Kind::kInt32 || bias.scale < 0) return false;
+  const Parameter& own = model.parameter(bias.scale);
+  const Parameter& weight = model.parameter(node.operation.weighted()->weight);
+  const Parameter& scales = model.parameter(weight.scale);
+  constexpr double kRounding = 1e-5;
+  for (int64_t c = 0; c < weight.outputs(); ++c) {
+    const double of_sum =
+        double{model.value(node.input()).coding->real_scale()} * scales.real(scales.elements() == 1 ? 0 : c);
+    if (!(std::abs(own.real(own.elements() == 1 ? 0 : c) / of_sum - 1) <= kRounding)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void SetProfile(QuantizedModel& model, Profile profile) {
+  model.profile = profile;
+  for (Node& node : model.nodes) {
+    if (node.operation.weighted() == nullptr || IsOfTflite(profile)) continue;
+    Weighted weighted = *node.operation.weighted();
+    for (AffineStep& step : weighted.steps)
+      step.is_fused = profile == Profile::kOrt && weighted.steps.size() == 1 && HasScaleOfItsSum(model, node, step);
+    if (weighted == *node.operation.weighted()) continue;
+    if (const auto* convolution = node.operation.As<Convolution>()) {
+      Convolution made = *convolution;
+      made.weighted = std::move(weighted);
+      node.operation = made;
+    } else if (node.operation.Is<Linear>()) {
+      node.operation = Linear{std::move(weighted)};
+    }
+  }
+}
+
 ModelFile ReadModelFile(const std::filesystem::path& path, const Reading& reading) {
   const std::vector<uint8_t> bytes = ReadFile(path, uint64_t{1} << 31);
   const bool is_tflite = IsTflite(bytes);
@@ -96,14 +138,16 @@ ModelFile ReadModelFile(const std::filesystem::path& path, const Reading& readin
                                            : "an ONNX file, which runs under onnx or ort"));
   ModelFile file{path, Sha256(bytes),
                  is_tflite ? FromTflite(bytes, path.string()).model : FromOnnx(bytes, path.string())};
-  file.model.profile = profile.value_or(file.model.profile);
+  const Profile by_form = file.model.profile;
+  SetProfile(file.model, profile.value_or(by_form));
   if (file.model.quantizes_input && file.model.profile != Profile::kXnnpack)
     throw UsageError(
         fmt::format("--profile {}: {} takes real numbers, and how this runtime quantizes them is not known "
                     "code for code; xnnpack is",
                     NameOf(file.model.profile), path.string()));
   SetStoredBits(file.model, reading.stored_bits, path.string());
-  if (file.model.profile != Profile::kOnnx || !reading.stored_bits.empty())
+  if (!reading.stored_bits.empty()) Validate(file.model);
+  if (by_form != Profile::kOnnx || file.model.profile != Profile::kOnnx || !reading.stored_bits.empty())
     file.sha256 += fmt::format(":{}", NameOf(file.model.profile));
   for (const auto& [tensor, bits] : reading.stored_bits) {
     std::string escaped;

@@ -48,6 +48,9 @@ struct ModelFile {
 // Throws UsageError where the reading does not fit the file: a profile of other formats, a name that no weights have, a
 // width in which their codes do not fit.
 ModelFile ReadModelFile(const std::filesystem::path& path, const Reading& reading = {});
+// The same network under another arithmetic. Under ONNX Runtime's, integer biases whose scale is that of their sum
+// become parts of it, as its kernels have them.
+void SetProfile(QuantizedModel& model, Profile profile);
 // The reading in a ModelFile's hash.
 Reading ReadingOfHash(std::string_view sha256);
 // Weights in fewer bits than their file has for them. Throws as ReadModelFile does.

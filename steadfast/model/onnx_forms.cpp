@@ -240,8 +240,8 @@ class Rewriter {
     grid.rounding = node.Text("rounding_mode", "ROUND");
     std::transform(grid.rounding.begin(), grid.rounding.end(), grid.rounding.begin(),
                    [](unsigned char letter) { return static_cast<char>(std::toupper(letter)); });
-    if (!(bits >= 1 && bits <= 32) || bits != std::floor(bits))
-      node.Fail(fmt::format("its bit width is {}, expected 1 to 32", bits));
+    if (!(bits >= 1 && bits <= (grid.is_signed ? 32 : 31)) || bits != std::floor(bits))
+      node.Fail(fmt::format("its bit width is {}, expected 1 to 32, and a sign where it is 32", bits));
     grid.bits = static_cast<int>(bits);
     if (constants_.contains(node.input(0))) return QuantizeConstant(node, grid);
     if (grid.bits > 8) node.Fail(fmt::format("makes activations of {} bits, expected at most 8", grid.bits));
@@ -290,6 +290,7 @@ class Rewriter {
 
   void QuantizeConstant(const OnnxNode& node, const Grid& grid) {
     const onnx::TensorProto& tensor = *constants_.at(node.input(0));
+    forms_.constant_scales.push_back(node.input(1));
     std::vector<float> scales;
     const int axis = ScalesOfConstant(node, tensor, scales);
     const std::vector<float> reals = FloatsOf(tensor, source_);

@@ -28,8 +28,9 @@ struct OnnxForms {
   };
   Profile profile = Profile::kOnnx;  // whose arithmetic a file of this form has where nobody says otherwise
   std::string format = "ONNX (QDQ)";
-  std::unordered_set<std::string> made;     // outputs of nodes that the file does not have: of no opset
-  std::unordered_set<std::string> addends;  // int32 tensors that are added to sums as they are
+  std::unordered_set<std::string> made;      // outputs of nodes that the file does not have: of no opset
+  std::unordered_set<std::string> addends;   // int32 tensors that are added to sums as they are
+  std::vector<std::string> constant_scales;  // tensors that also quantize constants
   std::unordered_map<std::string, StoredCodes>
       weights;  // by tensor: how they are stored, where their type does not say
 };

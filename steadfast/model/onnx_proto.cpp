@@ -126,7 +126,7 @@ void CheckNodes(const onnx::ModelProto& model, const std::string& file) {
     const OnnxNode node(proto, source);
     node.output();
     const bool needs_two = std::count(std::begin(of_two), std::end(of_two), proto.op_type()) > 0;
-    const int least = proto.op_type() == "Constant" ? 0 : needs_two ? 2 : 1;
+    const int least = needs_two ? 2 : 0;
     if (proto.input_size() < least)
       node.Fail(fmt::format("has {} inputs, expected at least {}", proto.input_size(), least));
   }

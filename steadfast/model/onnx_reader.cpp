@@ -94,6 +94,7 @@ QuantizedModel OnnxReader::Read() {
   for (const auto& tensor : graph.initializer()) Define(tensor.name(), Constant{&tensor}, "initializer");
   model_.profile = forms_.profile;
   model_.format = forms_.format;
+  model_.constant_scales = forms_.constant_scales;
   if (!proto_.producer_name().empty())
     model_.format += fmt::format(", by {}{}{}", proto_.producer_name(), proto_.producer_version().empty() ? "" : " ",
                                  proto_.producer_version());
@@ -263,15 +264,17 @@ void OnnxReader::ReadOutput() {
   const auto found = meanings_.find(name);
   if (found == meanings_.end()) source_.Fail("graph", fmt::format("output '{}' is not computed", name));
   std::optional<int> value;
+  std::optional<View> view;
   if (const auto* real = std::get_if<Real>(&found->second)) value = real->value;
   if (const auto* codes = std::get_if<Codes>(&found->second)) value = codes->value;
   if (const auto* viewed = std::get_if<Viewed>(&found->second)) {
     if (!viewed->view.from.empty()) source_.Fail("graph", fmt::format("output '{}' is moved about", name));
     value = viewed->value;
+    view = viewed->view;
   }
   if (value) {
     model_.output = DequantizedOutput(name, *value);
-    return CheckTail(this->value(*value).shape);
+    return CheckTail(view ? *view : ViewOf(this->value(*value).shape));
   }
   const auto* pending = std::get_if<Pending>(&found->second);
   if (pending == nullptr || !pending->may_be_real || pending->relu || pending->clipped || pending->threshold) {
@@ -279,7 +282,7 @@ void OnnxReader::ReadOutput() {
                  fmt::format("output '{}' must be the real result of a convolution or a linear layer, or codes", name));
   }
   model_.output = Finish(*pending, name, std::nullopt, {});
-  CheckTail(pending->shape);
+  CheckTail(ViewOf(pending->shape));
 }
 
 int OnnxReader::DequantizedOutput(const std::string& name, int index) {
@@ -328,8 +331,7 @@ void OnnxReader::FindTail() {
   }
 }
 
-void OnnxReader::CheckTail(const ValueShape& shape) {
-  View view = ViewOf(shape);
+void OnnxReader::CheckTail(View view) {
   for (auto proto = tail_.rbegin(); proto != tail_.rend(); ++proto) {
     const OnnxNode node(**proto, source_);
     const std::string& type = node.type();
@@ -361,7 +363,7 @@ void OnnxReader::CheckTail(const ValueShape& shape) {
               fmt::format("is over axis {} of [{}], expected one of all classes", axis, fmt::join(view.dims, ", ")));
         if (node.Int("select_last_index", 0) != 0) node.Fail("takes the last of equal numbers, expected the first");
         model_.notes.push_back(
-            fmt::format("{} at the end is left out: which class is the largest stays the same", type));
+            fmt::format("{} at the end is left out: which of finite scores is the largest stays the same", type));
         if (is_arg && proto + 1 != tail_.rend()) node.Fail("is followed by other operators");
       }
     } catch (const InputError& error) {
@@ -641,6 +643,10 @@ bool OnnxReader::IsOfWeights(const std::string& name, int depth) const {
 
 void OnnxReader::QuantizeWeights(const OnnxNode& node, const onnx::TensorProto& tensor) {
   CheckQuantizer(node);
+  const int64_t type = node.Int("output_dtype", 0);
+  if (type != 0 && type != onnx::TensorProto::UINT8 && type != onnx::TensorProto::INT8)
+    node.Fail("weights must become uint8 or int8");
+  model_.constant_scales.push_back(node.input(1));
   const std::vector<float> reals = FloatsOf(tensor, source_), scales = Floats(node, 1);
   std::vector<int> zeros = {0};
   bool is_signed = node.Int("output_dtype", 0) == onnx::TensorProto::INT8;
@@ -683,6 +689,7 @@ void OnnxReader::QuantizeWeights(const OnnxNode& node, const onnx::TensorProto& 
 
 // Codes that are the same for every image.
 void OnnxReader::QuantizeConstant(const OnnxNode& node, const onnx::TensorProto& tensor) {
+  model_.constant_scales.push_back(node.input(1));
   ActivationCoding coding = CodingOf(node);
   const std::vector<int64_t> dims(tensor.dims().begin(), tensor.dims().end());
   if (dims.size() != 4 || dims[0] != 1)
@@ -754,12 +761,16 @@ void OnnxReader::ReadDequantize(const OnnxNode& node) {
     else
       DequantizeWeights(node, tensor);
     const int parameter = static_cast<int>(parameter_of_.at(&tensor));
-    dequantized_[&tensor] = {parameter, node.input(1), zero_point};
+    dequantized_[&tensor] = {parameter, node.input(1), zero_point, node.Int("axis", 1)};
     return;
   }
   const Dequantized& first = found->second;
   if (shifted_weights_.contains(first.parameter))
     node.Fail(fmt::format("dequantizes '{}' a second time, and the first is shifted", node.input(0)));
+  const bool has_scales =
+      parameter(first.parameter).scale >= 0 && parameter(parameter(first.parameter).scale).elements() > 1;
+  if (has_scales && first.axis != node.Int("axis", 1))
+    node.Fail(fmt::format("dequantizes '{}' a second time, with scales along another axis", node.input(0)));
   if (first.scale != node.input(1) || first.zero_point != zero_point)
     node.Fail(fmt::format("dequantizes '{}' a second time, with another scale or zero point", node.input(0)));
   if (is_bias)
@@ -1175,6 +1186,7 @@ std::pair<int, int> OnnxReader::CodeBounds(const OnnxNode& node, int lowest, int
 void OnnxReader::ClipCodes(const OnnxNode& node, int index) {
   if (!value(index).coding) node.Fail("clips codes that nothing dequantizes yet");
   ActivationCoding coding = *value(index).coding;
+  if (coding.zero_below > 0) node.Fail("clips codes behind a ThresholdedRelu, which is not taken");
   const int offset = coding.stored_offset();
   const auto [lowest, highest] = CodeBounds(node, offset, coding.highest_code() + offset);
   Activation activation{.lowest = lowest - offset, .highest = highest - offset};
@@ -1189,10 +1201,11 @@ void OnnxReader::ClipCodes(const OnnxNode& node, int index) {
   }
   const auto maker =
       std::find_if(model_.nodes.begin(), model_.nodes.end(), [&](const Node& one) { return one.output == index; });
-  // Of what the quantizer in front of it alone made, the clip is a part.
-  const bool is_own = maker != model_.nodes.end() && value(index).name == node.input(0) &&
-                      users_.at(node.input(0)).size() == 1 && !maker->operation.definition().keeps_coding &&
-                      maker->activation.lowest == 0 && maker->activation.highest == 255;
+  // Of what the quantizer in front of it alone made, the clip is a part (but ONNX Runtime's kernels are as they are).
+  const bool is_own = forms_.profile == Profile::kOnnx && maker != model_.nodes.end() &&
+                      value(index).name == node.input(0) && users_.at(node.input(0)).size() == 1 &&
+                      !maker->operation.definition().keeps_coding && maker->activation.lowest == 0 &&
+                      maker->activation.highest == 255;
   if (is_own) {
     activation.relu = maker->activation.relu;
     maker->activation = activation;
@@ -1223,6 +1236,7 @@ void OnnxReader::ClipWeights(const OnnxNode& node, const onnx::TensorProto& tens
   const auto width = WidthOf(is_signed, lowest, highest);
   if (!width) node.Fail(fmt::format("clips weights to {} to {}, which no width of 1 to 8 bits has", lowest, highest));
   stored_codes_[&tensor] = *width;
+  model_.clipped_weights.push_back(tensor.name());
   Define(node, Constant{&tensor});
 }
 
@@ -1376,7 +1390,8 @@ void OnnxReader::ReadReshape(const OnnxNode& node) {
   if (is_real && target.size() == 4 && target[0] <= 0 && zero_is_kept) {
     const int input = RealValue(node, 0);
     const ValueShape& shape = value(input).shape;
-    const bool is_grouping = !shape.flat && target[1] > 0 && target[2] > 0 && target[1] * target[2] == shape.channels &&
+    const bool is_grouping = !shape.flat && target[1] > 0 && target[2] > 0 && target[1] <= shape.channels &&
+                             target[2] <= shape.channels && target[1] * target[2] == shape.channels &&
                              target[3] == shape.height * shape.width;
     if (is_grouping) return Define(node, Moved{.value = input, .groups = target[1]});
   }

@@ -148,7 +148,7 @@ class OnnxReader {
   // What only reorders or rescales the answers: nodes behind the last operator, from the end.
   void FindTail();
   // Checks that they do, from the last operator's shape on.
-  void CheckTail(const ValueShape& shape);
+  void CheckTail(View view);
   // Answers that are codes, or were dequantized.
   int DequantizedOutput(const std::string& name, int value);
   void ReadNode(const OnnxNode& node);
@@ -238,6 +238,7 @@ class OnnxReader {
   struct Dequantized {
     int parameter;
     std::string scale, zero_point;  // names: a second use must have the same
+    int64_t axis;                   // of several scales
   };
   std::unordered_map<const onnx::TensorProto*, Dequantized> dequantized_;
   std::unordered_map<const onnx::TensorProto*, int> parameter_of_;

@@ -80,6 +80,8 @@ struct AffineStep {
   // Of kNormalize: x becomes (x - mean) * gamma / sqrt(variance + epsilon) + beta.
   int beta = -1, mean = -1, variance = -1;
   double epsilon = 0;
+  // Of kAdd: under ONNX Runtime's profile an int32 bias is a part of the integer sum, whatever its scale.
+  bool is_fused = false;
   bool operator==(const AffineStep&) const = default;
 };
 
@@ -117,7 +119,10 @@ struct QuantizedModel {
   bool real_input = false;            // the file takes real numbers, which values[0].coding quantizes
   bool needs_input_scaling = false;   // and says nothing of bytes: a user must (--input-scale)
   bool quantizes_input = false;       // of TFLite files: by an operator of their own
-  int reading = 1;                    // 2, 3: earlier versions read this file differently (docs/formats.md)
+  // What a changed file would not do as the changed model does: scales by which the graph also quantizes constants, and
+  // weights that it clips to narrow codes. By name.
+  std::vector<std::string> constant_scales = {}, clipped_weights = {};
+  int reading = 1;  // 2, 3: earlier versions read this file differently (docs/formats.md)
   Profile profile = Profile::kOnnx;
   std::string format = "ONNX";                  // of the file, with what wrote it
   std::vector<std::string> notes;               // what reading assumed, or left out

@@ -50,10 +50,7 @@ bool HasIntegerKernel(const QuantizedModel& model, const Node& node) {
   const auto& steps = weighted.steps;
   if (steps.size() > 1 || model.parameter(weighted.weight).format.codes.levels.multiplier != 1) return false;
   if (!steps.empty() && IsAddend(model, steps[0])) return true;
-  const bool is_int32 =
-      steps.empty() || (steps[0].kind == AffineStep::Kind::kAdd &&
-                        model.parameter(steps[0].parameter).format.kind == StorageFormat::Kind::kInt32);
-  return is_int32 && model.value(node.output).coding.has_value();
+  return (steps.empty() || steps[0].is_fused) && model.value(node.output).coding.has_value();
 }
 
 void SetAddend(const QuantizedModel& model, const AffineStep& step, int64_t outputs, const ChangedParameters* changed,
