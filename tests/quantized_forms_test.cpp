@@ -31,6 +31,7 @@
 #include "steadfast/model/requantization.h"
 #include "steadfast/model/tflite_file.h"
 #include "steadfast/network/float_onnx.h"
+#include "tests/every_path.h"
 #include "tests/onnx_styles.h"
 #include "tests/qoperator_networks.h"
 
@@ -40,19 +41,11 @@ namespace {
 namespace fs = std::filesystem;
 using model::QuantizedModel;
 
-constexpr int64_t kImages = 70;
-
 std::span<const uint8_t> BytesOf(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 QuantizedModel Read(const std::string& bytes) {
   return model::FromOnnx(BytesOf(bytes), "made.onnx");
-}
-
-std::vector<uint16_t> SomeLabels(const QuantizedModel& model, int64_t images) {
-  std::vector<uint16_t> labels;
-  for (int64_t i = 0; i < images; ++i) labels.push_back(static_cast<uint16_t>(i % model.classes()));
-  return labels;
 }
 
 TEST(QOperator, IsReadWithItsOwnTensors) {
@@ -84,23 +77,7 @@ TEST_P(FormsOnSets, EveryPathEqualsTheReferenceUnderChanges) {
     QuantizedModel model = Read(is_styled ? styled.bytes : MakeQOperatorNetwork(seed).bytes);
     if (is_styled) model::SetProfile(model, model::Profile::kOrt);
     if (seed % 6 == 1) model::SetProfile(model, model::Profile::kOnnx);
-    const std::vector<uint8_t> images = model::RandomImages(model, kImages, seed);
-    const std::vector<uint16_t> labels = SomeLabels(model, kImages);
-    const engine::EvaluationSet set = engine::MakeEvaluationSet(model, images, labels);
-    const engine::Golden golden = engine::RunGolden(model, set, 1);
-    const auto classes = static_cast<int>(model.classes());
-    ASSERT_EQ(golden.scores, engine::ScoreOf(engine::RunReference(model, images), classes, labels, {})) << seed;
-    const auto run = engine::MakeGoldenRun(engine::DifferentialPlan(model, GetParam()), set, 1);
-    engine::Evaluator evaluator(model, set, run, GetParam());
-    for (const int count : {1, 1, 3, 20}) {
-      const model::ModelChange change = engine::RandomChange(model, count, random);
-      QuantizedModel changed = model;
-      Apply(change, changed);
-      const engine::Scores expected =
-          engine::ScoreOf(engine::RunReference(changed, images), classes, labels, golden.predictions);
-      ASSERT_EQ(evaluator.EvaluateDensely(change, golden), expected) << "network " << seed;
-      ASSERT_EQ(evaluator.EvaluateDifferentially(change, golden), expected) << "network " << seed;
-    }
+    ASSERT_NO_FATAL_FAILURE(ExpectEveryPathEqualsTheReference(model, seed, GetParam(), {1, 1, 3, 20}, random));
   }
 }
 

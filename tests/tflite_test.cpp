@@ -27,6 +27,7 @@
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/model/tflite_file.h"
+#include "tests/every_path.h"
 #include "tests/tflite_networks.h"
 
 namespace steadfast {
@@ -34,18 +35,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kImages = 70;
+constexpr int64_t kImages = kImagesOfPaths;
 
 model::QuantizedModel ModelOf(const TfliteNetwork& network, model::Profile profile = model::Profile::kXnnpack) {
   model::QuantizedModel model = model::FromTflite(network.bytes, "random.tflite").model;
   model.profile = profile;
   return model;
-}
-
-std::vector<uint16_t> SomeLabels(const model::QuantizedModel& model, int64_t images) {
-  std::vector<uint16_t> labels;
-  for (int64_t i = 0; i < images; ++i) labels.push_back(static_cast<uint16_t>(i % model.classes()));
-  return labels;
 }
 
 TEST(Tflite, IsReadInTheFilesOwnOrder) {
@@ -150,23 +145,7 @@ TEST_P(TfliteOnSets, EveryPathEqualsTheReferenceUnderChanges) {
   const uint64_t networks = engine::GraphsToTry(40);
   for (uint64_t seed = 0; seed < networks; ++seed) {
     const model::QuantizedModel model = ModelOf(RandomTflite(seed), kProfiles[seed % std::size(kProfiles)]);
-    const std::vector<uint8_t> images = model::RandomImages(model, kImages, seed);
-    const std::vector<uint16_t> labels = SomeLabels(model, kImages);
-    const engine::EvaluationSet set = engine::MakeEvaluationSet(model, images, labels);
-    const engine::Golden golden = engine::RunGolden(model, set, 1);
-    const auto classes = static_cast<int>(model.classes());
-    ASSERT_EQ(golden.scores, engine::ScoreOf(engine::RunReference(model, images), classes, labels, {})) << seed;
-    const auto run = engine::MakeGoldenRun(engine::DifferentialPlan(model, GetParam()), set, 1);
-    engine::Evaluator evaluator(model, set, run, GetParam());
-    for (const int count : {1, 1, 1, 3, 20}) {
-      const model::ModelChange change = engine::RandomChange(model, count, random);
-      model::QuantizedModel changed = model;
-      Apply(change, changed);
-      const engine::Scores expected =
-          engine::ScoreOf(engine::RunReference(changed, images), classes, labels, golden.predictions);
-      ASSERT_EQ(evaluator.EvaluateDensely(change, golden), expected) << "network " << seed;
-      ASSERT_EQ(evaluator.EvaluateDifferentially(change, golden), expected) << "network " << seed;
-    }
+    ASSERT_NO_FATAL_FAILURE(ExpectEveryPathEqualsTheReference(model, seed, GetParam(), {1, 1, 1, 3, 20}, random));
   }
 }
 

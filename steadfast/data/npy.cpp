@@ -177,36 +177,18 @@ std::vector<uint8_t> ToNpz(const std::map<std::string, NpyArray>& arrays) {
     const std::string file = name + ".npy";
     const uint64_t size = bytes.size(), sum = crc32_z(0, bytes.data(), bytes.size()), at = archive.size();
     if (at + size > kMostBytes / 2 - 1) throw InputError("an archive of arrays would be 4 GiB or more");
-    put(archive, {{0x04034b50, 4},
-                  {20, 2},
-                  {0, 2},
-                  {0, 2},
-                  {0, 2},
-                  {kDate, 2},
-                  {sum, 4},
-                  {size, 4},
-                  {size, 4},
-                  {file.size(), 2},
-                  {0, 2}});
+    // What the entry in front of an array and that in the directory share: version needed, flags, method, time, date,
+    // sum, sizes, length of the name, extra fields.
+    std::vector<uint8_t> common;
+    put(common,
+        {{20, 2}, {0, 2}, {0, 2}, {0, 2}, {kDate, 2}, {sum, 4}, {size, 4}, {size, 4}, {file.size(), 2}, {0, 2}});
+    put(archive, {{0x04034b50, 4}});
+    archive.insert(archive.end(), common.begin(), common.end());
     archive.insert(archive.end(), file.begin(), file.end());
     archive.insert(archive.end(), bytes.begin(), bytes.end());
-    put(directory, {{0x02014b50, 4},
-                    {20, 2},
-                    {20, 2},
-                    {0, 2},
-                    {0, 2},
-                    {0, 2},
-                    {kDate, 2},
-                    {sum, 4},
-                    {size, 4},
-                    {size, 4},
-                    {file.size(), 2},
-                    {0, 2},
-                    {0, 2},
-                    {0, 2},
-                    {0, 2},
-                    {0, 4},
-                    {at, 4}});
+    put(directory, {{0x02014b50, 4}, {20, 2}});  // made by this version
+    directory.insert(directory.end(), common.begin(), common.end());
+    put(directory, {{0, 2}, {0, 2}, {0, 2}, {0, 4}, {at, 4}});  // no comment, disk, attributes; where the array is
     directory.insert(directory.end(), file.begin(), file.end());
   }
   const uint64_t start = archive.size();

@@ -112,8 +112,9 @@ bool HasScaleOfItsSum(const QuantizedModel& model, const Node& node, const Affin
 
 void SetProfile(QuantizedModel& model, Profile profile) {
   model.profile = profile;
+  if (IsOfTflite(profile)) return;
   for (Node& node : model.nodes) {
-    if (node.operation.weighted() == nullptr || IsOfTflite(profile)) continue;
+    if (node.operation.weighted() == nullptr) continue;
     Weighted weighted = *node.operation.weighted();
     for (AffineStep& step : weighted.steps)
       step.is_fused = profile == Profile::kOrt && weighted.steps.size() == 1 && HasScaleOfItsSum(model, node, step);

@@ -2,7 +2,8 @@
 //
 // Written: opset 17, QuantizeLinear/DequantizeLinear, codes narrower than 8 bits in int8/uint8 tensors, a Clip before
 // QuantizeLinear for narrow activations, true widths in the metadata. Read: the same, and beside it BatchNormalization,
-// biases inside Conv/Gemm (float, or int32 through DequantizeLinear), and native INT4/UINT4 weights.
+// biases inside Conv/Gemm (float, or int32 through DequantizeLinear), native INT4/UINT4 weights, and other forms than
+// QDQ (onnx_forms.h).
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,8 @@ QuantizedModel ReadModel(const std::filesystem::path& path);
 // What a user says of a file beside what it says itself.
 struct Reading {
   std::optional<Profile> profile = {};  // whose arithmetic; nothing: that of the file's form
-  std::map<std::string, int> stored_bits =
-      {};  // weights by name, that are stored in fewer bits than the file has for them
+  // Of weights by name, which are stored in fewer bits than the file has for them.
+  std::map<std::string, int> stored_bits = {};
   bool operator==(const Reading&) const = default;
 };
 

@@ -17,7 +17,6 @@
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/product.h"
 #include "steadfast/model/operators/rearrange.h"
-#include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
@@ -273,7 +272,9 @@ void OnnxReader::ReadOutput() {
     view = viewed->view;
   }
   if (value) {
-    model_.output = DequantizedOutput(name, *value);
+    const Value& last = this->value(*value);
+    if (!last.coding) source_.Fail("graph", fmt::format("output '{}' is the network's input", name));
+    AddDequantizedOutput(model_, *value, name == last.name ? name + ".real" : name);
     return CheckTail(view ? *view : ViewOf(this->value(*value).shape));
   }
   const auto* pending = std::get_if<Pending>(&found->second);
@@ -283,26 +284,6 @@ void OnnxReader::ReadOutput() {
   }
   model_.output = Finish(*pending, name, std::nullopt, {});
   CheckTail(ViewOf(pending->shape));
-}
-
-int OnnxReader::DequantizedOutput(const std::string& name, int index) {
-  const Value& last = value(index);
-  if (!last.coding) source_.Fail("graph", fmt::format("output '{}' is the network's input", name));
-  // Moved about or not, what a Softmax gave are probabilities.
-  int maker = index;
-  bool is_softmax = false;
-  for (bool moves = true; moves;) {
-    const auto of =
-        std::find_if(model_.nodes.begin(), model_.nodes.end(), [&](const Node& node) { return node.output == maker; });
-    moves = of != model_.nodes.end() && of->operation.definition().keeps_coding;
-    is_softmax = of != model_.nodes.end() && of->operation.Is<Softmax>();
-    if (moves) maker = of->input();
-  }
-  const std::string own = name == last.name ? name + ".real" : name;
-  const int output = static_cast<int>(model_.values.size());
-  model_.values.push_back({own, last.shape, std::nullopt});
-  model_.nodes.push_back({own, Dequantize{is_softmax}, {index}, output});
-  return output;
 }
 
 void OnnxReader::FindTail() {
@@ -585,19 +566,8 @@ void OnnxReader::ReadQuantize(const OnnxNode& node) {
     node.Fail(fmt::format("its metadata says that codes below {} become zero, and its ThresholdedRelu {}",
                           coding.zero_below, threshold_code));
   }
-  int quantized =
-      Finish(pending, pending.flattens ? node.output() + ".unflattened" : node.output(), coding, activation);
+  const int quantized = Finish(pending, node.output(), coding, activation);
   ScaleTensorsOf(quantized).quantizer = ScaleTensor(node);
-  if (pending.flattens) {
-    Pending flat;
-    flat.name = node.output() + ".flat";
-    flat.shape = {pending.shape.elements(), 1, 1, true};
-    flat.inputs = {quantized};
-    flat.make = [](const Weighted&) { return Operation(Flatten{}); };
-    const ScaleTensors scales = ScaleTensorsOf(quantized);
-    quantized = Finish(flat, node.output(), coding, {});
-    ScaleTensorsOf(quantized) = scales;
-  }
   Define(node, Codes{quantized});
 }
 
@@ -649,7 +619,7 @@ void OnnxReader::QuantizeWeights(const OnnxNode& node, const onnx::TensorProto& 
   model_.constant_scales.push_back(node.input(1));
   const std::vector<float> reals = FloatsOf(tensor, source_), scales = Floats(node, 1);
   std::vector<int> zeros = {0};
-  bool is_signed = node.Int("output_dtype", 0) == onnx::TensorProto::INT8;
+  bool is_signed = type == onnx::TensorProto::INT8;
   if (node.HasInput(2)) {
     const onnx::TensorProto& zero = *Expect<Constant>(node, 2, "a constant").tensor;
     if (zero.data_type() != onnx::TensorProto::INT8 && zero.data_type() != onnx::TensorProto::UINT8)
@@ -1440,10 +1410,9 @@ ValueShape OnnxReader::ShapeOf(const OnnxNode& node, const Operation& operation,
 }
 
 void OnnxReader::Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix,
-                       Axes axes, bool flattens) {
+                       Axes axes) {
   Pending pending;
   pending.axes = axes;
-  pending.flattens = flattens;
   pending.name = WithoutSuffix(node.output(), suffix);
   pending.shape = ShapeOf(node, operation, inputs);
   pending.make = [operation](const Weighted&) { return operation; };

@@ -34,7 +34,7 @@ struct Axes {
 
 class OnnxReader {
  public:
-  OnnxReader(const onnx::ModelProto& proto, const std::string& file, OnnxForms forms = {});
+  OnnxReader(const onnx::ModelProto& proto, const std::string& file, OnnxForms forms);
   ~OnnxReader();
 
   QuantizedModel Read();
@@ -66,7 +66,7 @@ class OnnxReader {
 
   // An operator on dequantized values whose result is yet to be quantized. The node's output without `suffix` names it.
   void Start(const OnnxNode& node, Operation operation, std::vector<int> inputs, const std::string& suffix,
-             Axes axes = {}, bool flattens = false);
+             Axes axes = {});
   // The same with weights: `make` gives the operation when all that follows the sum is known. Input 2 may be a bias.
   void StartWeighted(const OnnxNode& node, std::function<Operation(Weighted)> make, int input, int weight);
   // The value that an operator moves the codes of: dequantized, or not.
@@ -116,7 +116,6 @@ class OnnxReader {
     bool clipped = false;
     std::optional<double> low, high;  // of Clip
     Axes axes = {};
-    bool flattens = false;  // the result is a vector, without rows and columns
   };
   using Meaning = std::variant<Constant, RealInput, BatchShape, Codes, Real, WeightLevels, RealConstant, Pending, Moved,
                                Viewed, Consumed>;
@@ -149,8 +148,6 @@ class OnnxReader {
   void FindTail();
   // Checks that they do, from the last operator's shape on.
   void CheckTail(View view);
-  // Answers that are codes, or were dequantized.
-  int DequantizedOutput(const std::string& name, int value);
   void ReadNode(const OnnxNode& node);
   void ReadConstant(const OnnxNode& node);
   // Constants that are stored in 16 bits, as float32.

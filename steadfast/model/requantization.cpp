@@ -309,22 +309,24 @@ uint8_t CodeOf(float real, const Quantization& q) {
   return CodeOfSteps(real / q.scale, q);
 }
 
-uint8_t CodeOfSteps(float steps, const Quantization& q) {
-  // Clipping before the conversion keeps it defined for every float.
-  const float rounded = std::rint(steps);
+namespace {
+// A rounded number as an integer, clipped before the conversion so that it is defined for every float.
+int Whole(float rounded) {
   const float raised = rounded > -1024.0f ? rounded : -1024.0f;  // NaN becomes the lowest
-  const float clipped = raised < 1024.0f ? raised : 1024.0f;
-  const int code = std::clamp(static_cast<int>(clipped) + q.zero_point, q.lowest, q.highest);
+  return static_cast<int>(raised < 1024.0f ? raised : 1024.0f);
+}
+uint8_t Clipped(int code, const Quantization& q) {
+  code = std::clamp(code, q.lowest, q.highest);
   return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
+}
+}  // namespace
+
+uint8_t CodeOfSteps(float steps, const Quantization& q) {
+  return Clipped(Whole(std::rint(steps)) + q.zero_point, q);
 }
 
 uint8_t CodeOfStepsAndZero(float steps, const Quantization& q, int stored_offset) {
-  const float zero = static_cast<float>(q.zero_point + stored_offset);
-  const float rounded = std::rint(steps + zero);
-  const float raised = rounded > -1024.0f ? rounded : -1024.0f;  // NaN becomes the lowest
-  const float clipped = raised < 1024.0f ? raised : 1024.0f;
-  const int code = std::clamp(static_cast<int>(clipped) - stored_offset, q.lowest, q.highest);
-  return static_cast<uint8_t>(code < q.zero_below ? q.lowest : code);
+  return Clipped(Whole(std::rint(steps + static_cast<float>(q.zero_point + stored_offset))) - stored_offset, q);
 }
 
 float RealOf(int code, const ActivationCoding& coding) {

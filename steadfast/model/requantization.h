@@ -66,9 +66,9 @@ inline int32_t WithAddend(int32_t sum, const Requantization& requantization, int
 // Of a weighted node: scale[c] = s_in * s_w[c] * multiplier[c] / s_out and offset[c] = bias[c] / s_out, each computed
 // in double from left to right and rounded to float once (s_out = 1 for real outputs). Under XNNPACK's profile:
 // scale[c] = (s_in * s_w[c]) / s_out, each operation rounded to float; the bias is an addend, and offset[c] = 0. Under
-// ONNX Runtime's (where it has an integer kernel; elsewhere ONNX's rule): as XNNPACK's. Under
-// LiteRT's built-in profile and TFLite Micro's: the same factor in double (of a fully connected layer, its product in
-// float) as a fixed-point number.
+// ONNX Runtime's (where it has an integer kernel; elsewhere ONNX's rule): as XNNPACK's. Under LiteRT's built-in profile
+// and TFLite Micro's: the same factor in double (of a fully connected layer, its product in float) as a fixed-point
+// number.
 Requantization RequantizationOf(const QuantizedModel& model, const Node& node,
                                 const ChangedParameters* changed = nullptr);
 // Of a mean over `elements`: scale = s_in / elements / s_out for every channel, and no offset; if s_in / s_out is a

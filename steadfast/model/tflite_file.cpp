@@ -351,20 +351,7 @@ class TfliteReader {
     const Value last = model_.value(found->second);
     if (last.shape.height * last.shape.width != 1)
       Fail("file", fmt::format("its output '{}' has rows and columns, and one number a class is expected", last.name));
-    const bool is_softmax = ComesFromSoftmax(found->second);
-    model_.output = static_cast<int>(model_.values.size());
-    model_.values.push_back({last.name + ".real", last.shape, std::nullopt});
-    model_.nodes.push_back({last.name + ".real", Dequantize{is_softmax}, {found->second}, model_.output});
-  }
-
-  // Directly, or moved about behind it.
-  bool ComesFromSoftmax(int value) const {
-    for (const Node& node : model_.nodes) {
-      if (node.output != value) continue;
-      if (node.operation.definition().keeps_coding) return ComesFromSoftmax(node.input());
-      return node.operation.Is<Softmax>();
-    }
-    return false;
+    AddDequantizedOutput(model_, found->second, last.name + ".real");
   }
 
   // ---- operators ----

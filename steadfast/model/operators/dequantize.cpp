@@ -5,6 +5,7 @@
 #include "steadfast/base/elementary.h"  // PortableLog
 #include "steadfast/base/error.h"
 #include "steadfast/model/onnx_writer.h"
+#include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/requantization.h"
 
 namespace steadfast::model {
@@ -30,7 +31,25 @@ void Write(OnnxWriter& writer, const Node& node) {
   writer.AddNode("Identity", {writer.RealName(node.input())}, writer.RealName(node.output));
 }
 
+// Directly, or moved about behind it.
+bool ComesFromSoftmax(const QuantizedModel& model, int value) {
+  for (const Node& node : model.nodes) {
+    if (node.output != value) continue;
+    if (node.operation.definition().keeps_coding) return ComesFromSoftmax(model, node.input());
+    return node.operation.Is<Softmax>();
+  }
+  return false;
+}
+
 }  // namespace
+
+void AddDequantizedOutput(QuantizedModel& model, int value, const std::string& name) {
+  const bool of_probabilities = ComesFromSoftmax(model, value);
+  const ValueShape shape = model.value(value).shape;
+  model.output = static_cast<int>(model.values.size());
+  model.values.push_back({name, shape, std::nullopt});
+  model.nodes.push_back({name, Dequantize{of_probabilities}, {value}, model.output});
+}
 
 std::array<float, 256> RealsOf(const Dequantize& op, const ActivationCoding& coding) {
   std::array<float, 256> reals = {};

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "steadfast/model/quantized_model.h"
 
@@ -16,6 +17,10 @@ struct Dequantize {
 };
 template <>
 const OperatorDefinition& Definition<Dequantize>();
+
+// Makes these numbers the network's output, from a value that is codes. Behind a Softmax, moved about or not, they are
+// of probabilities.
+void AddDequantizedOutput(QuantizedModel& model, int value, const std::string& name);
 
 // [code]: the number that a code becomes.
 std::array<float, 256> RealsOf(const Dequantize& op, const ActivationCoding& coding);
