@@ -17,11 +17,13 @@
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/data/npy.h"
+#include "steadfast/device/c_program.h"
 #include "steadfast/memory/fault_map.h"
 #include "steadfast/memory/memory_dump.h"
 #include "steadfast/model/changed_file.h"
 #include "steadfast/model/onnx_file.h"
-#include "steadfast/report/text_table.h"  // Printable
+#include "steadfast/model/random_model.h"  // RandomImages
+#include "steadfast/report/text_table.h"   // Printable
 
 namespace steadfast::cli {
 namespace export_command {
@@ -29,7 +31,8 @@ namespace export_command {
 using nlohmann::json;
 
 struct Options {
-  std::filesystem::path model, fault_list, undo, output, patch, memories, json;
+  std::filesystem::path model, fault_list, undo, output, patch, memories, c, json;
+  std::string name;
   MemoryOptions memory;
   std::string encoding = "twos";
   std::optional<uint64_t> trial;
@@ -281,13 +284,45 @@ void WriteMemories(const Options& options) {
                files);
 }
 
+// ---- C, for small machines ----
+
+void WriteC(const Options& options) {
+  constexpr int64_t kImagesOfSelfTest = 4;
+  const model::ModelFile file = model::ReadModelFile(options.model, options.reading);
+  const std::string name = options.name.empty() ? device::IdentifierOf(options.model.stem().string()) : options.name;
+  const device::CProgram program =
+      device::CProgramOf(file.model, name, options.model.filename().string() + ", SHA-256 " + file.sha256,
+                         model::RandomImages(file.model, kImagesOfSelfTest, 0));
+  for (const auto& [written, text] : program.files) WriteFileWhole(options.c / written, text);
+  json document = {{"schema", 1},
+                   {"model", options.model.string()},
+                   {"sha256", file.sha256},
+                   {"name", name},
+                   {"memory_bytes", program.memory_bytes},
+                   {"constant_bytes", program.constant_bytes},
+                   {"working_bytes", program.working_bytes},
+                   {"files", json::array()}};
+  for (const auto& [written, text] : program.files) document["files"].push_back(written);
+  WriteJson(options.json, document);
+  if (IsStandardOutput(options.json)) return;
+  fmt::print(
+      "{}: {} files of C99 (README.md says how to build them)\n"
+      "stored bits {} bytes, constants some {} bytes, working memory {} bytes\n",
+      options.c.string(), program.files.size(), program.memory_bytes, program.constant_bytes, program.working_bytes);
+}
+
 void Run(const Options& options) {
-  if (!options.memories.empty()) {
+  for (const auto& [folder, option] : {std::pair{&options.memories, "--memories"}, std::pair{&options.c, "--c"}}) {
+    if (folder->empty()) continue;
     if (!options.fault_list.empty() || !options.undo.empty() || !options.output.empty() || !options.patch.empty())
-      throw UsageError("--memories: of a model as it is, without --fault-list, --undo, --output and --patch");
-    return WriteMemories(options);
+      throw UsageError(
+          fmt::format("{}: of a model as it is, without --fault-list, --undo, --output and --patch", option));
   }
-  if (options.output.empty()) throw UsageError("say where to write: --output, or --memories");
+  if (!options.memories.empty() && !options.c.empty()) throw UsageError("--memories and --c: one at a time");
+  if (!options.name.empty() && options.c.empty()) throw UsageError("--name: of what --c writes");
+  if (!options.memories.empty()) return WriteMemories(options);
+  if (!options.c.empty()) return WriteC(options);
+  if (options.output.empty()) throw UsageError("say where to write: --output, --memories or --c");
   if (options.fault_list.empty() == options.undo.empty())
     throw UsageError("say what is to change: --fault-list, or --undo what --patch wrote");
   if (!options.undo.empty() && !options.patch.empty()) throw UsageError("--patch: of a --fault-list alone");
@@ -346,7 +381,8 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "export",
-      "A model's own file with listed faults in it, for any runtime to run; or what its memories hold, for hardware");
+      "A model's own file with listed faults in it, for any runtime to run; what its memories hold, for hardware; or C "
+      "for small machines");
   command->add_option("model", options->model, "The model file (ONNX, TFLite)")->required()->type_name("MODEL");
   command->add_option("--fault-list", options->fault_list, "The faults, CSV or JSON, as inject takes and writes them")
       ->type_name("FILE");
@@ -368,6 +404,13 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
                    "Write what each memory holds: words and rows for Verilog's $readmemh, arrays for NumPy, the layout "
                    "as JSON")
       ->type_name("DIR");
+  command
+      ->add_option(
+          "--c", options->c,
+          "Write the network as C99 without heap, operating system or libm, bit-identical to what is run here, "
+          "with its stored bits in memory as --memories has them in words of 32 bits")
+      ->type_name("DIR");
+  command->add_option("--name", options->name, "What begins the names in C (default: the file's)")->type_name("NAME");
   command->add_option("--patch", options->patch, "Write what differs, byte for byte, as CSV: for --undo")
       ->type_name("FILE");
   command

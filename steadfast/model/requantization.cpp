@@ -37,13 +37,6 @@ bool IsPowerOfTwo(double value) {
   return std::frexp(value, &exponent) == 0.5;
 }
 
-// Whether a step adds integers that have no scale but the sum's.
-bool IsAddend(const QuantizedModel& model, const AffineStep& step) {
-  if (step.kind != AffineStep::Kind::kAdd) return false;
-  const Parameter& parameter = model.parameter(step.parameter);
-  return parameter.format.kind == StorageFormat::Kind::kInt32 && parameter.scale < 0;
-}
-
 // Whether ONNX Runtime has an integer kernel for it: nothing behind the sum but an int32 bias, and codes as its result.
 bool HasIntegerKernel(const QuantizedModel& model, const Node& node) {
   const Weighted& weighted = *node.operation.weighted();
@@ -53,60 +46,54 @@ bool HasIntegerKernel(const QuantizedModel& model, const Node& node) {
   return (steps.empty() || steps[0].is_fused) && model.value(node.output).coding.has_value();
 }
 
-void SetAddend(const QuantizedModel& model, const AffineStep& step, int64_t outputs, const ChangedParameters* changed,
+void SetAddend(const QuantizedModel& model, int addend, int64_t outputs, const ChangedParameters* changed,
                Requantization& result) {
-  const Parameter& bias = Find(model, changed, step.parameter);
+  if (addend < 0) return;
+  const Parameter& bias = Find(model, changed, addend);
   for (int64_t c = 0; c < outputs; ++c) result.addend.push_back(bias.integer(bias.elements() == 1 ? 0 : c));
 }
 
-// ONNX Runtime's integer kernels: one factor in float32, the bias an integer.
-Requantization OrtRequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
-  const Weighted& weighted = *node.operation.weighted();
-  const int64_t outputs = model.parameter(weighted.weight).outputs();
-  const Parameter& scales = Find(model, changed, model.parameter(weighted.weight).scale);
-  const float input = model.value(node.input()).coding->real_scale();
-  const auto& output = model.value(node.output).coding;
-  Requantization result;
-  for (int64_t c = 0; c < outputs; ++c) {
-    const float product = input * scales.real(scales.elements() == 1 ? 0 : c);
-    result.scale.push_back(output ? product / output->scale : product);
-  }
-  result.offset.assign(static_cast<size_t>(outputs), 0.0f);
-  if (!weighted.steps.empty()) SetAddend(model, weighted.steps[0], outputs, changed, result);
-  return result;
-}
-
-// TFLite's 8-bit kernels: factors of the sum, the bias an integer.
-Requantization TfliteRequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
-  const Weighted& weighted = *node.operation.weighted();
-  const Parameter& weight = model.parameter(weighted.weight);
+// Of kernels that take one factor of the sum.
+void SetFactors(const QuantizedModel& model, const Node& node, const FactorSource& source,
+                const ChangedParameters* changed, Requantization& result) {
+  const Parameter& weight = model.parameter(node.operation.weighted()->weight);
   const Parameter& scales = Find(model, changed, weight.scale);
-  const float input = model.value(node.input()).coding->scale, output = model.value(node.output).coding->scale;
-  const bool is_linear = weight.shape.size() == 2;
-  // Depthwise convolutions round twice in LiteRT too.
-  const bool is_depthwise = weight.output_axis == 3;
-  Requantization result;
-  result.rounds_twice = model.profile == Profile::kTflm || is_depthwise;
+  const float input = model.value(node.input()).coding->real_scale();
+  const auto& coding = model.value(node.output).coding;
+  const float output = coding ? coding->scale : 1.0f;
+  result.rounds_twice = source.kind == FactorSource::Kind::kFixedTwice;
+  result.offset.assign(static_cast<size_t>(weight.outputs()), 0.0f);
   for (int64_t c = 0; c < weight.outputs(); ++c) {
     const float of_weight = scales.real(scales.elements() == 1 ? 0 : c);
     const float product = input * of_weight;
-    if (model.profile == Profile::kXnnpack) {
+    if (source.kind == FactorSource::Kind::kFloat) {
       result.scale.push_back(product / output);
       continue;
     }
-    const bool is_in_float = is_linear && scales.elements() == 1;
-    const double factor = (is_in_float ? double{product} : double{input} * of_weight) / output;
+    result.scale.push_back(0.0f);
+    const double factor = (source.is_product_in_float ? double{product} : double{input} * of_weight) / output;
     result.fixed_point.push_back(FixedPointScaleOf(factor));
   }
-  const auto outputs = static_cast<size_t>(weight.outputs());
-  result.scale.resize(outputs, 0.0f);
-  result.offset.assign(outputs, 0.0f);
-  result.addend.assign(outputs, 0);
-  for (const AffineStep& step : weighted.steps) {
-    const Parameter& bias = Find(model, changed, step.parameter);
-    for (size_t c = 0; c < outputs; ++c) result.addend[c] = bias.integer(static_cast<int64_t>(c));
+}
+
+// The steps, folded.
+void SetFoldedFactors(const QuantizedModel& model, const Node& node, const ChangedParameters* changed,
+                      Requantization& result) {
+  const Affine affine = AffineOf(model, node, changed);
+  const Parameter& weight = model.parameter(node.operation.weighted()->weight);
+  const Parameter& scales = Find(model, changed, weight.scale);
+  const Value& input = model.value(node.input());
+  const Value& output = model.value(node.output);
+  const double output_scale = output.coding ? output.coding->scale : 1.0;
+  const auto level_multiplier = static_cast<float>(weight.format.codes.levels.multiplier);
+  for (int64_t c = 0; c < weight.outputs(); ++c) {
+    const auto channel = static_cast<size_t>(c);
+    const double weight_scale = scales.real(scales.elements() == 1 ? 0 : c) / level_multiplier;
+    const double multiplier = affine.multiplier[channel], bias = affine.bias[channel];
+    result.scale.push_back(
+        static_cast<float>(double{input.coding->real_scale()} * weight_scale * multiplier / output_scale));
+    result.offset.push_back(static_cast<float>(bias / output_scale));
   }
-  return result;
 }
 
 void SetCodes(const Node& node, const ActivationCoding& coding, Requantization& requantization) {
@@ -153,40 +140,49 @@ Affine AffineOf(const QuantizedModel& model, const Node& node, const ChangedPara
   return affine;
 }
 
-Requantization RequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+bool IsAddend(const QuantizedModel& model, const AffineStep& step) {
+  if (step.kind != AffineStep::Kind::kAdd) return false;
+  const Parameter& parameter = model.parameter(step.parameter);
+  return parameter.format.kind == StorageFormat::Kind::kInt32 && parameter.scale < 0;
+}
+
+FactorSource FactorSourceOf(const QuantizedModel& model, const Node& node) {
+  using Kind = FactorSource::Kind;
+  const Weighted& weighted = *node.operation.weighted();
+  const Parameter& weight = model.parameter(weighted.weight);
+  FactorSource source;
   if (IsOfTflite(model.profile)) {
-    Requantization result = TfliteRequantizationOf(model, node, changed);
-    SetCodes(node, *model.value(node.output).coding, result);
-    return result;
+    // Depthwise convolutions round twice in LiteRT too.
+    const bool rounds_twice = model.profile == Profile::kTflm || weight.output_axis == 3;
+    source.kind = model.profile == Profile::kXnnpack ? Kind::kFloat
+                  : rounds_twice                     ? Kind::kFixedTwice
+                                                     : Kind::kFixedOnce;
+    source.is_product_in_float = weight.shape.size() == 2 && model.parameter(weight.scale).elements() == 1;
+    if (!weighted.steps.empty()) source.addend = weighted.steps[0].parameter;
+    return source;
   }
   if (IsOfOrtKernels(model, node) && HasIntegerKernel(model, node)) {
-    Requantization result = OrtRequantizationOf(model, node, changed);
-    const auto& coding = model.value(node.output).coding;
-    result.real = !coding.has_value();
-    if (coding) SetCodes(node, *coding, result);
-    return result;
+    source.kind = Kind::kFloat;
+    if (!weighted.steps.empty()) source.addend = weighted.steps[0].parameter;
+    return source;
   }
-  const Affine affine = AffineOf(model, node, changed);
-  const Parameter& weight = model.parameter(node.operation.weighted()->weight);
-  const Parameter& scales = Find(model, changed, weight.scale);
-  const Value& input = model.value(node.input());
-  const Value& output = model.value(node.output);
-  const double output_scale = output.coding ? output.coding->scale : 1.0;
-  const auto level_multiplier = static_cast<float>(weight.format.codes.levels.multiplier);
+  for (const AffineStep& step : weighted.steps) {
+    if (IsAddend(model, step)) source.addend = step.parameter;
+  }
+  return source;
+}
+
+Requantization RequantizationOf(const QuantizedModel& model, const Node& node, const ChangedParameters* changed) {
+  const FactorSource source = FactorSourceOf(model, node);
   Requantization result;
-  for (int64_t c = 0; c < weight.outputs(); ++c) {
-    const auto channel = static_cast<size_t>(c);
-    const double weight_scale = scales.real(scales.elements() == 1 ? 0 : c) / level_multiplier;
-    const double multiplier = affine.multiplier[channel], bias = affine.bias[channel];
-    result.scale.push_back(
-        static_cast<float>(double{input.coding->real_scale()} * weight_scale * multiplier / output_scale));
-    result.offset.push_back(static_cast<float>(bias / output_scale));
-  }
-  result.real = !output.coding.has_value();
-  for (const AffineStep& step : node.operation.weighted()->steps) {
-    if (IsAddend(model, step)) SetAddend(model, step, weight.outputs(), changed, result);
-  }
-  if (output.coding) SetCodes(node, *output.coding, result);
+  if (source.kind == FactorSource::Kind::kFolded)
+    SetFoldedFactors(model, node, changed, result);
+  else
+    SetFactors(model, node, source, changed, result);
+  SetAddend(model, source.addend, model.parameter(node.operation.weighted()->weight).outputs(), changed, result);
+  const auto& coding = model.value(node.output).coding;
+  result.real = !coding.has_value();
+  if (coding) SetCodes(node, *coding, result);
   return result;
 }
 

@@ -37,6 +37,22 @@ int32_t RoundedTwice(int32_t number, const FixedPointScale& scale);
 // number / 2^shift, ties away from zero.
 int32_t RoundedShift(int32_t number, int shift);
 
+// Where a weighted node's factors come from.
+struct FactorSource {
+  enum class Kind {
+    kFolded,      // ONNX's: the steps folded in double
+    kFloat,       // XNNPACK's and ONNX Runtime's: one factor in float32
+    kFixedOnce,   // LiteRT's built-in kernels: a fixed-point number that rounds once
+    kFixedTwice,  // TFLite Micro's, and of LiteRT's depthwise convolutions: one that rounds twice
+  };
+  Kind kind = Kind::kFolded;
+  bool is_product_in_float = false;  // of fixed-point numbers: that of the two scales
+  int addend = -1;                   // the parameter of an integer bias, which the sum takes in; -1: none
+};
+FactorSource FactorSourceOf(const QuantizedModel& model, const Node& node);
+// Whether a step adds integers that have no scale but the sum's: it is the addend, and none of the folded steps.
+bool IsAddend(const QuantizedModel& model, const AffineStep& step);
+
 // One step of requantization, in the order of ONNX's QuantizeLinear: code = clip(rint(float(acc) * scale[c] +
 // offset[c]), lowest, highest) + zero_point, in IEEE float32, product and sum each rounded, rint to nearest even, the
 // zero point added as an integer; then codes below zero_below become the lowest code. Where the output is real, the

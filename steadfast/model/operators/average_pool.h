@@ -30,6 +30,12 @@ class MeanOfCodes {
   MeanOfCodes(Profile profile, bool is_general, const ActivationCoding& from, const ActivationCoding& to,
               int64_t count);
   int64_t Of(int32_t sum_of_stored) const;
+  bool is_float() const { return is_float_; }
+  float factor() const { return factor_; }
+  float offset() const { return offset_; }
+  const FixedPointScale& scale() const { return scale_; }
+  int32_t less() const { return less_; }
+  int64_t bias() const { return bias_; }
 
  private:
   bool is_float_;

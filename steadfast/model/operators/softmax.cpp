@@ -33,15 +33,7 @@ ValueShape Shape(const QuantizedModel& model, const Node& node) {
 
 // TFLite's optimized softmax of int8.
 ScalarRule FloatTableRule(const QuantizedModel& model, const Node& node) {
-  const Softmax& op = *node.operation.As<Softmax>();
-  const float step = -model.value(node.input()).coding->scale * op.beta;
-  std::array<float, 256> exponentials;
-  for (int distance = 0; distance < 256; ++distance) {
-    const float exponent = step * static_cast<float>(distance);
-    exponentials[static_cast<size_t>(distance)] =
-        std::isnan(exponent) ? exponent : static_cast<float>(PortableExp(std::min(double{exponent}, 709.0)));
-  }
-  return [exponentials](auto inputs, auto codes, auto) {
+  return [exponentials = FloatExponentialsOf(model, node)](auto inputs, auto codes, auto) {
     const auto& levels = inputs[0];
     const int largest = *std::max_element(levels.begin(), levels.end());
     float sum = 0;
@@ -58,14 +50,9 @@ ScalarRule FloatTableRule(const QuantizedModel& model, const Node& node) {
 ScalarRule OrtRule(const QuantizedModel& model, const Node& node) {
   const ValueShape& shape = model.value(node.input()).shape;
   const int64_t terms = shape.channels / node.operation.As<Softmax>()->groups, positions = shape.height * shape.width;
-  const double scale = model.value(node.input()).coding->real_scale();
-  const double most = PortableLog(double{std::numeric_limits<float>::max()} / static_cast<double>(terms)) - 5.0;
-  std::array<float, 256> exponentials = {};  // [distance from the largest]
-  for (int distance = 0; distance < 256 && std::isfinite(scale); ++distance)
-    exponentials[static_cast<size_t>(distance)] =
-        static_cast<float>(PortableExp(std::clamp(std::max(most, 0.0) - distance * scale, -700.0, 700.0)));
   const ActivationCoding& output = *model.value(node.output).coding;
-  return [terms, positions, exponentials, q = QuantizationOf(output, node.activation)](auto inputs, auto codes, auto) {
+  return [terms, positions, exponentials = FloatExponentialsOf(model, node),
+          q = QuantizationOf(output, node.activation)](auto inputs, auto codes, auto) {
     const float steps_of_one = std::floor(1.0f / q.scale);
     const auto elements = static_cast<int64_t>(codes.size());
     for (int64_t first = 0; first < elements; first += terms * positions) {
@@ -166,6 +153,28 @@ std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input) {
   for (int distance = 0; distance < 256; ++distance) {
     const double exponent = std::max(-scale * distance, -700.0);
     exponentials[static_cast<size_t>(distance)] = static_cast<int32_t>(std::nearbyint(kOne * PortableExp(exponent)));
+  }
+  return exponentials;
+}
+
+std::array<float, 256> FloatExponentialsOf(const QuantizedModel& model, const Node& node) {
+  const Softmax& op = *node.operation.As<Softmax>();
+  const Value& input = model.value(node.input());
+  std::array<float, 256> exponentials = {};
+  if (!IsOfTflite(model.profile)) {
+    const double scale = input.coding->real_scale();
+    const auto terms = static_cast<double>(input.shape.channels / op.groups);
+    const double most = PortableLog(double{std::numeric_limits<float>::max()} / terms) - 5.0;
+    for (int distance = 0; distance < 256 && std::isfinite(scale); ++distance)
+      exponentials[static_cast<size_t>(distance)] =
+          static_cast<float>(PortableExp(std::clamp(std::max(most, 0.0) - distance * scale, -700.0, 700.0)));
+    return exponentials;
+  }
+  const float step = -input.coding->scale * op.beta;
+  for (int distance = 0; distance < 256; ++distance) {
+    const float exponent = step * static_cast<float>(distance);
+    exponentials[static_cast<size_t>(distance)] =
+        std::isnan(exponent) ? exponent : static_cast<float>(PortableExp(std::min(double{exponent}, 709.0)));
   }
   return exponentials;
 }

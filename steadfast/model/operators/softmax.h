@@ -31,5 +31,7 @@ inline float InverseSum(int32_t sum, float output_scale) {
 }
 // [distance to the code of the largest number]
 std::array<int32_t, 256> ExponentialsOf(const ActivationCoding& input);
+// The float32 ones of TFLite's profiles and of ONNX Runtime's.
+std::array<float, 256> FloatExponentialsOf(const QuantizedModel& model, const Node& node);
 
 }  // namespace steadfast::model
