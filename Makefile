@@ -9,7 +9,7 @@ BUILD = $(BUILD_DIR_$(PRESET))
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
-.PHONY: help deps configure build programs test nightly fuzz test-aarch64 device-check study bench format format-check lint docs install clean
+.PHONY: help deps configure build programs test nightly fuzz test-aarch64 device-check python study bench format format-check lint docs install clean
 
 help:
 	@echo "make study    build, then train, break and compare four LeNet-5 recipes; prints verdicts, writes a report"
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz     the readers of files under libFuzzer for FUZZ_SECONDS each (600)"
 	@echo "make test-aarch64  the engine's tests, built for 64-bit ARM, under an emulator"
 	@echo "make device-check  networks as C on an emulated Cortex-M: 200 images, 1,000 bits flipped while it runs (DEVICE_FLIPS)"
+	@echo "make python   the Python module, in build/python (PYTHONPATH=build/python python3)"
 	@echo "make programs build both programs into build/bin"
 	@echo "make build    the same, and the tests"
 	@echo "make deps     install what the build needs from Debian's packages (done by the above where missing)"
@@ -62,6 +63,11 @@ device-check: configure
 	@STEADFAST_DEVICE=ON tools/install-dependencies
 	@cmake --build --preset $(PRESET) --parallel $(JOBS) --target steadfast_c_program_test
 	@STEADFAST_DEVICE_FLIPS=$(DEVICE_FLIPS) STEADFAST_DEVICE_IMAGES=$(DEVICE_IMAGES) $(BUILD)/bin/steadfast_c_program_test --gtest_filter='*OnCortexM*'
+
+python: deps
+	@STEADFAST_PYTHON=ON tools/install-dependencies
+	@cmake --preset $(PRESET) -DSTEADFAST_PYTHON=ON
+	@cmake --build --preset $(PRESET) --parallel $(JOBS) --target _steadfast
 
 # The two programs, without the tests.
 programs: configure

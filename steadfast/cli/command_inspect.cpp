@@ -162,47 +162,6 @@ void Print(const ChipMap& map) {
                report::Printable(fmt::format("{}", fmt::join(map.elsewhere, ", "))));
 }
 
-json ToJson(const model::ModelFile& file) {
-  json parameters = json::array();
-  for (const auto& p : file.model.parameters) {
-    parameters.push_back(
-        {{"name", p.name}, {"role", model::NameOf(p.role)}, {"shape", p.shape}, {"format", model::NameOf(p.format)}});
-  }
-  json layers = json::array();
-  for (const auto& l : model::Summarize(file.model)) {
-    layers.push_back({{"name", l.name},
-                      {"kind", l.kind},
-                      {"output_shape", {l.output.channels, l.output.height, l.output.width}},
-                      {"weight_shape", l.weight_shape},
-                      {"weight_bits", l.weight_bits},
-                      {"weight_scale", l.weight_scale},
-                      {"activation_bits", l.activation_bits},
-                      {"activation_scale", l.activation_scale},
-                      {"zero_below", l.zero_below},
-                      {"macs", l.macs},
-                      {"memory_bits", l.memory_bits},
-                      {"zero_share", l.zero_share ? json(*l.zero_share) : json()}});
-  }
-  json metadata = json::object();
-  for (const auto& [key, value] : file.model.metadata) {
-    const json parsed = model::ParseBoundedJson(value);
-    metadata[key] = parsed.is_null() ? json(value) : parsed;
-  }
-  return {{"file", file.path.string()},
-          {"sha256", file.sha256.substr(0, file.sha256.find(':'))},
-          {"name", file.model.name},
-          {"format", file.model.format},
-          {"profile", model::NameOf(file.model.profile)},
-          {"notes", file.model.notes},
-          {"reading", file.model.reading},
-          {"real_input", file.model.real_input},
-          {"parameters", parameters},
-          {"layers", layers},
-          {"memory_bits", model::MemoryBits(file.model)},
-          {"macs", model::Macs(file.model)},
-          {"metadata", metadata}};
-}
-
 // Names as TFLite's converter makes them, of all that became one operator, by their end.
 std::string Shortened(const std::string& name) {
   constexpr size_t kLongest = 48;
@@ -346,7 +305,7 @@ void AddInspectCommand(CLI::App& app, Chosen& chosen) {
       CheckDistinct({{"--json", options->json}, {"the model " + options->model.string(), options->model}});
       std::optional<ChipMap> map;
       if (!options->chip.empty()) map = MapOf(file.model, options->chip);
-      json document = ToJson(file);
+      json document = model::InspectionOf(file);
       if (map) document["chip"] = ToJson(*map);
       WriteJson(options->json, document);
       if (IsStandardOutput(options->json)) return;

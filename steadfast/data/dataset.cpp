@@ -130,46 +130,6 @@ ImageSet LoadIdx(const fs::path& folder, Split split) {
   return set;
 }
 
-// [n, features], [n, rows, columns], [n, channels, rows, columns], or [n, rows, columns, channels] where only that can
-// be meant: up to 4 channels, and more rows.
-ImageSet ImagesOf(NpyArray array, const std::string& name) {
-  const auto fail = [&](const std::string& what) { throw InputError(fmt::format("{}: {}", name, what)); };
-  if (array.type != "|u1") {
-    fail(fmt::format(
-        "holds {}, expected bytes (numpy.uint8): a network takes each pixel as one byte, and --mean and --std "
-        "say what becomes of it",
-        array.type));
-  }
-  const std::vector<int64_t>& shape = array.shape;
-  for (const int64_t size : shape) {
-    if (size < 1 || size > int64_t{1} << 30) fail("has an impossible shape");
-  }
-  ImageSet set;
-  const auto at = [&](size_t i) { return static_cast<int>(shape[i]); };
-  if (shape.size() == 2) {
-    set.shape = {at(1), 1, 1};
-  } else if (shape.size() == 3) {
-    set.shape = {1, at(1), at(2)};
-  } else if (shape.size() != 4) {
-    fail(fmt::format("has {} dimensions, expected 2 to 4", shape.size()));
-  } else if (shape[3] <= 4 && shape[1] > 4) {  // channels last
-    set.shape = {at(3), at(1), at(2)};
-    const auto pixels = static_cast<size_t>(shape[1] * shape[2]), channels = static_cast<size_t>(shape[3]);
-    set.images.resize(array.bytes.size());
-    for (size_t image = 0; image < array.bytes.size(); image += pixels * channels) {
-      for (size_t p = 0; p < pixels; ++p) {
-        for (size_t c = 0; c < channels; ++c)
-          set.images[image + c * pixels + p] = array.bytes[image + p * channels + c];
-      }
-    }
-    return set;
-  } else {
-    set.shape = {at(1), at(2), at(3)};
-  }
-  set.images = std::move(array.bytes);
-  return set;
-}
-
 ImageSet LoadArrays(const fs::path& folder, double test_share, Split split) {
   std::map<std::string, NpyArray> arrays;
   const bool is_archive = fs::is_regular_file(folder / kArchive);
@@ -184,7 +144,7 @@ ImageSet LoadArrays(const fs::path& folder, double test_share, Split split) {
     return std::move(arrays[array]);
   };
   const std::string stem = test_share > 0 ? "" : split == Split::kTrain ? "train_" : "test_";
-  ImageSet set = ImagesOf(take(stem + "images"), name_of(stem + "images"));
+  ImageSet set = ImagesOfArray(take(stem + "images"), name_of(stem + "images"));
   for (const std::string& part : test_share > 0
                                      ? std::vector<std::string>{""}
                                      : std::vector<std::string>{"train_", "test_"}) {  // as many classes as either has
@@ -420,6 +380,44 @@ ValidationSplit HoldOutValidation(int64_t images, int64_t held_out) {
   std::sort(split.validation.begin(), split.validation.end());
   std::sort(split.training.begin(), split.training.end());
   return split;
+}
+
+ImageSet ImagesOfArray(NpyArray array, const std::string& name) {
+  const auto fail = [&](const std::string& what) { throw InputError(fmt::format("{}: {}", name, what)); };
+  if (array.type != "|u1") {
+    fail(fmt::format(
+        "holds {}, expected bytes (numpy.uint8): a network takes each pixel as one byte, and --mean and --std "
+        "say what becomes of it",
+        array.type));
+  }
+  const std::vector<int64_t>& shape = array.shape;
+  for (const int64_t size : shape) {
+    if (size < 1 || size > int64_t{1} << 30) fail("has an impossible shape");
+  }
+  ImageSet set;
+  const auto at = [&](size_t i) { return static_cast<int>(shape[i]); };
+  if (shape.size() == 2) {
+    set.shape = {at(1), 1, 1};
+  } else if (shape.size() == 3) {
+    set.shape = {1, at(1), at(2)};
+  } else if (shape.size() != 4) {
+    fail(fmt::format("has {} dimensions, expected 2 to 4", shape.size()));
+  } else if (shape[3] <= 4 && shape[1] > 4) {  // channels last
+    set.shape = {at(3), at(1), at(2)};
+    const auto pixels = static_cast<size_t>(shape[1] * shape[2]), channels = static_cast<size_t>(shape[3]);
+    set.images.resize(array.bytes.size());
+    for (size_t image = 0; image < array.bytes.size(); image += pixels * channels) {
+      for (size_t p = 0; p < pixels; ++p) {
+        for (size_t c = 0; c < channels; ++c)
+          set.images[image + c * pixels + p] = array.bytes[image + p * channels + c];
+      }
+    }
+    return set;
+  } else {
+    set.shape = {at(1), at(2), at(3)};
+  }
+  set.images = std::move(array.bytes);
+  return set;
 }
 
 }  // namespace steadfast::data

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "steadfast/data/npy.h"  // NpyArray
+
 namespace steadfast::data {
 
 struct ImageShape {
@@ -88,6 +90,10 @@ std::optional<std::filesystem::path> FindDataset(const std::string& name, const 
 // Reads one split. Throws UsageError for an unknown name, IoError where the files are not found (with what to do), and
 // InputError for damaged ones, and for folders of images that need more memory than there is.
 ImageSet LoadDataset(const std::string& name, const DataLocation& location, Split split);
+
+// Images of an array of bytes, without labels: [n, features], [n, rows, columns], [n, channels, rows, columns], or
+// [n, rows, columns, channels] where only that can be meant: up to 4 channels, and more rows. Throws InputError.
+ImageSet ImagesOfArray(NpyArray array, const std::string& name);
 
 // Which training images are held out for validation: a fixed pseudo-random choice, the same for every training seed.
 struct ValidationSplit {

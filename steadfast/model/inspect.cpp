@@ -71,4 +71,46 @@ int64_t Macs(const QuantizedModel& model) {
   return macs;
 }
 
+nlohmann::json InspectionOf(const ModelFile& file) {
+  using nlohmann::json;
+  json parameters = json::array();
+  for (const auto& p : file.model.parameters) {
+    parameters.push_back(
+        {{"name", p.name}, {"role", NameOf(p.role)}, {"shape", p.shape}, {"format", NameOf(p.format)}});
+  }
+  json layers = json::array();
+  for (const auto& l : Summarize(file.model)) {
+    layers.push_back({{"name", l.name},
+                      {"kind", l.kind},
+                      {"output_shape", {l.output.channels, l.output.height, l.output.width}},
+                      {"weight_shape", l.weight_shape},
+                      {"weight_bits", l.weight_bits},
+                      {"weight_scale", l.weight_scale},
+                      {"activation_bits", l.activation_bits},
+                      {"activation_scale", l.activation_scale},
+                      {"zero_below", l.zero_below},
+                      {"macs", l.macs},
+                      {"memory_bits", l.memory_bits},
+                      {"zero_share", l.zero_share ? json(*l.zero_share) : json()}});
+  }
+  json metadata = json::object();
+  for (const auto& [key, value] : file.model.metadata) {
+    const json parsed = ParseBoundedJson(value);
+    metadata[key] = parsed.is_null() ? json(value) : parsed;
+  }
+  return {{"file", file.path.string()},
+          {"sha256", file.sha256.substr(0, file.sha256.find(':'))},
+          {"name", file.model.name},
+          {"format", file.model.format},
+          {"profile", NameOf(file.model.profile)},
+          {"notes", file.model.notes},
+          {"reading", file.model.reading},
+          {"real_input", file.model.real_input},
+          {"parameters", parameters},
+          {"layers", layers},
+          {"memory_bits", MemoryBits(file.model)},
+          {"macs", Macs(file.model)},
+          {"metadata", metadata}};
+}
+
 }  // namespace steadfast::model

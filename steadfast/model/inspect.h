@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "steadfast/model/onnx_file.h"        // ModelFile
 #include "steadfast/model/quantized_model.h"  // QuantizedModel
 
 namespace steadfast::model {
@@ -27,6 +28,9 @@ struct LayerSummary {
 };
 
 std::vector<LayerSummary> Summarize(const QuantizedModel& model);
+
+// All that a file holds, as `steadfast inspect --json` writes it.
+nlohmann::json InspectionOf(const ModelFile& file);
 
 // Bits of all weight codes: the cells that can fail.
 int64_t MemoryBits(const QuantizedModel& model);
