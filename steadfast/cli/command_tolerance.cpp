@@ -8,12 +8,11 @@
 #include "steadfast/base/file.h"
 #include "steadfast/base/progress.h"
 #include "steadfast/base/text.h"
-#include "steadfast/campaign/campaign.h"
+#include "steadfast/campaign/tolerance.h"
 #include "steadfast/cli/commands.h"
 #include "steadfast/cli/common.h"
 #include "steadfast/memory/voltage_table.h"
 #include "steadfast/report/text_table.h"
-#include "steadfast/statistics/tolerance.h"
 
 namespace steadfast::cli {
 namespace tolerance_command {
@@ -63,93 +62,7 @@ Strengths OfVoltages(const Options& options) {
   return strengths;
 }
 
-// From `from` to `to`, so many in each factor of ten.
-std::vector<double> RatesOf(const Options& options) {
-  if (!options.voltage_table.empty()) return options.of_voltages.rates;
-  if (!(options.from > 0 && options.from <= options.to && options.to <= 1))
-    throw UsageError("--from and --to: rates above 0 to 1, in ascending order");
-  const double decades = std::log10(options.to / options.from);
-  const auto count = static_cast<int64_t>(std::floor(decades * static_cast<double>(options.per_decade) + 1e-9));
-  std::vector<double> rates;
-  for (int64_t i = 0; i <= count; ++i) {
-    const double rate = options.from * std::pow(10.0, static_cast<double>(i) / static_cast<double>(options.per_decade));
-    rates.push_back(ParseDouble(fmt::format("{:.3g}", rate), "rate", 0, 1));  // numbers that can be typed
-  }
-  return rates;
-}
-
-// The fault-free accuracy, and how far each question's answer reaches.
-struct Answer {
-  std::filesystem::path model;
-  double clean = 0;
-  statistics::Tolerance mean, yield;
-};
-
-class Asking {
- public:
-  Asking(const Options& options, std::filesystem::path store, const Cancellation& cancellation)
-      : options_(options), store_(std::move(store)), cancellation_(cancellation) {
-    mean_ = {
-        .floor = options.floor / 100, .yield = {}, .confidence = options.confidence, .strengths = RatesOf(options)};
-    yield_ = mean_;
-    yield_.yield = options.yield;
-    const double each =
-        1 - (1 - options.confidence) / static_cast<double>(statistics::MostSteps(mean_.strengths.size()));
-    if (!(options.yield > 0 && options.yield < 1)) throw UsageError("--yield must be above 0 and below 1");
-    if (!(options.confidence > 0 && options.confidence < 1))
-      throw UsageError("--confidence must be above 0 and below 1");
-    // By default, so many that two may fail.
-    mean_.chips = yield_.chips = options.chips > 0 ? options.chips : statistics::TrialsNeeded(options.yield, each, 2);
-  }
-
-  Answer AskFor(const std::filesystem::path& model) {
-    Answer answer{.model = model};
-    const auto accuracies = [&](double rate, int64_t chips) { return AccuraciesOf(answer, rate, chips); };
-    answer.mean = statistics::FindTolerance(mean_, accuracies);
-    answer.yield = statistics::FindTolerance(yield_, accuracies);
-    line_.Finish();
-    return answer;
-  }
-
- private:
-  std::vector<double> AccuraciesOf(Answer& answer, double rate, int64_t chips) {
-    campaign::CampaignSettings settings = options_.settings;
-    settings.models = {answer.model};
-    settings.rates = {rate};
-    settings.trials = chips;
-    settings.extend = true;
-    const campaign::CampaignResult result = campaign::RunCampaign(
-        settings, store_,
-        [&](const campaign::CampaignProgress& p) {
-          line_.Update(fmt::format("{} | rate {:g}: {}/{} chips", p.model, rate, p.done, p.total));
-        },
-        &cancellation_);
-    answer.clean = result.models[0].accuracy();
-    std::vector<double> accuracies;
-    for (const store::TrialRow& trial : result.trials) accuracies.push_back(trial.accuracy());
-    return accuracies;
-  }
-
-  const Options& options_;
-  const std::filesystem::path store_;
-  const Cancellation& cancellation_;
-  statistics::ToleranceSettings mean_, yield_;
-  ProgressLine line_;
-};
-
-json ToJson(const statistics::Tolerance& tolerance) {
-  json steps = json::array();
-  for (const auto& step : tolerance.steps)
-    steps.push_back({{"rate", step.strength},
-                     {"chips", step.chips},
-                     {"below_floor", step.below},
-                     {"mean_accuracy", step.mean},
-                     {"lower_bound", step.bound},
-                     {"holds", step.holds}});
-  return {{"rate", tolerance.strength ? json(*tolerance.strength) : json()},
-          {"confidence_each", tolerance.confidence_each},
-          {"tried", steps}};
-}
+using campaign::ToleranceAnswer;
 
 // Of a rate that was tried.
 std::optional<double> VoltageOf(double rate, const Options& options) {
@@ -169,13 +82,13 @@ std::string RateText(const statistics::Tolerance& tolerance, const Options& opti
   return tolerance.strength ? fmt::format("{:g}", *tolerance.strength) : fmt::format("below {:g}", options.from);
 }
 
-void Print(const std::vector<Answer>& answers, const Options& options) {
+void Print(const std::vector<ToleranceAnswer>& answers, const Options& options) {
   fmt::print("{} of {} at which accuracy stays at {:g} % or above, with {:g} % confidence each:\n\n",
              options.voltage_table.empty() ? "The highest rate" : "The lowest voltage (and its rate)", options.fault,
              options.floor, 100 * options.confidence);
   report::TextTable table({"model", ">clean, %", ">on average", fmt::format(">on {:g} % of chips", 100 * options.yield),
                            ">chips at that rate", ">below the floor"});
-  for (const Answer& answer : answers) {
+  for (const ToleranceAnswer& answer : answers) {
     const statistics::ToleranceStep* at = nullptr;
     for (const auto& step : answer.yield.steps) {
       if (step.strength == answer.yield.strength) at = &step;
@@ -185,7 +98,7 @@ void Print(const std::vector<Answer>& answers, const Options& options) {
                   at == nullptr ? "" : std::to_string(at->chips), at == nullptr ? "" : std::to_string(at->below)});
   }
   fmt::print("{}", table.Text());
-  for (const Answer& answer : answers) {
+  for (const ToleranceAnswer& answer : answers) {
     if (answer.clean < options.floor / 100)
       fmt::print("{} has {:.2f} % without any fault: below the floor.\n", report::Printable(answer.model.string()),
                  100 * answer.clean);
@@ -214,20 +127,31 @@ void Run(Options& options, const Cancellation& cancellation) {
   options.settings.where = memories.where;
   options.settings.chip = memories.chip;
   options.settings.word_bits = memories.word_bits;
-  if (!options.settings.faults[0].process().takes_rate())
-    throw UsageError(fmt::format("--fault {}: the rate plays no part in it", options.fault));
-  if (options.per_decade < 1) throw UsageError("--per-decade must be at least 1");
+  const campaign::ToleranceQuestion question = {
+      .floor = options.floor / 100,
+      .yield = options.yield,
+      .confidence = options.confidence,
+      .chips = options.chips,
+      .rates = options.voltage_table.empty() ? campaign::RatesBetween(options.from, options.to, options.per_decade)
+                                             : options.of_voltages.rates};
   // Without a store to keep them in, the trials are forgotten.
   const TemporaryFolder temporary;
-  Asking asking(options, options.store.empty() ? temporary.path() / "trials.sqlite" : options.store, cancellation);
-  std::vector<Answer> answers;
-  for (const auto& model : options.models) answers.push_back(asking.AskFor(model));
+  const std::filesystem::path store = options.store.empty() ? temporary.path() / "trials.sqlite" : options.store;
+  std::vector<ToleranceAnswer> answers;
   json models = json::array();
-  for (const Answer& answer : answers)
-    models.push_back({{"model", answer.model.string()},
-                      {"clean_accuracy", answer.clean},
-                      {"mean", ToJson(answer.mean)},
-                      {"yield", ToJson(answer.yield)}});
+  ProgressLine line;
+  for (const auto& model : options.models) {
+    campaign::CampaignSettings settings = options.settings;
+    settings.models = {model};
+    answers.push_back(campaign::AskForTolerance(
+        question, settings, store,
+        [&](double rate, const campaign::CampaignProgress& p) {
+          line.Update(fmt::format("{} | rate {:g}: {}/{} chips", p.model, rate, p.done, p.total));
+        },
+        &cancellation));
+    line.Finish();
+    models.push_back(campaign::ToJson(answers.back()));
+  }
   WriteJson(options.json, {{"schema", 1},
                            {"fault", options.fault},
                            {"floor", options.floor / 100},

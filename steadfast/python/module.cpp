@@ -21,6 +21,7 @@
 #include "steadfast/base/version.h"
 #include "steadfast/campaign/campaign.h"
 #include "steadfast/campaign/sweep.h"
+#include "steadfast/campaign/tolerance.h"
 #include "steadfast/data/npy.h"
 #include "steadfast/engine/dense.h"
 #include "steadfast/memory/fault_list.h"
@@ -28,6 +29,7 @@
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/model_change.h"
 #include "steadfast/model/onnx_file.h"
+#include "steadfast/quantization/quantize_file.h"
 #include "steadfast/report/campaign_report.h"
 #include "steadfast/report/evidence.h"
 #include "steadfast/report/page.h"
@@ -60,16 +62,15 @@ class Latest {
   std::optional<Progress> progress_;
 };
 
-// Runs work(cancellation, set_progress) on a thread of its own, without the interpreter's lock. Here, ten times a second,
-// signals are looked at and on_progress(latest) is called; where either raises, the work is cancelled, its end awaited,
-// and the error raised.
+// Runs work(cancellation, set_progress) on a thread of its own, without the interpreter's lock. Here, ten times a
+// second, signals are looked at and on_progress(latest) is called; where either raises, the work is cancelled, its end
+// awaited, and the error raised.
 template <typename Progress, typename Work, typename OnProgress>
 auto Watched(const Work& work, const OnProgress& on_progress) {
   Cancellation cancellation;
   Latest<Progress> latest;
-  auto running = std::async(std::launch::async, [&] {
-    return work(cancellation, [&](const Progress& progress) { latest.Set(progress); });
-  });
+  auto running = std::async(
+      std::launch::async, [&] { return work(cancellation, [&](const Progress& progress) { latest.Set(progress); }); });
   std::optional<py::error_already_set> raised;
   while (true) {
     std::future_status status;
@@ -144,9 +145,10 @@ using Bytes = py::array_t<uint8_t, py::array::c_style>;
 
 data::NpyArray ArrayOf(const py::array& array, const char* what) {
   if (!py::isinstance<Bytes>(array))
-    throw UsageError(fmt::format("{}: an array of {}, expected bytes (numpy.uint8, in C order): a network takes each "
-                                 "pixel as one byte, and mean and std say what becomes of it",
-                                 what, std::string(py::str(array.dtype()))));
+    throw UsageError(
+        fmt::format("{}: an array of {}, expected bytes (numpy.uint8, in C order): a network takes each "
+                    "pixel as one byte, and mean and std say what becomes of it",
+                    what, std::string(py::str(array.dtype()))));
   const auto bytes = Bytes(array);
   return {"|u1", {bytes.shape(), bytes.shape() + bytes.ndim()}, {bytes.data(), bytes.data() + bytes.size()}};
 }
@@ -205,8 +207,8 @@ py::array_t<float> Predict(const PyModel& of, const py::array& images, const std
   return result;
 }
 
-std::vector<PyFault> SampleFaults(const PyModel& of, const std::string& fault, double rate, int64_t trial, uint64_t seed,
-                                  const std::string& encoding, const std::optional<std::string>& where,
+std::vector<PyFault> SampleFaults(const PyModel& of, const std::string& fault, double rate, int64_t trial,
+                                  uint64_t seed, const std::string& encoding, const std::optional<std::string>& where,
                                   const std::optional<std::string>& chip, int word_bits) {
   const py::gil_scoped_release release;
   campaign::CampaignSettings settings;
@@ -219,8 +221,7 @@ std::vector<PyFault> SampleFaults(const PyModel& of, const std::string& fault, d
   const memory::MemoryImage image = campaign::ImageOf(settings, of.file.model, memory::ParseEncoding(encoding));
   const memory::FaultModel model = memory::ParseFaultModel(fault);
   if (trial < 0) throw UsageError(fmt::format("trial {}: expected 0 or more", trial));
-  const memory::FaultMap map =
-      memory::SampleFaults(KeyOfSeed(seed), static_cast<uint64_t>(trial), image, rate, model);
+  const memory::FaultMap map = memory::SampleFaults(KeyOfSeed(seed), static_cast<uint64_t>(trial), image, rate, model);
   std::vector<PyFault> faults;
   for (const memory::Fault& one : map.faults) {
     const memory::MemoryArray& array = image.arrays()[static_cast<size_t>(one.bit.array)];
@@ -423,6 +424,67 @@ py::dict Sweep(const PyModel& of, const py::kwargs& options) {
   return given;
 }
 
+py::object Tolerance(const PyModel& of, const py::kwargs& options) {
+  campaign::CampaignSettings settings;
+  const Data data(options, of);
+  settings.models = {of.file.path};
+  settings.data = data.choice();
+  settings.faults = {memory::ParseFaultModel(options["fault"].cast<std::string>())};
+  settings.encodings = {memory::ParseEncoding(options["encoding"].cast<std::string>())};
+  settings.seed = options["seed"].cast<uint64_t>();
+  settings.command = "steadfast.tolerance";
+  SetMemory(options, settings, "all,activations");
+  const campaign::ToleranceQuestion question = {
+      .floor = options["floor"].cast<double>() / 100,
+      .yield = options["yield_"].cast<double>(),
+      .confidence = options["confidence"].cast<double>(),
+      .chips = options["chips"].cast<int64_t>(),
+      .rates = campaign::RatesBetween(options["lowest"].cast<double>(), options["highest"].cast<double>(),
+                                      options["per_decade"].cast<int64_t>())};
+  const fs::path store =
+      options["store"].is_none() ? data.Temporary("trials.sqlite") : options["store"].cast<fs::path>();
+  const py::object on_progress = options["progress"];
+  const campaign::ToleranceAnswer answer = Watched<campaign::CampaignProgress>(
+      [&](const Cancellation& cancellation, const auto& set_progress) {
+        return campaign::AskForTolerance(
+            question, settings, store, [&](double, const campaign::CampaignProgress& p) { set_progress(p); },
+            &cancellation);
+      },
+      [&](const campaign::CampaignProgress& p) {
+        if (!on_progress.is_none()) on_progress(p.done, p.total);
+      });
+  return FromJson(campaign::ToJson(answer));
+}
+
+py::object Quantize(const py::kwargs& options) {
+  quantization::FileSettings settings;
+  settings.network = options["network"].cast<std::string>();
+  settings.output = options["output"].cast<fs::path>();
+  settings.dataset = options["dataset"].cast<std::string>();
+  if (!options["data"].is_none()) settings.location.folder = options["data"].cast<fs::path>();
+  settings.mean = options["mean"].cast<std::vector<double>>();
+  settings.deviation = options["std"].cast<std::vector<double>>();
+  settings.settings.weight_bits = options["weight_bits"].cast<int>();
+  settings.settings.activation_bits = options["activation_bits"].cast<int>();
+  settings.settings.per_channel = !options["per_tensor"].cast<bool>();
+  settings.settings.signed_activations = options["signed"].cast<bool>();
+  settings.settings.calibration = network::ParseCalibration(options["calibration"].cast<std::string>());
+  settings.settings.percentile = options["percentile"].cast<double>();
+  settings.settings.threads = options["threads"].cast<int>();
+  settings.calibration_images = options["calibration_images"].cast<int64_t>();
+  settings.float_images = options["float_images"].cast<int64_t>();
+  settings.force = options["force"].cast<bool>();
+  const py::object on_progress = options["progress"];
+  const quantization::Reached reached = Watched<std::string>(
+      [&](const Cancellation& cancellation, const auto& set_progress) {
+        return quantization::QuantizeFile(settings, set_progress, cancellation);
+      },
+      [&](const std::string& step) {
+        if (!on_progress.is_none()) on_progress(step);
+      });
+  return FromJson(quantization::ToJson(settings, reached));
+}
+
 py::object Report(const std::vector<fs::path>& stores, const std::optional<fs::path>& output) {
   struct None {};
   std::string text = Watched<None>(
@@ -496,9 +558,8 @@ PYBIND11_MODULE(_steadfast, module) {
       .def_readonly("bit", &PyFault::bit)
       .def_readonly("kind", &PyFault::kind)
       .def("__eq__", [](const PyFault& a, const PyFault& b) { return a == b; })
-      .def("__repr__", [](const PyFault& f) {
-        return fmt::format("Fault('{}', {}, {}, '{}')", f.tensor, f.index, f.bit, f.kind);
-      });
+      .def("__repr__",
+           [](const PyFault& f) { return fmt::format("Fault('{}', {}, {}, '{}')", f.tensor, f.index, f.bit, f.kind); });
 
   py::class_<PyModel>(module, "Model")
       .def_property_readonly("path", [](const PyModel& m) { return m.file.path; })
@@ -525,6 +586,8 @@ PYBIND11_MODULE(_steadfast, module) {
   module.def("sample_faults", &SampleFaults);
   module.def("inject", &Inject);
   module.def("sweep", &Sweep);
+  module.def("tolerance", &Tolerance);
+  module.def("quantize", &Quantize);
   module.def("report", &Report);
   module.def("fault_model_kinds", &FaultModelKinds);
   module.def("check_fault_model",

@@ -1,6 +1,7 @@
 """The Python module against the program: the same numbers, the same errors."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -129,6 +130,37 @@ class Faults(unittest.TestCase):
         answers = steadfast.predict(model, images, faults=[fault]).argmax(axis=1)
         self.assertEqual((answers == labels).sum(), worst["correct"])
         self.assertEqual(len(steadfast.sweep(model, images=images, labels=labels, layer="conv1", fault="all").faults), 1800)
+
+    def test_tolerance_is_the_program_s(self):
+        images, labels = some_images(100)
+        model = steadfast.load(MODEL)
+        labels = steadfast.predict(model, images).argmax(axis=1)
+        with tempfile.TemporaryDirectory() as folder:
+            save(folder, images, labels)
+            said = subprocess.run([PROGRAM, "tolerance", MODEL, "--dataset", "npy", "--data", folder, "--floor", "60",
+                                   "--yield", "0.9", "--from", "1e-4", "--to", "1e-1", "--per-decade", "4", "--json", "-"],
+                                  check=True, capture_output=True, text=True).stdout
+        answer = steadfast.tolerance(model, images=images, labels=labels, floor=60, yield_=0.9, lowest=1e-4, highest=1e-1,
+                                     per_decade=4)
+        expected = json.loads(said)["models"][0]
+        self.assertEqual(answer, expected)
+        self.assertIsNotNone(answer["yield"]["rate"])
+
+    def test_quantize_is_the_program_s(self):
+        with tempfile.TemporaryDirectory() as folder:
+            network = os.path.join(SOURCE, "tests", "outside", "mynet.onnx")
+            random = np.random.default_rng(3)
+            save(folder, random.integers(0, 256, (80, 3, 16, 16), dtype=np.uint8), np.arange(80) % 10)
+            with self.assertRaises(steadfast.UsageError):
+                steadfast.quantize(network, output=network, dataset="npy", data=folder)
+            steps = []
+            reached = steadfast.quantize(network, output=os.path.join(folder, "a.onnx"), dataset="npy", data=folder,
+                                         weight_bits=4, progress=steps.append)
+            subprocess.run([PROGRAM, "quantize", network, "--dataset", "npy", "--data", folder, "--weight-bits", "4", "-o",
+                            os.path.join(folder, "b.onnx")], check=True, capture_output=True)
+            a, b = (steadfast.load(os.path.join(folder, name)) for name in ("a.onnx", "b.onnx"))
+            self.assertEqual(a.sha256, b.sha256)
+            self.assertEqual(reached["weight_bits"], 4)
 
     def test_chips_and_fault_models_are_objects(self):
         self.assertEqual(str(steadfast.FaultModel("row")), steadfast.FaultModel("row").name)

@@ -22,8 +22,8 @@ from ._steadfast import Error, Fault, InputError, IoError, Model, Parameter, Usa
 
 __all__ = [
     "Campaign", "Chip", "Error", "Fault", "FaultModel", "InputError", "IoError", "Model", "Parameter", "Sweep",
-    "UsageError", "fault_models", "inject", "iterate", "load", "predict", "report", "sample_faults", "sweep",
-    "__version__",
+    "UsageError", "fault_models", "inject", "iterate", "load", "predict", "quantize", "report", "sample_faults",
+    "sweep", "tolerance", "__version__",
 ]
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -212,6 +212,45 @@ def sweep(model: Model, *, images: np.ndarray | None = None, labels: np.ndarray 
         sample=sample, faults=faults, seed=seed, encoding=encoding, where=where, chip=_text(chip), word_bits=word_bits,
         decisions_only=decisions_only, top=top, store=store, threads=threads, memory=memory, input_scale=input_scale,
         mean=list(mean), std=list(std), progress=progress))
+
+
+def tolerance(model: Model, *, floor: float, yield_: float = 0.99, confidence: float = 0.95,
+              images: np.ndarray | None = None, labels: np.ndarray | None = None, dataset: str | None = None,
+              data: PathLike | None = None, count: int = 0, fault: str | FaultModel = "flip", lowest: float = 1e-6,
+              highest: float = 0.1, per_decade: int = 10, chips: int = 0, seed: int = 1, encoding: str = "twos",
+              where: str | None = None, chip: str | Chip | None = None, word_bits: int = 32,
+              store: PathLike | None = None, threads: int = 0, memory: int = 2048, input_scale: float = 0.0,
+              mean: Sequence[float] = (), std: Sequence[float] = (),
+              progress: Progress | None = None) -> dict[str, Any]:
+    """Up to which fault rate accuracy stays above a floor: `steadfast tolerance`.
+
+    floor: accuracy in percent. yield_: the share of chips that shall hold it. lowest, highest: rates between which it is
+    searched, per_decade in each factor of ten. chips: at each rate at most (0: so many that two may fail).
+    Returns clean_accuracy, mean and yield, each with rate (None: not even the lowest), confidence_each and every rate
+    that was tried (docs/formats.md). Data, store and progress as `inject` has them.
+    """
+    return _steadfast.tolerance(
+        model, floor=floor, yield_=yield_, confidence=confidence, images=_bytes(images), labels=labels, dataset=dataset,
+        data=data, count=count, fault=str(fault), lowest=lowest, highest=highest, per_decade=per_decade, chips=chips,
+        seed=seed, encoding=encoding, where=where, chip=_text(chip), word_bits=word_bits, store=store, threads=threads,
+        memory=memory, input_scale=input_scale, mean=list(mean), std=list(std), progress=progress)
+
+
+def quantize(network: PathLike, *, output: PathLike, dataset: str, data: PathLike | None = None,
+             mean: Sequence[float] = (), std: Sequence[float] = (), weight_bits: int = 8, activation_bits: int = 8,
+             per_tensor: bool = False, signed: bool = False, calibration: str = "minmax", percentile: float = 99.99,
+             calibration_images: int = 512, float_images: int = 1000, threads: int = 0, force: bool = False,
+             progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Quantizes a trained float ONNX network without training it further, and writes it: `steadfast quantize`.
+
+    mean, std: of the input, (byte / 255 - mean) / std. calibration: minmax, percentile or mse. progress: called with
+    what is being done. Returns the accuracies reached.
+    """
+    return _steadfast.quantize(
+        network=os.fspath(network), output=output, dataset=dataset, data=data, mean=list(mean), std=list(std),
+        weight_bits=weight_bits, activation_bits=activation_bits, per_tensor=per_tensor, signed=signed,
+        calibration=calibration, percentile=percentile, calibration_images=calibration_images,
+        float_images=float_images, threads=threads, force=force, progress=progress)
 
 
 def report(stores: PathLike | Sequence[PathLike], *, output: PathLike | None = None) -> str | None:
