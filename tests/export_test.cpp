@@ -76,6 +76,30 @@ TEST_F(Program, ExportsWhatMemoriesHold) {
   EXPECT_FALSE(layout.at("arrays").empty());
 }
 
+TEST_F(Program, ExportsCAndTakesNoOptionThatItWouldIgnore) {
+  const std::string model = MakeModel("stdint.onnx", 3);
+  const Outcome outcome = RunSteadfast({"export", model, "--c", Path("c"), "--json", "-"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  const auto document = nlohmann::json::parse(outcome.output);
+  EXPECT_EQ(document.at("name"), "net_stdint");
+  for (const auto& file : document.at("files"))
+    EXPECT_TRUE(std::filesystem::exists(Path("c/" + file.get<std::string>())));
+  const auto layout = nlohmann::json::parse(ReadTextFile(Path("c/layout.json")));
+  EXPECT_EQ(layout.at("words").get<int64_t>() * 4, document.at("memory_bytes").get<int64_t>());
+  for (const Arguments& more : std::vector<Arguments>{{"--encoding", "gray"},
+                                                      {"--chip", "systolic"},
+                                                      {"--where", "biases"},
+                                                      {"--word-bits", "16"},
+                                                      {"--trial", "3"},
+                                                      {"--output", Path("never")},
+                                                      {"--name", "My net"}}) {
+    Arguments arguments = {"export", model, "--c", Path("never_c")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    EXPECT_EQ(RunSteadfast(arguments).exit_code, 2) << more[0];
+  }
+  EXPECT_FALSE(std::filesystem::exists(Path("never_c")));
+}
+
 TEST_F(Program, ExportSaysWhatIsMissing) {
   const std::string model = MakeModel("m.onnx", 3);
   EXPECT_EQ(RunSteadfast({"export", model, "-o", Path("x.onnx")}).exit_code, 2);

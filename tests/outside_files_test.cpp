@@ -5,17 +5,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
 #include "steadfast/base/text.h"
+#include "steadfast/data/npy.h"
+#include "steadfast/engine/reference.h"
 #include "steadfast/model/operators/flatten.h"
 #include "steadfast/model/operators/linear.h"
 #include "steadfast/store/store.h"
 #include "tests/program_fixture.h"
+#include "tests/tflite_networks.h"
 
 namespace steadfast {
 namespace {
@@ -54,6 +60,57 @@ class OutsideFiles : public ProgramWithData {
 
   std::string errors_;
 };
+
+// Features that are no images: int8 codes, or real numbers, of a TFLite network whose input has a scale of its own.
+TEST_F(OutsideFiles, CodesAndRealNumbersAreWhatBytesStandFor) {
+  const TfliteNetwork network = RandomTflite(3);
+  WriteFileWhole(Path("net.tflite"), std::string(network.bytes.begin(), network.bytes.end()));
+  const model::QuantizedModel model = model::ReadModel(Path("net.tflite"));
+  const model::ValueShape shape = model.value(0).shape;
+  const model::ActivationCoding coding = *model.value(0).coding;
+  const std::vector<uint8_t> codes = model::RandomImages(model, 40, 3);
+  data::NpyArray labels{"|u1", {40}, {}};
+  data::NpyArray as_codes{"|i1", {40, shape.channels, shape.height, shape.width}, {}},
+      as_reals{"<f4", as_codes.shape, {}};
+  if (shape.flat) as_codes.shape = as_reals.shape = {40, shape.channels};
+  for (int i = 0; i < 40; ++i) labels.bytes.push_back(static_cast<uint8_t>(i % model.classes()));
+  for (const uint8_t code : codes) {
+    as_codes.bytes.push_back(static_cast<uint8_t>(code + coding.stored_offset()));
+    const auto bits = std::bit_cast<uint32_t>(static_cast<float>(code - coding.zero_point) * coding.scale);
+    for (int byte = 0; byte < 4; ++byte) as_reals.bytes.push_back(static_cast<uint8_t>(bits >> 8 * byte));
+  }
+  const std::vector<float> logits = engine::RunReference(model, codes);
+  int64_t right = 0;
+  for (size_t i = 0; i < 40; ++i) {
+    const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i) * model.classes();
+    right += std::max_element(first, first + model.classes()) - first == labels.bytes[i];
+  }
+  std::set<std::string> ids;
+  for (data::NpyArray* array : {&as_codes, &as_reals}) {
+    const std::string folder = Path(array->type == "|i1" ? "codes" : "reals");
+    for (const std::string split : {"train", "test"}) {
+      for (const auto& [name, one] : {std::pair{"_images.npy", array}, std::pair{"_labels.npy", &labels}}) {
+        const std::vector<uint8_t> bytes = data::ToNpy(*one);
+        WriteFileWhole(std::filesystem::path(folder) / (split + name), std::string(bytes.begin(), bytes.end()));
+      }
+    }
+    ASSERT_EQ(RunSteadfast({"inject", Path("net.tflite"), "--dataset", "npy", "--data", folder, "--rate", "0",
+                            "--trials", "1", "--store", folder + "/s.sqlite"})
+                  .exit_code,
+              0);
+    const auto trials = store::Store::OpenForReading(folder + "/s.sqlite").Trials();
+    ASSERT_EQ(trials.size(), 1u);
+    EXPECT_EQ(trials[0].correct, right) << folder;
+    ids.insert(trials[0].id);
+    const Outcome replayed = RunSteadfast({"replay", folder + "/s.sqlite", trials[0].id, "--data", folder});
+    EXPECT_EQ(replayed.exit_code, 0) << replayed.errors;
+    const Outcome scaled = RunSteadfast({"inject", Path("net.tflite"), "--dataset", "npy", "--data", folder,
+                                         "--input-scale", "1", "--store", folder + "/t.sqlite"});
+    EXPECT_EQ(scaled.exit_code, 2);
+    EXPECT_NE(scaled.errors.find("say what bytes are"), std::string::npos) << scaled.errors;
+  }
+  EXPECT_EQ(ids.size(), 2u);
+}
 
 TEST_F(OutsideFiles, ClipBoundsAsAttributes) {
   const Answer answer = FaultFree("clip-attributes");

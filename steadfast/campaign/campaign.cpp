@@ -196,7 +196,8 @@ class Campaign {
     // Settings that earlier versions did not have are left out at their defaults, so that earlier stores still match.
     for (size_t m = 0; m < files_.size(); ++m) {
       if (files_[m].model.reading > 1) settings["readings"][labels_[m]] = files_[m].model.reading;
-      if (files_[m].model.real_input) settings["inputs"][labels_[m]] = NameOf(settings_.data.input, files_[m].model);
+      const std::string input = NameOf(settings_.data.input, files_[m].model, data_.images.elements);
+      if (!input.empty()) settings["inputs"][labels_[m]] = input;
     }
     if (!IsOfLists() && !(settings_.where == memory::Where{})) settings["where"] = memory::NameOf(settings_.where);
     if (settings_.chip) settings["chip"] = memory::ToText(*settings_.chip);
@@ -288,7 +289,7 @@ class Campaign {
             .word_bits = settings_.word_bits,
             .images = data_.images.size(),
             .reading = model.reading,
-            .input = NameOf(settings_.data.input, model),
+            .input = NameOf(settings_.data.input, model, data_.images.elements),
             .where = IsOfLists() ? "weights" : memory::NameOf(settings_.where),
             .chip = settings_.chip ? memory::ToText(*settings_.chip) : ""};
   }
@@ -641,19 +642,22 @@ Replay ReplayTrial(const std::filesystem::path& store_path, const std::string& i
         "corrects what was read wrongly (docs/formats.md); run the campaign again to recompute its trials",
         store_path.string(), id, context.reading, file.path.string(), file.model.reading));
   }
-  const std::string input = NameOf(choice.input, file.model);
-  if (input != context.input) {
-    throw UsageError(
-        fmt::format("trial {} was computed on images that enter as {}, and these would enter as {}; give the "
-                    "same --input-scale, --mean and --std",
-                    id, context.input, input));
-  }
+  const auto check_input = [&](data::Elements elements) {
+    const std::string input = NameOf(choice.input, file.model, elements);
+    if (input != context.input)
+      throw UsageError(
+          fmt::format("trial {} was computed on images that enter as {}, and these would enter as {}; give the "
+                      "same --input-scale, --mean and --std",
+                      id, context.input, input));
+  };
+  if (context.input != "codes" && context.input != "reals") check_input(data::Elements::kBytes);
   DataChoice data_choice = choice;
   data_choice.images = context.images;
   const json settings = store.settings();
   if (data_choice.dataset.empty() && settings.contains("dataset"))
     data_choice.dataset = settings.at("dataset").at("name").get<std::string>();
   const TestData data = LoadTestData(file, data_choice);
+  check_input(data.images.elements);
   if (data.sha256 != context.data_sha256) {
     throw InputError(fmt::format("the {} images found are not those of the store (another hash)", data.dataset));
   }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/text.h"  // FormatShortest
@@ -25,7 +26,8 @@ double ValueOf(const std::vector<double>& values, int64_t channel, double otherw
 
 }  // namespace
 
-std::string NameOf(const InputScaling& input, const model::QuantizedModel& model) {
+std::string NameOf(const InputScaling& input, const model::QuantizedModel& model, data::Elements elements) {
+  if (elements != data::Elements::kBytes) return elements == data::Elements::kCodes ? "codes" : "reals";
   if (!model.real_input) return "";
   std::string text = input.scale == 0 ? "pixel/255" : fmt::format("pixel*{}", FormatShortest(input.scale));
   if (!input.means.empty()) text = fmt::format("({}-{})", text, ListText(input.means));
@@ -63,6 +65,36 @@ void CheckFits(const InputScaling& input, const model::QuantizedModel& model, co
   }
   if (input.scale != 0 && !(input.scale > 0 && std::isfinite(input.scale)))
     throw UsageError(fmt::format("--input-scale: {}, expected a positive number", input.scale));
+}
+
+void CheckFits(const InputScaling& input, const model::QuantizedModel& model, const std::string& name,
+               data::Elements elements, const std::string& dataset) {
+  if (elements == data::Elements::kBytes) return CheckFits(input, model, name);
+  const bool are_codes = elements == data::Elements::kCodes;
+  if (!input.is_default())
+    throw UsageError(fmt::format("--input-scale, --mean and --std say what bytes are, and {} holds {}", dataset,
+                                 are_codes ? "codes (int8)" : "real numbers"));
+  const model::ActivationCoding& coding = *model.value(0).coding;
+  if (are_codes && (coding.bits != 8 || !coding.is_signed))
+    throw InputError(fmt::format(
+        "{}: {} holds codes of int8, and the network's input has {} of {} bits; give it real numbers (float32), scale "
+        "* (code - zero point)",
+        name, dataset, coding.is_signed ? "signed codes" : "unsigned codes", coding.bits));
+}
+
+std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, const data::ImageSet& images,
+                                   const InputScaling& input) {
+  if (images.elements == data::Elements::kCodes) return images.images;
+  if (images.elements == data::Elements::kBytes) return CodesOfImages(model, std::span(images.images), input);
+  const model::Quantization quantization = model::QuantizationOf(*model.value(0).coding, {});
+  std::vector<uint8_t> codes(images.images.size() / 4);
+  for (size_t i = 0; i < codes.size(); ++i) {
+    float real = 0;
+    std::memcpy(&real, &images.images[4 * i], 4);
+    const float steps = model.quantizes_input ? real * (1.0f / quantization.scale) : real / quantization.scale;
+    codes[i] = model::CodeOfSteps(steps, quantization);
+  }
+  return codes;
 }
 
 std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, std::span<const uint8_t> images,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "steadfast/data/dataset.h"  // Elements, ImageSet
 #include "steadfast/model/quantized_model.h"
 
 namespace steadfast::campaign {
@@ -20,10 +21,21 @@ struct InputScaling {
 };
 
 // "pixel/255", "pixel*0.02", "(pixel/255-[0.485,0.456,0.406])/[0.229,0.224,0.225]"; empty for a model that takes bytes.
-std::string NameOf(const InputScaling& input, const model::QuantizedModel& model);
+// "codes" or "reals" where that is what the data are.
+std::string NameOf(const InputScaling& input, const model::QuantizedModel& model,
+                   data::Elements elements = data::Elements::kBytes);
 
 // Throws UsageError, naming the option, where the scaling does not fit the model.
 void CheckFits(const InputScaling& input, const model::QuantizedModel& model, const std::string& name);
+
+// The same of data: elements that are no bytes need no scaling. Throws InputError where they are codes of int8, and the
+// model's input is not. `name` is the model's, `dataset` the data's.
+void CheckFits(const InputScaling& input, const model::QuantizedModel& model, const std::string& name,
+               data::Elements elements, const std::string& dataset);
+
+// The codes that a model's input makes of images, [n, elements]: of real numbers, those that QuantizeLinear gives.
+std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, const data::ImageSet& images,
+                                   const InputScaling& input);
 
 // The codes of images [n, elements]: the bytes themselves for a model that takes them.
 std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, std::span<const uint8_t> images,

@@ -77,9 +77,9 @@ std::vector<store::EpochRow> EpochsOf(const model::QuantizedModel& model) {
 }
 
 // Images with other rows and columns, but the same number of bytes, would otherwise be misread.
-void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
+void CheckShape(const model::ModelFile& file, const data::ImageSet& images, const std::string& dataset) {
   const model::ValueShape& takes = file.model.value(0).shape;
-  const data::ImageShape& has = data.images.shape;
+  const data::ImageShape& has = images.shape;
   const bool fits = takes.flat
                         ? takes.elements() == has.pixels()
                         : takes.channels == has.channels && takes.height == has.height && takes.width == has.width;
@@ -89,12 +89,12 @@ void CheckImagesFit(const model::ModelFile& file, const TestData& data) {
         fmt::format("{}: takes a vector, in which a TFLite file has the channels of a pixel side by side, and images "
                     "of {} lie here "
                     "plane after plane: give them as vectors in the file's order (--dataset npy)",
-                    file.path.string(), data.dataset));
+                    file.path.string(), dataset));
   if (fits) return;
   throw InputError(fmt::format(
       "{}: takes images of {}, and those of {} are {} (channels x rows x columns); choose others with --dataset",
       file.path.string(),
-      takes.flat ? ShapeText({takes.channels}) : ShapeText({takes.channels, takes.height, takes.width}), data.dataset,
+      takes.flat ? ShapeText({takes.channels}) : ShapeText({takes.channels, takes.height, takes.width}), dataset,
       ShapeText({has.channels, has.height, has.width})));
 }
 
@@ -113,7 +113,13 @@ std::string NetworkOf(const std::string& named) {
 
 engine::EvaluationSet EvaluationSetOf(const model::QuantizedModel& model, const data::ImageSet& images,
                                       const InputScaling& input) {
-  return engine::MakeEvaluationSet(model, CodesOfImages(model, images.images, input), images.labels);
+  return engine::MakeEvaluationSet(model, CodesOfImages(model, images, input), images.labels);
+}
+
+void CheckImages(const model::ModelFile& file, const data::ImageSet& images, const std::string& dataset,
+                 const InputScaling& input) {
+  CheckShape(file, images, dataset);
+  CheckFits(input, file.model, file.path.string(), images.elements, dataset);
 }
 
 TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
@@ -123,7 +129,9 @@ TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
   if (dataset.empty()) {
     throw UsageError(fmt::format("{}: names no dataset; say which with --dataset NAME", file.path.string()));
   }
-  TestData data{dataset, "", data::LoadDataset(dataset, choice.location, data::Split::kTest)};
+  data::DataLocation location = choice.location;
+  location.takes_bytes_alone = false;
+  TestData data{dataset, "", data::LoadDataset(dataset, location, data::Split::kTest)};
   data.sha256 = data::HashOf(data.images);
   const std::string expected = ValueOr<std::string>(named, "test_sha256", "");
   if (choice.dataset.empty() && !expected.empty() && expected != data.sha256) {
@@ -132,16 +140,16 @@ TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice) {
         "choose these with --dataset {}",
         file.path.string(), dataset, expected.substr(0, 12), data.sha256.substr(0, 12), dataset));
   }
-  CheckImagesFit(file, data);
-  CheckFits(choice.input, file.model, file.path.string());
-  if (file.model.real_input && choice.input.is_default() && choice.on_note) {
+  CheckImages(file, data.images, dataset, choice.input);
+  const bool are_bytes = data.images.elements == data::Elements::kBytes;
+  if (are_bytes && file.model.real_input && choice.input.is_default() && choice.on_note) {
     choice.on_note(
         fmt::format("{} takes real numbers: bytes enter as pixel/255; --input-scale, --mean and --std say otherwise",
                     file.path.string()));
   }
   if (choice.images > 0 && choice.images < data.images.size()) {
     data.images.labels.resize(static_cast<size_t>(choice.images));
-    data.images.images.resize(static_cast<size_t>(choice.images * data.images.shape.pixels()));
+    data.images.images.resize(static_cast<size_t>(choice.images * data.images.bytes_per_image()));
   }
   return data;
 }

@@ -36,6 +36,10 @@ struct TestData {
 // where the model was made with other images of that name (another hash), or they do not fit it.
 TestData LoadTestData(const model::ModelFile& file, const DataChoice& choice);
 
+// Throws where images do not fit a model, or what is said of bytes does not. `dataset` stands in errors.
+void CheckImages(const model::ModelFile& file, const data::ImageSet& images, const std::string& dataset,
+                 const InputScaling& input);
+
 // The images as the codes that the model's input makes of them, ready for the engine.
 engine::EvaluationSet EvaluationSetOf(const model::QuantizedModel& model, const data::ImageSet& images,
                                       const InputScaling& input);

@@ -203,7 +203,7 @@ class Rare {
           found = fmt::format("one of this model in encoding {} on {} images", sweep.encoding, sweep.images);
           continue;
         }
-        if (!HasInputAndChip(sweep)) {
+        if (!HasInputAndChip(sweep, data.images.elements)) {
           found = "one of this model with other --input-scale, --mean or --std, or of another --chip";
           continue;
         }
@@ -220,8 +220,8 @@ class Rare {
   }
 
   // Whether the sweep met the same numbers, and, where values share buffers, the same buffers.
-  bool HasInputAndChip(const store::SweepRow& sweep) const {
-    const std::string input = NameOf(settings_.data.input, file_.model);
+  bool HasInputAndChip(const store::SweepRow& sweep, data::Elements elements) const {
+    const std::string input = NameOf(settings_.data.input, file_.model, elements);
     if (!input.empty() && !sweep.kind.ends_with("@" + input)) return false;
     const bool shares = std::any_of(image_.arrays().begin(), image_.arrays().end(),
                                     [](const auto& array) { return array.parameter < 0 && !array.is_own_buffer; });

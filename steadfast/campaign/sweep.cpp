@@ -219,7 +219,7 @@ class Sweep {
       drawn = fmt::format(":{} faults of seed {}", settings_.drawn_faults, settings_.draw_seed);
       if (!SweepsAllArrays()) drawn += fmt::format(" of {}", fmt::join(SweptNames(), ","));  // which share the faults
     }
-    const std::string input = NameOf(settings_.data.input, file_.model);
+    const std::string input = NameOf(settings_.data.input, file_.model, data_.images.elements);
     return fmt::format("{}{}{}{}{}{}", kind, where, chip, drawn, input.empty() ? "" : "@", input);
   }
 

@@ -175,8 +175,8 @@ std::string ToCsv(const ClassScores& clean, const ClassScores* broken) {
 }
 
 // For reports.
-void Keep(const Options& options, const model::ModelFile& file, const ClassScores& clean, const ClassScores& broken,
-          const Cancellation& cancellation) {
+void Keep(const Options& options, const model::ModelFile& file, data::Elements elements, const ClassScores& clean,
+          const ClassScores& broken, const Cancellation& cancellation) {
   json classes = json::array();
   for (int64_t c = 0; c < clean.classes(); ++c) {
     if (clean.images_of(c) == 0) continue;
@@ -199,7 +199,7 @@ void Keep(const Options& options, const model::ModelFile& file, const ClassScore
                     {"seed", options.seed},
                     {"where", WhereOf(options)},
                     {"images", options.data.images},
-                    {"input", campaign::NameOf(options.data.input, file.model)},
+                    {"input", campaign::NameOf(options.data.input, file.model, elements)},
                     {"classes", classes}});
   store.FinishRun(run);
 }
@@ -234,7 +234,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
     }
     WriteJson(options.json, document);
   }
-  if (broken && !options.store.empty()) Keep(options, file, clean, *broken, cancellation);
+  if (broken && !options.store.empty()) Keep(options, file, data.images.elements, clean, *broken, cancellation);
   if (IsStandardOutput(options.json)) return;
   fmt::print("{}: {}, {} images\n{}\n", report::Printable(options.model.string()), data.dataset, clean.images(),
              SummaryOf(clean));

@@ -320,8 +320,17 @@ void Run(const Options& options) {
   }
   if (!options.memories.empty() && !options.c.empty()) throw UsageError("--memories and --c: one at a time");
   if (!options.name.empty() && options.c.empty()) throw UsageError("--name: of what --c writes");
+  if (options.trial && options.fault_list.empty()) throw UsageError("--trial: of a --fault-list");
   if (!options.memories.empty()) return WriteMemories(options);
-  if (!options.c.empty()) return WriteC(options);
+  if (!options.c.empty()) {
+    if (options.encoding != "twos" || !options.memory.chip.empty() || !options.memory.where.empty() ||
+        options.memory.words->count() > 0)
+      throw UsageError(
+          "--c: stores codes in two's complement, in one memory of words of 32 bits: without --encoding, --chip, "
+          "--where "
+          "and --word-bits");
+    return WriteC(options);
+  }
   if (options.output.empty()) throw UsageError("say where to write: --output, --memories or --c");
   if (options.fault_list.empty() == options.undo.empty())
     throw UsageError("say what is to change: --fault-list, or --undo what --patch wrote");

@@ -179,7 +179,7 @@ void Run(const Options& options, const Cancellation& cancellation) {
       {"sha256", file.sha256.substr(0, file.sha256.find(':'))},
       {"profile", model::NameOf(file.model.profile)},
       {"images", images},
-      {"input", campaign::NameOf(options.data.input, file.model)},
+      {"input", campaign::NameOf(options.data.input, file.model, data.images.elements)},
       {"instruction_set", engine::NameOf(instruction_set)},
       {"accelerator",
        {{"lanes", options.machine.lanes}, {"filters", options.machine.filters}, {"brick", options.machine.brick}}},

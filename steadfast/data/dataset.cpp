@@ -159,12 +159,12 @@ ImageSet LoadArrays(const fs::path& folder, double test_share, Split split) {
       if (part == stem) set.labels.push_back(static_cast<uint16_t>(label));
     }
   }
-  const auto images = static_cast<int64_t>(set.images.size()) / set.shape.pixels();
+  const int64_t images = static_cast<int64_t>(set.images.size()) / set.bytes_per_image();
   if (images != set.size() || images == 0)
     throw InputError(
         fmt::format("{}: {} labels, expected one for each of {} images", name_of(stem + "labels"), set.size(), images));
   if (test_share == 0) return set;
-  ImageSet own{set.shape, set.classes, {}, {}};
+  ImageSet own{set.shape, set.classes, {}, {}, set.elements};
   for (const int64_t i : PartOf(images, test_share, split)) {
     const auto image = set.image(i);
     own.images.insert(own.images.end(), image.begin(), image.end());
@@ -216,10 +216,11 @@ const std::vector<DatasetInfo>& KnownDatasets() {
        ""},
       {"idx", "any dataset in the IDX format, under MNIST's file names", idx_layout,
        "put the four files into a folder, and name it with --data", ""},
-      {"npy", "any images or features, as NumPy arrays of bytes",
+      {"npy", "any images or features, as NumPy arrays",
        "train_images.npy, train_labels.npy, test_images.npy, test_labels.npy, or arrays.npz with the same four; for "
        "npy:test=SHARE images.npy and labels.npy, of which a share is for testing",
-       "save them with numpy.save (images: uint8, [n, channels, rows, columns] or [n, features]), and name their "
+       "save them with numpy.save (images: uint8, or codes of an int8 input as int8, or real numbers as float32; [n, "
+       "channels, rows, columns] or [n, features]), and name their "
        "folder "
        "with --data",
        ""},
@@ -278,6 +279,12 @@ ImageSet LoadDataset(const std::string& name, const DataLocation& location, Spli
                  : IsArrays(name)      ? LoadArrays(*folder, TestShareOfArrays(name), split)
                  : IsImageFolder(name) ? LoadImageFolder(*folder, ParseImageFolder(name), split, location.on_reading)
                                        : LoadIdx(*folder, split);
+  if (location.takes_bytes_alone && set.elements != Elements::kBytes)
+    throw InputError(
+        fmt::format("dataset {} in {}: holds {}, and bytes (numpy.uint8) are needed here: a network is trained, "
+                    "quantized and analysed "
+                    "on pixels of one byte",
+                    name, folder->string(), set.elements == Elements::kCodes ? "codes (int8)" : "real numbers"));
   CheckIdentity(name, *folder, set, split);
   return set;
 }
@@ -321,7 +328,8 @@ std::string HashOf(const ImageSet& set) {
     labels.push_back(static_cast<uint8_t>(label));
     if (is_wide) labels.push_back(static_cast<uint8_t>(label >> 8));
   }
-  return Sha256(shape + Sha256(set.images) + Sha256(labels));
+  const char* elements = set.elements == Elements::kCodes ? "codes" : set.elements == Elements::kReals ? "reals" : "";
+  return Sha256(shape + elements + Sha256(set.images) + Sha256(labels));
 }
 
 InputScale InputScaleOf(const ImageSet& set) {
@@ -384,17 +392,22 @@ ValidationSplit HoldOutValidation(int64_t images, int64_t held_out) {
 
 ImageSet ImagesOfArray(NpyArray array, const std::string& name) {
   const auto fail = [&](const std::string& what) { throw InputError(fmt::format("{}: {}", name, what)); };
-  if (array.type != "|u1") {
+  ImageSet set;
+  if (array.type == "|i1") {
+    set.elements = Elements::kCodes;
+    for (uint8_t& byte : array.bytes) byte = static_cast<uint8_t>(byte ^ 0x80);
+  } else if (array.type == "<f4") {
+    set.elements = Elements::kReals;
+  } else if (array.type != "|u1") {
     fail(fmt::format(
-        "holds {}, expected bytes (numpy.uint8): a network takes each pixel as one byte, and --mean and --std "
-        "say what becomes of it",
+        "holds {}, expected bytes (numpy.uint8), of which --mean and --std say what becomes of them, codes of "
+        "an int8 input (numpy.int8), or real numbers (numpy.float32)",
         array.type));
   }
   const std::vector<int64_t>& shape = array.shape;
   for (const int64_t size : shape) {
     if (size < 1 || size > int64_t{1} << 30) fail("has an impossible shape");
   }
-  ImageSet set;
   const auto at = [&](size_t i) { return static_cast<int>(shape[i]); };
   if (shape.size() == 2) {
     set.shape = {at(1), 1, 1};
@@ -405,11 +418,13 @@ ImageSet ImagesOfArray(NpyArray array, const std::string& name) {
   } else if (shape[3] <= 4 && shape[1] > 4) {  // channels last
     set.shape = {at(3), at(1), at(2)};
     const auto pixels = static_cast<size_t>(shape[1] * shape[2]), channels = static_cast<size_t>(shape[3]);
+    const size_t bytes = set.elements == Elements::kReals ? 4 : 1;
     set.images.resize(array.bytes.size());
-    for (size_t image = 0; image < array.bytes.size(); image += pixels * channels) {
+    for (size_t image = 0; image < array.bytes.size(); image += pixels * channels * bytes) {
       for (size_t p = 0; p < pixels; ++p) {
         for (size_t c = 0; c < channels; ++c)
-          set.images[image + c * pixels + p] = array.bytes[image + p * channels + c];
+          std::copy_n(&array.bytes[image + (p * channels + c) * bytes], bytes,
+                      &set.images[image + (c * pixels + p) * bytes]);
       }
     }
     return set;

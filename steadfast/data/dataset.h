@@ -25,15 +25,22 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
+// What the elements of images are: bytes, of which it is said elsewhere what they mean; codes as a network's int8 input
+// has them; or real numbers.
+enum class Elements : uint8_t { kBytes, kCodes, kReals };
+
 struct ImageSet {
   ImageShape shape = {};
   int classes = 0;
-  std::vector<uint8_t> images;   // [n, channels, height, width]
+  std::vector<uint8_t> images;   // [n, channels, height, width]; codes as code + 128, real numbers as float32
   std::vector<uint16_t> labels;  // [n], each below classes
+  Elements elements = Elements::kBytes;
 
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
+  int64_t bytes_per_image() const { return shape.pixels() * (elements == Elements::kReals ? 4 : 1); }
   std::span<const uint8_t> image(int64_t i) const {
-    return std::span(images).subspan(static_cast<size_t>(i * shape.pixels()), static_cast<size_t>(shape.pixels()));
+    return std::span(images).subspan(static_cast<size_t>(i * bytes_per_image()),
+                                     static_cast<size_t>(bytes_per_image()));
   }
 };
 
@@ -82,6 +89,7 @@ std::function<void(const ReadingProgress&)> ReadingLine();
 struct DataLocation {
   std::filesystem::path folder;                                 // empty: not given
   std::function<void(const ReadingProgress&)> on_reading = {};  // of what may take long
+  bool takes_bytes_alone = true;                                // other elements are refused
 };
 
 // The folder where the dataset's files are, or nothing.
@@ -91,8 +99,9 @@ std::optional<std::filesystem::path> FindDataset(const std::string& name, const 
 // InputError for damaged ones, and for folders of images that need more memory than there is.
 ImageSet LoadDataset(const std::string& name, const DataLocation& location, Split split);
 
-// Images of an array of bytes, without labels: [n, features], [n, rows, columns], [n, channels, rows, columns], or
-// [n, rows, columns, channels] where only that can be meant: up to 4 channels, and more rows. Throws InputError.
+// Images of an array of bytes (uint8), codes (int8) or real numbers (float32), without labels: [n, features], [n, rows,
+// columns], [n, channels, rows, columns], or [n, rows, columns, channels] where only that can be meant: up to 4
+// channels, and more rows. Throws InputError.
 ImageSet ImagesOfArray(NpyArray array, const std::string& name);
 
 // Which training images are held out for validation: a fixed pseudo-random choice, the same for every training seed.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -62,11 +63,17 @@ std::string CommentOf(const std::string& text) {
   return comment;
 }
 
+// C99 writes no number that is none: constants are made of finite scales, but products of them may overflow.
+double Finite(double number) {
+  if (!std::isfinite(number))
+    throw InputError("its scales make a constant that is no finite number, and C99 has no way to write it");
+  return number;
+}
 std::string FloatOf(float number) {
-  return fmt::format("{:a}f", number);
+  return fmt::format("{:a}f", static_cast<float>(Finite(number)));
 }
 std::string DoubleOf(double number) {
-  return fmt::format("{:a}", number);
+  return fmt::format("{:a}", Finite(number));
 }
 std::string FixedOf(const FixedPointScale& scale) {
   return fmt::format("{{{}, {}}}", scale.multiplier, scale.shift);
@@ -241,6 +248,8 @@ class Writer {
                         {"also_constant", in_memory->is_also_constant}});
     }
     program_.memory_bytes = static_cast<int64_t>(memory.size()) * 4;
+    const size_t stored_words = memory.size();
+    if (memory.empty()) memory.push_back(0);  // C99 has no arrays of no elements
     program_.constant_bytes += static_cast<int64_t>(fixed.size()) * 4;
     program_.files[name_ + "_memory.c"] =
         Heading(
@@ -265,7 +274,8 @@ class Writer {
                {"model", source_},
                {"profile", model::NameOf(model_.profile)},
                {"word_bits", kWordBits},
-               {"words", memory.size()},
+               {"encoding", "twos"},
+               {"words", stored_words},
                {"arrays", arrays}};
   }
 
@@ -587,7 +597,9 @@ class Writer {
     WriteSelfTest();
     for (const auto& [file, text] : RuntimeFiles()) {
       const std::string operator_name = file.substr(10, file.size() - 12);
-      if (file.ends_with(".h") || used_.count(operator_name) > 0) program_.files[file] = std::string(text);
+      if (!file.ends_with(".h") && used_.count(operator_name) == 0) continue;
+      if (!program_.files.emplace(file, std::string(text)).second)
+        throw std::logic_error(file + " would be written twice");
     }
     program_.files["layout.json"] = layout_.dump(2) + "\n";
     WriteBuild();
@@ -617,10 +629,11 @@ class Writer {
         Heading("a quantized network, under the arithmetic of " + std::string(model::NameOf(model_.profile)) + ".") +
         fmt::format(
             "#ifndef {0}_H\n#define {0}_H\n\n#include <stdint.h>\n\n"
+            "#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n"
             "/* input: {1}.\n * output: {2}.\n * Not for two threads at once: values lie in one array. */\n{3};\n\n"
             "/* The number of the first image of the self-test whose result is not what it must be, from 1 on; 0 if "
             "all "
-            "are. */\nint {4}_selftest(void);\n\n#endif\n",
+            "are. */\nint {4}_selftest(void);\n\n#ifdef __cplusplus\n}}\n#endif\n\n#endif\n",
             Upper(), InputText(), OutputText(), Signature(), name_);
   }
 
@@ -682,7 +695,7 @@ class Writer {
             "static const {4} images[IMAGES][ELEMENTS] = {{\n{5}}};\n\n"
             "/* {6} */\nstatic const {7} expected[IMAGES][RESULTS] = {{\n{8}}};\n\n"
             "int {0}_selftest(void) {{\n"
-            "  int image, i;\n"
+            "  int image;\n  int32_t i;\n"
             "  for (image = 0; image < IMAGES; ++image) {{\n"
             "{9}"
             "    {0}_run(images[image], {10});\n"
@@ -708,23 +721,30 @@ class Writer {
     return text;
   }
 
-  void WriteBuild() {
+  // All that a program with this network compiles.
+  std::string Sources() const {
     std::string sources;
     for (const auto& [file, text] : program_.files) {
       if (file.ends_with(".c") && file != name_ + "_selftest.c") sources += " " + file;
     }
+    return sources;
+  }
+
+  void WriteBuild() {
     program_.files["CMakeLists.txt"] = fmt::format(
         "# Written by Steadfast {1}. A library, {0}; its self-test is {0}_selftest (ctest).\n"
         "cmake_minimum_required(VERSION 3.10)\nproject({0} C)\nset(CMAKE_C_STANDARD 99)\nset(CMAKE_C_EXTENSIONS OFF)\n"
         "add_library({0} STATIC{2})\n"
         "target_include_directories({0} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})\n"
         "target_compile_options({0} PRIVATE -Wall -Wextra -pedantic -ffp-contract=off)\n"
-        "enable_testing()\n"
-        "add_executable({0}_selftest {0}_selftest.c)\n"
-        "target_compile_definitions({0}_selftest PRIVATE STEADFAST_SELFTEST_MAIN)\n"
-        "target_link_libraries({0}_selftest PRIVATE {0})\n"
-        "add_test(NAME {0}_selftest COMMAND {0}_selftest)\n",
-        name_, Version(), sources);
+        "if(NOT CMAKE_CROSSCOMPILING)\n"
+        "  enable_testing()\n"
+        "  add_executable({0}_selftest {0}_selftest.c)\n"
+        "  target_compile_definitions({0}_selftest PRIVATE STEADFAST_SELFTEST_MAIN)\n"
+        "  target_link_libraries({0}_selftest PRIVATE {0})\n"
+        "  add_test(NAME {0}_selftest COMMAND {0}_selftest)\n"
+        "endif()\n",
+        name_, Version(), Sources());
   }
 
   void WriteReadme() {
@@ -738,18 +758,21 @@ class Writer {
         "- input: {5}\n- output: {6}\n\n"
         "Build and test it here:\n\n"
         "```sh\ncmake -S . -B build && cmake --build build && ctest --test-dir build\n```\n\n"
-        "or, for a Cortex-M, compile all `.c` files but `{0}_selftest.c` with your own\n"
-        "(`arm-none-eabi-gcc -std=c99 -mcpu=cortex-m3 -O2 -ffp-contract=off -c *.c`).\n\n"
+        "or, for a Cortex-M, compile these with your own program:\n\n"
+        "```sh\narm-none-eabi-gcc -std=c99 -mcpu=cortex-m3 -O2 -ffp-contract=off -c{10}\n```\n\n"
         "| memory | bytes |\n| --- | --- |\n"
         "| flash: stored bits (`{0}_memory.c`) | {7} |\n"
         "| flash: tables, constants and descriptions of layers (estimate for pointers of 32 bits) | {8} |\n"
-        "| flash: code | some 4 to 8 KB, more where floats are emulated: `arm-none-eabi-size` tells |\n"
+        "| flash: code | 3 to 6 KB (Cortex-M3, -O2), and the compiler's emulation of floats where there is no unit: "
+        "`arm-none-eabi-size` tells |\n"
         "| RAM: values of layers and the weights of one output | {9} |\n"
         "| stack | below 1 KB |\n\n"
+        "With `-DSTEADFAST_MEMORY=` (below) the stored bits lie in RAM, and in flash to be copied from.\n\n"
         "## Faults\n\n"
         "`{0}_memory[]` holds weights, their scales, biases and what normalizes, as `layout.json` says: each array "
         "from\n"
-        "`first_word` on, `elements_per_word` elements a word, element `i` in word `first_word + i / "
+        "`first_word` on, codes in two's complement, `elements_per_word` elements a word, element `i` in word "
+        "`first_word + i / "
         "elements_per_word`, from bit\n"
         "`i % elements_per_word * bits` on. Everything is worked out from them for each image, so a bit that you flip "
         "there does\n"
@@ -759,7 +782,7 @@ class Writer {
         "program; an array with `also_constant` is one of these too, so a fault in it reaches only a part of what uses "
         "it.\n",
         name_, source_, Version(), model::NameOf(model_.profile), Signature(), InputText(), OutputText(),
-        program_.memory_bytes, program_.constant_bytes, program_.working_bytes);
+        program_.memory_bytes, program_.constant_bytes, program_.working_bytes, Sources());
   }
 
   using Value = model::Value;
@@ -783,7 +806,15 @@ std::string IdentifierOf(const std::string& text) {
         std::isalnum(static_cast<unsigned char>(letter)) != 0 && static_cast<unsigned char>(letter) < 128;
     name += is_plain ? static_cast<char>(std::tolower(static_cast<unsigned char>(letter))) : '_';
   }
-  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) != 0 || name[0] == '_') name = "net" + name;
+  // What C's headers, CMake's targets and the operators' own files are named.
+  static const std::set<std::string> taken = {
+      "all",           "assert", "clean",   "complex",  "ctype",   "depend", "edit_cache", "errno", "fenv",
+      "float",         "help",   "install", "inttypes", "limits",  "locale", "main",       "math",  "package",
+      "rebuild_cache", "setjmp", "signal",  "stdarg",   "stdbool", "stddef", "stdint",     "stdio", "stdlib",
+      "string",        "test",   "tgmath",  "time",     "unistd",  "wchar",  "wctype"};
+  if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) != 0 || name[0] == '_' ||
+      name.starts_with("steadfast") || taken.count(name) > 0)
+    name = "net_" + name;
   return name;
 }
 
@@ -802,8 +833,14 @@ std::vector<PlacedParameter> PlacedParameters(const QuantizedModel& model) {
 CProgram CProgramOf(const QuantizedModel& model, const std::string& name, const std::string& source,
                     std::span<const uint8_t> inputs) {
   if (name != IdentifierOf(name))
-    throw UsageError(fmt::format("'{}' is no name in C: use {}", name, IdentifierOf(name)));
-  return Writer(model, name, source, inputs).Write();
+    throw UsageError(fmt::format(
+        "--name {}: expected small letters, digits and _, and no name that C, CMake or the operators have: {}", name,
+        IdentifierOf(name)));
+  try {
+    return Writer(model, name, source, inputs).Write();
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("{}: {}", source, error.what()));
+  }
 }
 
 }  // namespace steadfast::device

@@ -17,6 +17,7 @@
 
 #include "steadfast/base/error.h"
 #include "steadfast/base/file.h"
+#include "steadfast/base/hash.h"
 #include "steadfast/base/text.h"
 #include "steadfast/base/version.h"
 #include "steadfast/campaign/campaign.h"
@@ -97,6 +98,30 @@ auto Watched(const Work& work, const OnProgress& on_progress) {
   throw *raised;
 }
 
+// An option; throws UsageError that names it where it is of another type.
+template <typename T>
+T Get(const py::kwargs& options, const char* name) {
+  const py::object given = options[name];
+  try {
+    return given.cast<T>();
+  } catch (const py::cast_error&) {
+    throw UsageError(fmt::format("{}: {} ({}) is not what it takes", name, std::string(py::repr(given)),
+                                 std::string(py::str(py::type::of(given).attr("__name__")))));
+  }
+}
+// A number from low to high; anything else, and what is not a number, is refused.
+template <typename T>
+T Within(const py::kwargs& options, const char* name, T low, T high) {
+  const T number = Get<T>(options, name);
+  if (!(number >= low && number <= high))
+    throw UsageError(fmt::format("{}: {}, expected {} to {}", name, number, low, high));
+  return number;
+}
+constexpr int64_t kMost = int64_t{1} << 40;
+int ThreadsOf(const py::kwargs& options) {
+  return static_cast<int>(Within<int64_t>(options, "threads", 0, 1 << 16));
+}
+
 py::object FromJson(const nlohmann::json& document) {
   return py::module_::import("json").attr("loads")(
       document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -115,7 +140,15 @@ PyModel Load(const fs::path& path, const std::optional<std::string>& profile,
   if (profile) reading.profile = model::ParseProfile(*profile);
   reading.stored_bits = stored_bits;
   const py::gil_scoped_release release;
-  return {model::ReadModelFile(path, reading), reading};
+  return {model::ReadModelFile(fs::absolute(path), reading), reading};
+}
+
+// Campaigns read the file again: it must be what was loaded.
+void CheckUnchanged(const PyModel& of) {
+  const std::string loaded = of.file.sha256.substr(0, of.file.sha256.find(':'));
+  if (Sha256(ReadFile(of.file.path, uint64_t{1} << 31)) != loaded)
+    throw InputError(
+        fmt::format("{}: is another file than the one that was loaded; load it again", of.file.path.string()));
 }
 
 // Codes and integers as int32, floats as float32, in the file's order and shape.
@@ -141,16 +174,16 @@ py::array PatternsOf(const model::Parameter& parameter) {
 
 // ---- images ----
 
-using Bytes = py::array_t<uint8_t, py::array::c_style>;
-
 data::NpyArray ArrayOf(const py::array& array, const char* what) {
-  if (!py::isinstance<Bytes>(array))
-    throw UsageError(
-        fmt::format("{}: an array of {}, expected bytes (numpy.uint8, in C order): a network takes each "
-                    "pixel as one byte, and mean and std say what becomes of it",
-                    what, std::string(py::str(array.dtype()))));
-  const auto bytes = Bytes(array);
-  return {"|u1", {bytes.shape(), bytes.shape() + bytes.ndim()}, {bytes.data(), bytes.data() + bytes.size()}};
+  const auto bytes = py::array::ensure(array, py::array::c_style);
+  const std::string type = py::cast<std::string>(array.dtype().attr("str"));
+  if (!bytes || (type != "|u1" && type != "|i1" && type != "<f4"))
+    throw UsageError(fmt::format(
+        "{}: an array of {}, expected bytes (numpy.uint8), of which mean and std say what becomes of them, codes of an "
+        "int8 input (numpy.int8), or real numbers (numpy.float32)",
+        what, std::string(py::str(array.dtype()))));
+  const auto* first = static_cast<const uint8_t*>(bytes.data());
+  return {type, {bytes.shape(), bytes.shape() + bytes.ndim()}, {first, first + bytes.nbytes()}};
 }
 
 campaign::InputScaling ScalingOf(double scale, const std::vector<double>& mean, const std::vector<double>& deviation) {
@@ -185,22 +218,30 @@ py::array_t<float> Predict(const PyModel& of, const py::array& images, const std
                            const std::string& encoding, double scale, const std::vector<double>& mean,
                            const std::vector<double>& deviation) {
   data::ImageSet set = data::ImagesOfArray(ArrayOf(images, "images"), "images");
-  set.labels.assign(set.images.size() / static_cast<size_t>(set.shape.pixels()), 0);
+  set.labels.assign(set.images.size() / static_cast<size_t>(set.bytes_per_image()), 0);
   std::vector<float> logits;
   const auto classes = static_cast<size_t>(of.file.model.classes());
   {
     const py::gil_scoped_release release;
     model::QuantizedModel model = of.file.model;
+    std::shared_ptr<const model::ValueFaults> of_buffers;
     const campaign::InputScaling scaling = ScalingOf(scale, mean, deviation);
-    campaign::CheckFits(scaling, model, of.file.path.string());
+    campaign::CheckImages(of.file, set, "images", scaling);
     // Codes of images are those of the fault-free network, as everywhere.
     const engine::EvaluationSet prepared = campaign::EvaluationSetOf(model, set, scaling);
     if (!faults.empty()) {
       const memory::MemoryImage image = WholeImage(model, encoding);
       const auto listed = campaign::FaultsOfList(ListOf({faults}), "faults", false, image);
-      Apply(memory::EffectOf(listed.lists.begin()->second, image), model);
+      const memory::FaultMap& map = listed.lists.begin()->second;
+      auto values = std::make_shared<model::ValueFaults>();
+      values->values.resize(model.values.size());
+      memory::AddValueFaults(map, image, std::nullopt, *values);
+      Apply(memory::EffectOf(map, image), model);
+      if (!values->empty()) of_buffers = values;
     }
-    logits = engine::DenseEngine(model).Run(prepared.images);
+    engine::DenseEngine engine(model);
+    engine.SetValueFaults(of_buffers);
+    logits = engine.Run(prepared.images);
   }
   py::array_t<float> result({logits.size() / classes, classes});
   std::copy(logits.begin(), logits.end(), result.mutable_data());
@@ -216,7 +257,7 @@ std::vector<PyFault> SampleFaults(const PyModel& of, const std::string& fault, d
   if (where) settings.where = memory::ParseWhere(*where);
   if (chip) {
     settings.chip = memory::ReadChip(*chip);
-    if (!where) settings.where = memory::ParseWhere("all");
+    if (!where) settings.where = memory::ParseWhere("all,activations");
   }
   const memory::MemoryImage image = campaign::ImageOf(settings, of.file.model, memory::ParseEncoding(encoding));
   const memory::FaultModel model = memory::ParseFaultModel(fault);
@@ -237,7 +278,14 @@ std::vector<int64_t> LabelsOf(const py::object& labels) {
   const py::array array = py::array::ensure(labels);
   if (!array || array.ndim() != 1 || (array.dtype().kind() != 'i' && array.dtype().kind() != 'u'))
     throw UsageError("labels: expected one whole number an image");
-  return array.cast<std::vector<int64_t>>();
+  std::vector<int64_t> classes;
+  for (const auto& label : array.attr("tolist")()) {
+    const py::int_ whole(py::reinterpret_borrow<py::object>(label));
+    if (whole < py::int_(0) || whole > py::int_(65535))
+      throw UsageError(fmt::format("labels: one is {}, expected 0 to 65535", std::string(py::repr(whole))));
+    classes.push_back(whole.cast<int64_t>());
+  }
+  return classes;
 }
 
 // What both take of data: arrays, which become files of a folder of their own, or a data set by name.
@@ -245,22 +293,24 @@ class Data {
  public:
   Data(const py::kwargs& options, const PyModel& of) {
     choice_.reading = of.reading;
-    choice_.input = ScalingOf(options["input_scale"].cast<double>(), options["mean"].cast<std::vector<double>>(),
-                              options["std"].cast<std::vector<double>>());
-    choice_.images = options["count"].cast<int64_t>();
+    choice_.input = ScalingOf(Get<double>(options, "input_scale"), Get<std::vector<double>>(options, "mean"),
+                              Get<std::vector<double>>(options, "std"));
+    choice_.images = Within<int64_t>(options, "count", 0, kMost);
     const py::object images = options["images"], labels = options["labels"];
     if (images.is_none() != labels.is_none()) throw UsageError("images and labels: give both, or neither");
     if (images.is_none()) {
-      if (!options["dataset"].is_none()) choice_.dataset = options["dataset"].cast<std::string>();
-      if (!options["data"].is_none()) choice_.location.folder = options["data"].cast<fs::path>();
+      if (!options["dataset"].is_none()) choice_.dataset = Get<std::string>(options, "dataset");
+      if (!options["data"].is_none()) choice_.location.folder = Get<fs::path>(options, "data");
       return;
     }
-    if (!options["dataset"].is_none()) throw UsageError("dataset: give arrays, or the name of a data set");
+    if (!options["dataset"].is_none() || !options["data"].is_none())
+      throw UsageError("dataset, data: give arrays, or the name of a data set and its folder");
     data::NpyArray classes{"<i8", {}, {}};
     for (const int64_t label : LabelsOf(labels)) {
       for (int byte = 0; byte < 8; ++byte) classes.bytes.push_back(static_cast<uint8_t>(label >> 8 * byte));
     }
     classes.shape = {static_cast<int64_t>(classes.bytes.size() / 8)};
+    if (!py::isinstance<py::array>(images)) throw UsageError("images: expected a numpy array");
     const data::NpyArray pixels = ArrayOf(images, "images");
     for (const char* split : {"train", "test"}) {  // evaluating looks at the second alone
       Write(fmt::format("{}_images.npy", split), pixels);
@@ -285,14 +335,14 @@ class Data {
 // What a store's settings say of where parameters lie.
 template <typename Settings>
 void SetMemory(const py::kwargs& options, Settings& settings, const char* where_of_chip) {
-  settings.word_bits = options["word_bits"].cast<int>();
+  settings.word_bits = Get<int>(options, "word_bits");
   if (!options["chip"].is_none()) {
-    settings.chip = memory::ReadChip(options["chip"].cast<std::string>());
+    settings.chip = memory::ReadChip(Get<std::string>(options, "chip"));
     settings.where = memory::ParseWhere(where_of_chip);
   }
-  if (!options["where"].is_none()) settings.where = memory::ParseWhere(options["where"].cast<std::string>());
-  settings.threads = options["threads"].cast<int>();
-  settings.memory_bytes = options["memory"].cast<int64_t>() << 20;
+  if (!options["where"].is_none()) settings.where = memory::ParseWhere(Get<std::string>(options, "where"));
+  settings.threads = ThreadsOf(options);
+  settings.memory_bytes = Within<int64_t>(options, "memory", 0, kMost >> 10) << 20;
 }
 
 template <typename Row, typename Get>
@@ -304,36 +354,37 @@ py::list Column(const std::vector<Row>& rows, const Get& get) {
 
 py::dict Inject(const std::vector<PyModel>& models, const py::kwargs& options) {
   campaign::CampaignSettings settings;
-  const Data data(options, models.at(0));
+  if (models.empty()) throw UsageError("models: names none");
+  const Data data(options, models[0]);
   for (const PyModel& of : models) {
+    CheckUnchanged(of);
     if (!(of.reading == models[0].reading))
       throw UsageError("models of one campaign are read alike: load them with the same profile and stored_bits");
     settings.models.push_back(of.file.path);
   }
   settings.data = data.choice();
   settings.faults.clear();
-  for (const auto& fault : options["fault"].cast<std::vector<std::string>>())
+  for (const auto& fault : Get<std::vector<std::string>>(options, "fault"))
     settings.faults.push_back(memory::ParseFaultModel(fault));
-  settings.rates = options["rate"].cast<std::vector<double>>();
+  settings.rates = Get<std::vector<double>>(options, "rate");
   settings.encodings.clear();
-  for (const auto& encoding : options["encoding"].cast<std::vector<std::string>>())
+  for (const auto& encoding : Get<std::vector<std::string>>(options, "encoding"))
     settings.encodings.push_back(memory::ParseEncoding(encoding));
-  settings.trials = options["trials"].cast<int64_t>();
+  settings.trials = Within<int64_t>(options, "trials", 1, kMost);
   if (!options["until"].is_none())
-    settings.until = campaign::ParseUntil(fmt::format("width<{}", FormatShortest(options["until"].cast<double>())));
-  settings.seed = options["seed"].cast<uint64_t>();
-  settings.extend = options["extend"].cast<bool>();
+    settings.until = campaign::ParseUntil(fmt::format("width<{}", FormatShortest(Get<double>(options, "until"))));
+  settings.seed = Get<uint64_t>(options, "seed");
+  settings.extend = Get<bool>(options, "extend");
   settings.command = "steadfast.inject";
   SetMemory(options, settings, "all,activations");
   if (!options["fault_list"].is_none()) {
     settings.fault_list = data.Temporary("faults.csv");
     if (py::isinstance<py::list>(options["fault_list"]))
-      WriteFileWhole(settings.fault_list, ListOf(options["fault_list"].cast<std::vector<std::vector<PyFault>>>()));
+      WriteFileWhole(settings.fault_list, ListOf(Get<std::vector<std::vector<PyFault>>>(options, "fault_list")));
     else
-      settings.fault_list = options["fault_list"].cast<fs::path>();
+      settings.fault_list = Get<fs::path>(options, "fault_list");
   }
-  const fs::path store =
-      options["store"].is_none() ? data.Temporary("trials.sqlite") : options["store"].cast<fs::path>();
+  const fs::path store = options["store"].is_none() ? data.Temporary("trials.sqlite") : Get<fs::path>(options, "store");
   const py::object on_progress = options["progress"];
   const campaign::CampaignResult result = Watched<campaign::CampaignProgress>(
       [&](const Cancellation& cancellation, const auto& set_progress) {
@@ -343,7 +394,7 @@ py::dict Inject(const std::vector<PyModel>& models, const py::kwargs& options) {
         if (!on_progress.is_none()) on_progress(p.done, p.total);
       });
   report::ReportOptions of_report{settings.until.has_value(), std::nullopt};
-  if (!options["floor"].is_none()) of_report.floor = options["floor"].cast<double>() / 100;
+  if (!options["floor"].is_none()) of_report.floor = Within<double>(options, "floor", 0, 100) / 100;
   const auto report = report::MakeCampaignReport(result.models, result.trials, of_report);
   std::map<int64_t, std::string> labels;
   for (const auto& model : result.models) labels[model.id] = model.label;
@@ -374,22 +425,24 @@ py::dict Inject(const std::vector<PyModel>& models, const py::kwargs& options) {
 py::dict Sweep(const PyModel& of, const py::kwargs& options) {
   campaign::SweepSettings settings;
   const Data data(options, of);
+  CheckUnchanged(of);
   settings.model = of.file.path;
   settings.data = data.choice();
-  settings.encoding = memory::ParseEncoding(options["encoding"].cast<std::string>());
-  settings.layers = options["layer"].is_none() ? "" : options["layer"].cast<std::string>();
-  settings.sample = options["sample"].cast<double>();
-  settings.drawn_faults = options["faults"].cast<int64_t>();
-  settings.draw_seed = options["seed"].cast<uint64_t>();
-  settings.decisions_only = options["decisions_only"].cast<bool>();
+  settings.encoding = memory::ParseEncoding(Get<std::string>(options, "encoding"));
+  settings.layers = options["layer"].is_none() ? "" : Get<std::string>(options, "layer");
+  if (!options["layer"].is_none() && settings.layers.empty()) throw UsageError("layer: names no layer");
+  settings.sample = Within<double>(options, "sample", 1e-9, 1);
+  settings.drawn_faults = Within<int64_t>(options, "faults", 0, kMost);
+  settings.draw_seed = Get<uint64_t>(options, "seed");
+  settings.decisions_only = Get<bool>(options, "decisions_only");
   settings.command = "steadfast.sweep";
   SetMemory(options, settings, "all");
-  const std::string kind = options["fault"].cast<std::string>();
+  const std::string kind = Get<std::string>(options, "fault");
   const std::vector<std::string> kinds =
       kind == "all" ? std::vector<std::string>{"flip", "sa0", "sa1"} : std::vector<std::string>{kind};
   settings.fault_of_values = std::nullopt;
   if (kind != "all") settings.fault_of_values = memory::ParseFaultKind(kind);
-  const fs::path store = options["store"].is_none() ? fs::path() : options["store"].cast<fs::path>();
+  const fs::path store = options["store"].is_none() ? fs::path() : Get<fs::path>(options, "store");
   const py::object on_progress = options["progress"];
   const campaign::SweepResult result = Watched<campaign::SweepProgress>(
       [&](const Cancellation& cancellation, const auto& set_progress) {
@@ -414,8 +467,8 @@ py::dict Sweep(const PyModel& of, const py::kwargs& options) {
   columns["changed"] = Column(faults, [](const Fault& fault) { return fault.changed; });
   columns["broken"] = Column(faults, [](const Fault& fault) { return fault.broken; });
   columns["repaired"] = Column(faults, [](const Fault& fault) { return fault.repaired; });
-  const auto report =
-      report::MakeSweepReport(result.model, result.sweep, result.parts, kinds, options["top"].cast<int64_t>());
+  const auto report = report::MakeSweepReport(result.model, result.sweep, result.parts, kinds,
+                                              Within<int64_t>(options, "top", 0, kMost));
   py::dict given;
   given["faults"] = columns;
   given["text"] = report::ToText(report);
@@ -427,22 +480,22 @@ py::dict Sweep(const PyModel& of, const py::kwargs& options) {
 py::object Tolerance(const PyModel& of, const py::kwargs& options) {
   campaign::CampaignSettings settings;
   const Data data(options, of);
+  CheckUnchanged(of);
   settings.models = {of.file.path};
   settings.data = data.choice();
-  settings.faults = {memory::ParseFaultModel(options["fault"].cast<std::string>())};
-  settings.encodings = {memory::ParseEncoding(options["encoding"].cast<std::string>())};
-  settings.seed = options["seed"].cast<uint64_t>();
+  settings.faults = {memory::ParseFaultModel(Get<std::string>(options, "fault"))};
+  settings.encodings = {memory::ParseEncoding(Get<std::string>(options, "encoding"))};
+  settings.seed = Get<uint64_t>(options, "seed");
   settings.command = "steadfast.tolerance";
   SetMemory(options, settings, "all,activations");
   const campaign::ToleranceQuestion question = {
-      .floor = options["floor"].cast<double>() / 100,
-      .yield = options["yield_"].cast<double>(),
-      .confidence = options["confidence"].cast<double>(),
-      .chips = options["chips"].cast<int64_t>(),
-      .rates = campaign::RatesBetween(options["lowest"].cast<double>(), options["highest"].cast<double>(),
-                                      options["per_decade"].cast<int64_t>())};
-  const fs::path store =
-      options["store"].is_none() ? data.Temporary("trials.sqlite") : options["store"].cast<fs::path>();
+      .floor = Within<double>(options, "floor", 0, 100) / 100,
+      .yield = Get<double>(options, "yield_"),
+      .confidence = Get<double>(options, "confidence"),
+      .chips = Within<int64_t>(options, "chips", 0, kMost),
+      .rates = campaign::RatesBetween(Get<double>(options, "lowest"), Get<double>(options, "highest"),
+                                      Get<int64_t>(options, "per_decade"))};
+  const fs::path store = options["store"].is_none() ? data.Temporary("trials.sqlite") : Get<fs::path>(options, "store");
   const py::object on_progress = options["progress"];
   const campaign::ToleranceAnswer answer = Watched<campaign::CampaignProgress>(
       [&](const Cancellation& cancellation, const auto& set_progress) {
@@ -458,22 +511,22 @@ py::object Tolerance(const PyModel& of, const py::kwargs& options) {
 
 py::object Quantize(const py::kwargs& options) {
   quantization::FileSettings settings;
-  settings.network = options["network"].cast<std::string>();
-  settings.output = options["output"].cast<fs::path>();
-  settings.dataset = options["dataset"].cast<std::string>();
-  if (!options["data"].is_none()) settings.location.folder = options["data"].cast<fs::path>();
-  settings.mean = options["mean"].cast<std::vector<double>>();
-  settings.deviation = options["std"].cast<std::vector<double>>();
-  settings.settings.weight_bits = options["weight_bits"].cast<int>();
-  settings.settings.activation_bits = options["activation_bits"].cast<int>();
-  settings.settings.per_channel = !options["per_tensor"].cast<bool>();
-  settings.settings.signed_activations = options["signed"].cast<bool>();
-  settings.settings.calibration = network::ParseCalibration(options["calibration"].cast<std::string>());
-  settings.settings.percentile = options["percentile"].cast<double>();
-  settings.settings.threads = options["threads"].cast<int>();
-  settings.calibration_images = options["calibration_images"].cast<int64_t>();
-  settings.float_images = options["float_images"].cast<int64_t>();
-  settings.force = options["force"].cast<bool>();
+  settings.network = Get<std::string>(options, "network");
+  settings.output = Get<fs::path>(options, "output");
+  settings.dataset = Get<std::string>(options, "dataset");
+  if (!options["data"].is_none()) settings.location.folder = Get<fs::path>(options, "data");
+  settings.mean = Get<std::vector<double>>(options, "mean");
+  settings.deviation = Get<std::vector<double>>(options, "std");
+  settings.settings.weight_bits = Get<int>(options, "weight_bits");
+  settings.settings.activation_bits = Get<int>(options, "activation_bits");
+  settings.settings.per_channel = !Get<bool>(options, "per_tensor");
+  settings.settings.signed_activations = Get<bool>(options, "signed");
+  settings.settings.calibration = network::ParseCalibration(Get<std::string>(options, "calibration"));
+  settings.settings.percentile = Get<double>(options, "percentile");
+  settings.settings.threads = ThreadsOf(options);
+  settings.calibration_images = Within<int64_t>(options, "calibration_images", 1, kMost);
+  settings.float_images = Within<int64_t>(options, "float_images", 1, kMost);
+  settings.force = Get<bool>(options, "force");
   const py::object on_progress = options["progress"];
   const quantization::Reached reached = Watched<std::string>(
       [&](const Cancellation& cancellation, const auto& set_progress) {
@@ -487,6 +540,7 @@ py::object Quantize(const py::kwargs& options) {
 
 py::object Report(const std::vector<fs::path>& stores, const std::optional<fs::path>& output) {
   struct None {};
+  if (stores.empty()) throw UsageError("stores: names none");
   std::string text = Watched<None>(
       [&](const Cancellation& cancellation, const auto&) {
         const report::Evidence evidence = report::Gather(stores);
@@ -521,6 +575,11 @@ PYBIND11_MODULE(_steadfast, module) {
   static py::exception<UsageError> usage(module, "UsageError", py::make_tuple(error, py::handle(PyExc_ValueError)));
   static py::exception<InputError> input(module, "InputError", py::make_tuple(error, py::handle(PyExc_ValueError)));
   static py::exception<IoError> io(module, "IoError", py::make_tuple(error, py::handle(PyExc_OSError)));
+  const auto describe = [](py::handle type, const char* doc) { type.attr("__doc__") = doc; };
+  describe(error, "What Steadfast raises; its message names file, line or key, and says what to do.");
+  describe(usage, "Something impossible was asked for: a rate outside 0 to 1, a tensor that is not there.");
+  describe(input, "A file, or a value in it, is not what it should be.");
+  describe(io, "The operating system refused: no such file, disk full.");
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
       if (thrown) std::rethrow_exception(thrown);
@@ -535,7 +594,7 @@ PYBIND11_MODULE(_steadfast, module) {
     }
   });
 
-  py::class_<model::Parameter>(module, "Parameter")
+  py::class_<model::Parameter>(module, "Parameter", "What is stored of one tensor, in the file's order and shape.")
       .def_readonly("name", &model::Parameter::name)
       .def_property_readonly("role", [](const model::Parameter& p) { return std::string(model::NameOf(p.role)); })
       .def_property_readonly("format", [](const model::Parameter& p) { return model::NameOf(p.format); })
@@ -548,8 +607,12 @@ PYBIND11_MODULE(_steadfast, module) {
                            fmt::join(p.shape, ", "));
       });
 
-  py::class_<PyFault>(module, "Fault")
+  py::class_<PyFault>(module, "Fault",
+                      "Fault(tensor, index, bit, kind='flip'): one faulty bit, of element `index` of the parameter (or "
+                      "buffer of values) "
+                      "`tensor`, bit 0 being the least significant; kind: flip, sa0, sa1, up or down.")
       .def(py::init([](const std::string& tensor, int64_t index, int bit, const std::string& kind) {
+             memory::ParseFaultKind(kind);  // throws for what is none
              return PyFault{tensor, index, bit, kind};
            }),
            py::arg("tensor"), py::arg("index"), py::arg("bit"), py::arg("kind") = "flip")
@@ -557,11 +620,18 @@ PYBIND11_MODULE(_steadfast, module) {
       .def_readonly("index", &PyFault::index)
       .def_readonly("bit", &PyFault::bit)
       .def_readonly("kind", &PyFault::kind)
-      .def("__eq__", [](const PyFault& a, const PyFault& b) { return a == b; })
+      .def(
+          "__eq__", [](const PyFault& a, const PyFault& b) { return a == b; }, py::is_operator())
+      .def("__hash__", [](const PyFault& f) { return py::hash(py::make_tuple(f.tensor, f.index, f.bit, f.kind)); })
+      .def(py::pickle(
+          [](const PyFault& f) { return py::make_tuple(f.tensor, f.index, f.bit, f.kind); },
+          [](const py::tuple& f) {
+            return PyFault{f[0].cast<std::string>(), f[1].cast<int64_t>(), f[2].cast<int>(), f[3].cast<std::string>()};
+          }))
       .def("__repr__",
            [](const PyFault& f) { return fmt::format("Fault('{}', {}, {}, '{}')", f.tensor, f.index, f.bit, f.kind); });
 
-  py::class_<PyModel>(module, "Model")
+  py::class_<PyModel>(module, "Model", "A quantized model file, as `load` read it.")
       .def_property_readonly("path", [](const PyModel& m) { return m.file.path; })
       .def_property_readonly("name", [](const PyModel& m) { return m.file.model.name; })
       .def_property_readonly("sha256", [](const PyModel& m) { return m.file.sha256; })
@@ -573,9 +643,17 @@ PYBIND11_MODULE(_steadfast, module) {
                                const model::ValueShape& shape = m.file.model.values[0].shape;
                                return py::make_tuple(shape.channels, shape.height, shape.width);
                              })
+      .def_property_readonly("input_scale", [](const PyModel& m) { return m.file.model.values[0].coding->scale; })
+      .def_property_readonly("input_zero_point",  // as the file has it
+                             [](const PyModel& m) {
+                               const model::ActivationCoding& coding = *m.file.model.values[0].coding;
+                               return coding.zero_point + coding.stored_offset();
+                             })
       .def_property_readonly("notes", [](const PyModel& m) { return m.file.model.notes; })
       .def_property_readonly("parameters", [](const PyModel& m) { return m.file.model.parameters; })
-      .def("inspect", [](const PyModel& m) { return FromJson(model::InspectionOf(m.file)); })
+      .def(
+          "inspect", [](const PyModel& m) { return FromJson(model::InspectionOf(m.file)); },
+          "All that the file holds: what `steadfast inspect --json` writes.")
       .def("__repr__", [](const PyModel& m) {
         return fmt::format("<Model {}: {}, profile {}, {} classes>", m.file.path.string(), m.file.model.format,
                            NameOf(m.file.model.profile), m.file.model.classes());

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +73,19 @@ class Faults(unittest.TestCase):
         np.testing.assert_array_equal(steadfast.predict(model, images, faults=[]), clean)
         np.testing.assert_array_equal(steadfast.predict(model, np.moveaxis(images, 1, 3)), clean)
 
+    def test_real_numbers_are_the_codes_that_bytes_are(self):
+        model = steadfast.load(MODEL)
+        images, labels = some_images()
+        reals = (images.astype(np.float32) - model.input_zero_point) * np.float32(model.input_scale)
+        np.testing.assert_array_equal(steadfast.predict(model, reals), steadfast.predict(model, images))
+        np.testing.assert_array_equal(steadfast.predict(model, np.moveaxis(reals, 1, 3)), steadfast.predict(model, images))
+        with self.assertRaisesRegex(steadfast.InputError, "int8"):
+            steadfast.predict(model, (images.astype(np.int16) - 128).astype(np.int8))
+        of_reals = steadfast.inject(model, images=reals, labels=labels, rate=1e-2, trials=3)
+        of_bytes = steadfast.inject(model, images=images, labels=labels, rate=1e-2, trials=3)
+        np.testing.assert_array_equal(of_reals.trials["correct"], of_bytes.trials["correct"])
+        self.assertNotEqual(of_reals.trials["id"][0], of_bytes.trials["id"][0])
+
     def test_inject_has_the_trials_of_the_program(self):
         model = steadfast.load(MODEL)
         images, labels = some_images()
@@ -101,6 +116,59 @@ class Faults(unittest.TestCase):
         self.assertEqual(list(listed.trials["correct"]), [row["correct"], (steadfast.predict(model, images).argmax(axis=1)
                                                                            == labels).sum()])
 
+    def test_faults_of_buffers_are_faults_too(self):
+        model = steadfast.load(MODEL)
+        images, labels = some_images()
+        chip = steadfast.Chip("everything")
+        campaign = steadfast.inject(model, images=images, labels=labels, chip=chip, rate=1e-2, trials=2, seed=3)
+        for trial in range(2):
+            faults = steadfast.sample_faults(model, chip=chip, rate=1e-2, trial=trial, seed=3)
+            self.assertEqual(len(faults), campaign.trials["faulty_bits"][trial])
+            self.assertTrue({f.tensor for f in faults} - {p.name for p in model.parameters})  # buffers
+            answers = steadfast.predict(model, images, faults=faults).argmax(axis=1)
+            self.assertEqual((answers == labels).sum(), campaign.trials["correct"][trial])
+
+    def test_faults_are_values(self):
+        fault = steadfast.Fault("conv1.weight", 1, 2)
+        self.assertEqual({fault, steadfast.Fault("conv1.weight", 1, 2)}, {fault})
+        self.assertNotEqual(fault, None)
+        self.assertEqual(pickle.loads(pickle.dumps(fault)), fault)
+        with self.assertRaises(steadfast.UsageError):
+            steadfast.Fault("conv1.weight", 0, 0, "flip\n0,conv1.weight,1,1,flip")
+
+    def test_what_is_impossible_is_refused_by_name(self):
+        model = steadfast.load(MODEL)
+        images, labels = some_images(8)
+        given = dict(images=images, labels=labels)
+        for name, value in [("trials", 2.5), ("trials", 0), ("seed", -1), ("threads", -5), ("memory", 2**44), ("count", -1),
+                            ("floor", 500), ("floor", float("nan")), ("fault_list", [["a"]])]:
+            with self.subTest(name=name, value=value), self.assertRaisesRegex(steadfast.UsageError, f"^{name}: "):
+                steadfast.inject(model, **given, **{name: value})
+        for name, value in [("sample", 0.0), ("sample", 7.0), ("faults", -1), ("layer", "")]:
+            with self.subTest(name=name, value=value), self.assertRaisesRegex(steadfast.UsageError, f"^{name}: "):
+                steadfast.sweep(model, **given, **{name: value})
+        with self.assertRaisesRegex(steadfast.UsageError, "^labels: one is -4"):
+            steadfast.inject(model, images=images, labels=labels - 4 - labels)
+        with self.assertRaisesRegex(steadfast.UsageError, "^dataset, data: "):
+            steadfast.inject(model, data="/nowhere", **given)
+        with self.assertRaisesRegex(steadfast.UsageError, "^models: "):
+            steadfast.inject([], **given)
+        with self.assertRaisesRegex(steadfast.UsageError, "^models: "):
+            steadfast.inject([MODEL], **given)
+        with self.assertRaisesRegex(steadfast.UsageError, "^rate: iterate"):
+            next(steadfast.iterate(model, trials=3, rate=[1e-3, 1e-2], fault="flip", encoding="twos", **given))
+        self.assertEqual(len(steadfast.inject(model, rate=np.float32(0.01), trials=1, **given)), 1)
+
+    def test_a_file_that_changed_is_not_measured(self):
+        images, labels = some_images(8)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "m.onnx")
+            shutil.copy(MODEL, path)
+            model = steadfast.load(path)
+            shutil.copy(os.path.join(SOURCE, "models", "lenet5-w4a4-standard.onnx"), path)
+            with self.assertRaisesRegex(steadfast.InputError, "load it again"):
+                steadfast.inject(model, images=images, labels=labels, trials=1)
+
     def test_a_store_resumes_and_reports(self):
         model = steadfast.load(MODEL)
         images, labels = some_images()
@@ -117,7 +185,8 @@ class Faults(unittest.TestCase):
             self.assertIsNone(steadfast.report([store], output=os.path.join(folder, "page.html")))
             with open(os.path.join(folder, "page.html")) as page:
                 self.assertIn("</html>", page.read())
-        one_by_one = list(steadfast.iterate(model, trials=8, group=3, images=images, labels=labels, rate=1e-2))
+        one_by_one = list(steadfast.iterate(model, trials=8, group=3, images=images, labels=labels, rate=1e-2, fault="flip",
+                                          encoding="twos"))
         self.assertEqual([row["correct"] for row in one_by_one], list(again.trials["correct"]))
 
     def test_a_sweep_is_every_single_fault(self):

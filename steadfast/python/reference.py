@@ -7,39 +7,33 @@ import steadfast
 
 
 def section(name, thing):
-    title = name if inspect.isclass(thing) else f"{name}{inspect.signature(thing)}"
+    try:
+        title = f"{name}{inspect.signature(thing)}"
+    except ValueError:  # compiled: its docstring says how it is made
+        title = name
     text = f"## {name}\n\n```python\n{title}\n```\n\n{inspect.getdoc(thing) or ''}\n"
-    for member, value in sorted(vars(thing).items()) if inspect.isclass(thing) else []:
-        if inspect.isfunction(value) and not member.startswith("_"):
-            text += f"\n- `{member}{inspect.signature(value)}`: {inspect.getdoc(value)}\n"
+    members = []
+    for member in dir(thing) if inspect.isclass(thing) and not issubclass(thing, BaseException) else []:
+        value = inspect.getattr_static(thing, member)
+        if member.startswith("_"):
+            continue
+        if inspect.isfunction(value):
+            members.append(f"- `{member}{inspect.signature(value)}`: {inspect.getdoc(value)}")
         elif isinstance(value, property):
-            text += f"\n- `{member}`\n"
-    return text
-
-
-def stub_docs():
-    """Docstrings of compiled classes stand in their stubs."""
-    import ast
-    import os
-
-    path = os.path.join(os.path.dirname(steadfast.__file__), "_steadfast.pyi")
-    with open(path) as file:
-        tree = ast.parse(file.read())
-    return {node.name: ast.get_docstring(node) or "" for node in tree.body if isinstance(node, ast.ClassDef)}
+            members.append(f"- `{member}`")
+        elif callable(value):  # compiled
+            members.append(f"- `{member}()`: " + inspect.getdoc(value).split("\n")[-1])
+    return text + ("\n" + "\n".join(members) + "\n" if members else "")
 
 
 def document():
-    docs = stub_docs()
     text = ("# The Python module\n\nWritten by `steadfast/python/reference.py`; `make python` builds the module into "
             "`build/python`.\n\n" + inspect.getdoc(steadfast) + "\n")
     for name in sorted(steadfast.__all__, key=str.lower):
         if name.startswith("__"):
             continue
         thing = getattr(steadfast, name)
-        part = section(name, thing)
-        if name in docs and docs[name] and docs[name] not in part:
-            part = part.replace("```\n\n", "```\n\n" + docs[name] + "\n", 1)
-        text += "\n" + part
+        text += "\n" + section(name, thing)
     return "\n".join(line.rstrip() for line in text.split("\n")).rstrip() + "\n"
 
 

@@ -13,7 +13,7 @@ uint32_t steadfast_bits(const steadfast_parameter *parameter, int32_t element) {
   {
     const uint32_t bits = parameter->bits, a_word = 32u / bits;
     const uint32_t place = index / a_word;
-    return parameter->words[place] >> (index - place * a_word) * bits & ((1u << bits) - 1u);
+    return parameter->words[place] >> (index - place * a_word) * bits & (((uint32_t)1 << bits) - 1u);
   }
 }
 

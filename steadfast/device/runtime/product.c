@@ -9,7 +9,7 @@ void steadfast_multiply_matrices(const steadfast_product *product, const uint8_t
         int32_t sum = 0;
         for (k = 0; k < product->inner; ++k) {
           const int32_t left = product->transposed_left ? k * product->rows + m : m * product->inner + k;
-          sum += (a[left] - product->zero_a) * (b[k * product->columns + n] - product->zero_b);
+          sum += ((int32_t)a[left] - product->zero_a) * ((int32_t)b[k * product->columns + n] - product->zero_b);
         }
         *codes++ = steadfast_requantize(sum, &product->factor, &product->range);
       }

@@ -1,7 +1,7 @@
 /* Softmax over channels, at each position, in each group. */
 #include "steadfast_device.h"
 
-static float floor_of(float x) { /* |x| < 2^22 */
+static float floor_of(float x) { /* |x| < 2^23 */
   const int32_t whole = (int32_t)x;
   const float back = (float)whole;
   return back > x ? back - 1.0f : back;
@@ -25,9 +25,8 @@ static void one(const steadfast_softmax *softmax, const uint8_t *input, uint8_t 
   }
   inverse = softmax->rule == STEADFAST_SOFTMAX ? (float)(1.0 / ((double)sum * (double)range->scale))
                                                : 1.0f / (real_sum * (1.0f / 256));
-  /* A scale so small that this leaves 32 bits is one that no file has: steps are clipped all the same. */
   of_one = 1.0f / range->scale;
-  of_one = of_one < 4194304.0f ? floor_of(of_one) : of_one;
+  of_one = of_one < 8388608.0f ? floor_of(of_one) : of_one; /* from there on floats are whole */
   for (i = 0; i < softmax->terms; ++i) {
     const int32_t distance = softmax->falls ? input[i * positions] - best : best - input[i * positions];
     if (softmax->rule == STEADFAST_SOFTMAX) {

@@ -13,6 +13,9 @@
 #if FLT_EVAL_METHOD != 0
 #error "floats must be evaluated as floats: -msse2 -mfpmath=sse on x86 of 32 bits"
 #endif
+#if FLT_RADIX != 2 || FLT_MANT_DIG != 24 || DBL_MANT_DIG != 53
+#error "float and double must be IEEE 754's of 32 and 64 bits"
+#endif
 #ifdef __FAST_MATH__
 #error "-ffast-math changes results"
 #endif

@@ -79,8 +79,9 @@ def predict(model: Model, images: np.ndarray, *, faults: Sequence[Fault] = (), e
             input_scale: float = 0.0, mean: Sequence[float] = (), std: Sequence[float] = ()) -> np.ndarray:
     """The logits of images, float32 [n, classes], where these faults are in the stored parameters.
 
-    images: uint8 [n, channels, rows, columns], channels last, [n, rows, columns] or [n, features]. Codes of images are
-    those of the fault-free network. Bit for bit what every other path of Steadfast gives.
+    images: uint8 [n, channels, rows, columns], channels last, [n, rows, columns] or [n, features]; or int8 where they are
+    codes of an int8 input, or float32 real numbers. Codes of images are those of the fault-free network. Bit for bit
+    what every other path of Steadfast gives.
     """
     return _steadfast.predict(model, np.ascontiguousarray(images), list(faults), encoding, input_scale, list(mean),
                               list(std))
@@ -89,9 +90,10 @@ def predict(model: Model, images: np.ndarray, *, faults: Sequence[Fault] = (), e
 def sample_faults(model: Model, *, fault: str | FaultModel = "flip", rate: float, trial: int = 0, seed: int = 1,
                   encoding: str = "twos", where: str | None = None, chip: str | Chip | None = None,
                   word_bits: int = 32) -> list[Fault]:
-    """The faults of one trial: those that `inject` draws with the same settings.
+    """The faults of one trial: those that `inject` draws with the same settings (of transient models, those that all
+    images share).
 
-    rate: faults per bit, 0 to 1. where: what can fail (default: weights; with a chip, all parameters).
+    rate: faults per bit, 0 to 1. where: what can fail (default: weights; with a chip, all parameters and buffers).
     """
     return _steadfast.sample_faults(model, str(fault), rate, trial, seed, encoding, where, _text(chip), word_bits)
 
@@ -171,7 +173,7 @@ def inject(models: Model | Sequence[Model], *, images: np.ndarray | None = None,
     if listed is not None and not isinstance(listed, (str, os.PathLike)):
         listed = [list(trial) for trial in listed]
     return Campaign(_steadfast.inject(
-        [models] if isinstance(models, Model) else list(models), images=_bytes(images), labels=labels, dataset=dataset,
+        _models(models), images=_bytes(images), labels=labels, dataset=dataset,
         data=data, count=count, fault=[str(one) for one in _several(fault)], rate=[float(r) for r in _several(rate)],
         trials=trials, until=until, seed=seed, encoding=list(_several(encoding)), where=where, chip=_text(chip),
         word_bits=word_bits, fault_list=listed, store=store, extend=extend, threads=threads, memory=memory, floor=floor,
@@ -181,10 +183,13 @@ def inject(models: Model | Sequence[Model], *, images: np.ndarray | None = None,
 def iterate(model: Model, *, trials: int, group: int = 16, **settings: Any) -> Iterator[np.void]:
     """The trials of `inject`, one after the other as they are finished, in groups; stop when you have seen enough.
 
-    Takes what `inject` takes, but one fault, rate and encoding. The same trials as those of one call with all of them.
+    Takes what `inject` takes, and one fault, rate and encoding. The same trials as those of one call with all of them.
     """
     import tempfile
 
+    for name in ("fault", "rate", "encoding"):
+        if len(_several(settings.get(name, "" if name != "rate" else ()))) != 1:
+            raise UsageError(f"{name}: iterate takes exactly one")
     with tempfile.TemporaryDirectory() as folder:
         settings.setdefault("store", os.path.join(folder, "trials.sqlite"))
         done = 0
@@ -208,7 +213,7 @@ def sweep(model: Model, *, images: np.ndarray | None = None, labels: np.ndarray 
     only about so many, drawn by chance. Data, store and progress as `inject` has them.
     """
     return Sweep(_steadfast.sweep(
-        model, images=_bytes(images), labels=labels, dataset=dataset, data=data, count=count, fault=fault, layer=layer,
+        model, images=_bytes(images), labels=labels, dataset=dataset, data=data, count=count, fault=str(fault), layer=layer,
         sample=sample, faults=faults, seed=seed, encoding=encoding, where=where, chip=_text(chip), word_bits=word_bits,
         decisions_only=decisions_only, top=top, store=store, threads=threads, memory=memory, input_scale=input_scale,
         mean=list(mean), std=list(std), progress=progress))
@@ -259,8 +264,16 @@ def report(stores: PathLike | Sequence[PathLike], *, output: PathLike | None = N
     return _steadfast.report(paths, output)
 
 
+def _models(models: Any) -> list[Model]:
+    several = [models] if isinstance(models, Model) else list(models)
+    for model in several:
+        if not isinstance(model, Model):
+            raise UsageError(f"models: {model!r} is no Model; load it first: steadfast.load(path)")
+    return several
+
+
 def _several(given: Any) -> Sequence[Any]:
-    return [given] if isinstance(given, (str, float, int, FaultModel)) else list(given)
+    return [given] if isinstance(given, (str, FaultModel)) or np.ndim(given) == 0 else list(given)
 
 
 def _text(chip: Any) -> str | None:
