@@ -114,7 +114,7 @@ class Maker {
     made.input_elements = int64_t{shape[1]} * shape[2] * shape[3];
     int32_t at = AddConvolution(input, false);
     for (int64_t left = Between(2, 5); left > 0; --left) {
-      const int64_t kind = Between(0, 10);
+      const int64_t kind = Between(0, 13);
       if (kind == 0) at = AddConvolution(at, true);
       if (kind == 1) at = AddConvolution(at, false);
       if (kind == 2) at = AddSum(at);
@@ -126,6 +126,9 @@ class Maker {
       if (kind == 8) at = AddJoined(at);
       if (kind == 9) at = AddPadded(at);
       if (kind == 10) at = AddRequantization(at);
+      if (kind == 11) at = AddTransposition(at);
+      if (kind == 12) at = AddSlice(at);
+      if (kind == 13) at = AddResize(at);
     }
     if (Chance(40))
       at = AddMean(at, false);
@@ -341,6 +344,52 @@ class Maker {
                       from.scales[0], from.zero_points[0]);
     network_.operators.push_back({34, 2, {input, sizes}, output, tflite::BuiltinOptions_NONE, nullptr});
     return AddConvolution(output, Chance(40), 0, true);
+  }
+
+  // Another order and shape of the same codes, by an operator whose further inputs are numbers.
+  int32_t AddMove(int code, int32_t input, std::vector<int32_t> shape, const std::vector<int32_t>& numbers,
+                  tflite::BuiltinOptions type, std::function<Offset<void>(FlatBufferBuilder&)> options) {
+    std::vector<int32_t> inputs = {input};
+    inputs.insert(inputs.end(), numbers.begin(), numbers.end());
+    const int32_t output = AddActivation(std::move(shape), Tensor(input).scales[0], Tensor(input).zero_points[0]);
+    network_.operators.push_back({code, 2, inputs, output, type, std::move(options)});
+    return output;
+  }
+  int32_t AddTransposition(int32_t input) {
+    std::vector<int32_t> order = {1, 2, 3};
+    std::shuffle(order.begin(), order.end(), random_);
+    order.insert(order.begin(), 0);
+    std::vector<int32_t> shape;
+    for (const int32_t axis : order) shape.push_back(Tensor(input).shape[static_cast<size_t>(axis)]);
+    return AddMove(39, input, shape, {AddNumbers(order, {4})}, tflite::BuiltinOptions_NONE, nullptr);
+  }
+  int32_t AddSlice(int32_t input) {
+    std::vector<int32_t> begin = {0}, end = {1}, strides = {1}, shape = {1};
+    int32_t begin_mask = 0, end_mask = 0;
+    for (size_t axis = 1; axis < 4; ++axis) {
+      const int32_t size = Tensor(input).shape[axis], stride = static_cast<int32_t>(Between(1, 2));
+      int32_t from = static_cast<int32_t>(Between(0, size / 3)), to = size - static_cast<int32_t>(Between(0, size / 3));
+      shape.push_back((to - from + stride - 1) / stride);
+      if (from == 0 && Chance(50)) begin_mask |= 1 << axis;
+      if (to == size && Chance(50)) end_mask |= 1 << axis;
+      begin.push_back(Chance(30) ? from - size : from);  // from the end
+      end.push_back(to < size && Chance(30) ? to - size : to);
+      strides.push_back(stride);
+    }
+    return AddMove(45, input, shape, {AddNumbers(begin, {4}), AddNumbers(end, {4}), AddNumbers(strides, {4})},
+                   tflite::BuiltinOptions_StridedSliceOptions, [=](auto& builder) {
+                     return tflite::CreateStridedSliceOptions(builder, begin_mask, end_mask).Union();
+                   });
+  }
+  int32_t AddResize(int32_t input) {
+    const std::vector<int32_t> from = Tensor(input).shape;
+    const auto height = static_cast<int32_t>(Between(1, 2 * from[1])),
+               width = static_cast<int32_t>(Between(1, 2 * from[2]));
+    const bool aligned = Chance(30), half = !aligned && Chance(50);
+    return AddMove(97, input, {1, height, width, from[3]}, {AddNumbers({height, width}, {2})},
+                   tflite::BuiltinOptions_ResizeNearestNeighborOptions, [=](auto& builder) {
+                     return tflite::CreateResizeNearestNeighborOptions(builder, aligned, half).Union();
+                   });
   }
 
   int32_t AddMean(int32_t input, bool keeps) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <new>
+#include <numeric>
 #include <set>
 
 #include "steadfast/base/error.h"
@@ -23,6 +24,7 @@
 #include "steadfast/model/operators/rearrange.h"
 #include "steadfast/model/operators/softmax.h"
 #include "steadfast/model/tflite_generated.h"
+#include "steadfast/model/view.h"
 
 namespace steadfast::model {
 namespace {
@@ -393,6 +395,12 @@ class TfliteReader {
         return ReadMean(op);
       case tflite::BuiltinOperator_PAD:
         return ReadPad(op);
+      case tflite::BuiltinOperator_TRANSPOSE:
+        return ReadTranspose(op);
+      case tflite::BuiltinOperator_STRIDED_SLICE:
+        return ReadStridedSlice(op);
+      case tflite::BuiltinOperator_RESIZE_NEAREST_NEIGHBOR:
+        return ReadResize(op);
       case tflite::BuiltinOperator_LOGISTIC:
         return ReadFunction(op, "Sigmoid", 1.0f / 256, 0);
       case tflite::BuiltinOperator_TANH:
@@ -408,7 +416,8 @@ class TfliteReader {
       default:
         Fail(op,
              "this operator is not supported (known are CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, ADD, "
-             "MUL, CONCATENATION, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, PAD, RESHAPE, SQUEEZE, SOFTMAX, LOGISTIC, TANH, "
+             "MUL, CONCATENATION, AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, PAD, RESHAPE, SQUEEZE, TRANSPOSE, STRIDED_SLICE, "
+             "RESIZE_NEAREST_NEIGHBOR, SOFTMAX, LOGISTIC, TANH, "
              "HARD_SWISH, LEAKY_RELU, QUANTIZE, and DEQUANTIZE at the end)");
     }
   }
@@ -604,12 +613,99 @@ class TfliteReader {
       Add(op, from.flat ? Operation(Flatten{}) : FlatteningOf(from), {input});
       return;
     }
-    // Where each element of the result, by channels, rows and columns, comes from.
-    const std::vector<int32_t> order = ChannelsLastOrder(from);
-    Rearrange rearrange{to, std::vector<int32_t>(order.size())};
-    const std::vector<int32_t> places = ChannelsLastOrder(to);
-    for (size_t i = 0; i < order.size(); ++i) rearrange.from[static_cast<size_t>(places[i])] = order[i];
+    Move(op, input, {ShapeOf(OutputOf(op)), {}});
+  }
+
+  // ---- codes that are moved ----
+
+  static std::vector<int32_t> OrderOf(const ValueShape& shape) {
+    if (!shape.flat) return ChannelsLastOrder(shape);
+    std::vector<int32_t> order(static_cast<size_t>(shape.elements()));
+    std::iota(order.begin(), order.end(), 0);
+    return order;
+  }
+  // view: of the input's elements in the file's order.
+  void Move(const Op& op, int input, const View& view) {
+    const ValueShape from = model_.value(input).shape, to = ValueShapeOf(OutputOf(op));
+    if (view.dims != ShapeOf(OutputOf(op)))
+      Fail(op, fmt::format("gives [{}], and the file says [{}]", fmt::join(view.dims, ", "),
+                           fmt::join(ShapeOf(OutputOf(op)), ", ")));
+    const std::vector<int32_t> order = OrderOf(from), places = OrderOf(to);
+    Rearrange rearrange{to, std::vector<int32_t>(places.size())};
+    for (size_t i = 0; i < places.size(); ++i)
+      rearrange.from[static_cast<size_t>(places[i])] = order[static_cast<size_t>(view.at(static_cast<int64_t>(i)))];
     Add(op, rearrange, {input});
+  }
+  // What is to be moved; its batch, the first dimension, stays.
+  View MovedOf(const Op& op) const { return {ShapeOf(InputOf(op, 0)), {}}; }
+  // What moving gives, or why it cannot.
+  template <typename Moving>
+  View Viewed(const Op& op, const Moving& moving) const {
+    try {
+      return moving();
+    } catch (const InputError& error) {
+      Fail(op, error.what());
+    }
+  }
+  static std::vector<int64_t> Wide(const std::vector<int32_t>& numbers) { return {numbers.begin(), numbers.end()}; }
+
+  void ReadTranspose(const Op& op) {
+    ExpectInputs(op, 2, 2);
+    const int input = ValueOf(op, 0);
+    Move(op, input, Viewed(op, [&] { return Transposed(MovedOf(op), Wide(IntegersOf(op, 1))); }));
+  }
+
+  void ReadStridedSlice(const Op& op) {
+    ExpectInputs(op, 4, 4);
+    const auto& options = OptionsOf<tflite::StridedSliceOptions>(op);
+    const int input = ValueOf(op, 0);
+    View view = MovedOf(op);
+    const std::vector<int32_t> begin = IntegersOf(op, 1), end = IntegersOf(op, 2), strides = IntegersOf(op, 3);
+    const auto rank = static_cast<size_t>(view.rank());
+    if (begin.size() != rank || end.size() != rank || strides.size() != rank)
+      Fail(op,
+           fmt::format("has {}, {} and {} numbers, expected {} each", begin.size(), end.size(), strides.size(), rank));
+    if (options.ellipsis_mask() != 0 || options.new_axis_mask() != 0 || options.shrink_axis_mask() != 0 ||
+        options.offset())
+      Fail(op, "has an ellipsis, new or dropped axes, or ends that are lengths, which are not read");
+    for (size_t axis = 0; axis < rank; ++axis) {
+      if (strides[axis] < 1) Fail(op, fmt::format("has a stride of {}, expected 1 or more", strides[axis]));
+      const int64_t size = view.dims[axis];
+      const bool from_start = (options.begin_mask() >> axis & 1) != 0, to_end = (options.end_mask() >> axis & 1) != 0;
+      view = Viewed(op, [&] {
+        return Sliced(view, static_cast<int64_t>(axis), from_start ? 0 : begin[axis], to_end ? size : end[axis],
+                      strides[axis]);
+      });
+    }
+    Move(op, input, view);
+  }
+
+  // Each place of the result takes the element at (place + half) * ratio of the input, rounded down, or to the nearest
+  // where corners are aligned.
+  void ReadResize(const Op& op) {
+    ExpectInputs(op, 2, 2);
+    const auto& options = OptionsOf<tflite::ResizeNearestNeighborOptions>(op);
+    const int input = ValueOf(op, 0);
+    const ValueShape from = model_.value(input).shape, to = ValueShapeOf(OutputOf(op));
+    const std::vector<int32_t> sizes = IntegersOf(op, 1);
+    if (from.flat || to.flat || sizes.size() != 2 || sizes[0] != to.height || sizes[1] != to.width)
+      Fail(op, "is only read over rows and columns, to the size of its result");
+    const auto sources = [&](int64_t size, int64_t result) {
+      const bool aligned = options.align_corners() && result > 1;
+      const float ratio = aligned ? static_cast<float>(size - 1) / static_cast<float>(result - 1)
+                                  : static_cast<float>(size) / static_cast<float>(result);
+      std::vector<int64_t> places;
+      for (int64_t i = 0; i < result; ++i) {
+        const float place = (static_cast<float>(i) + (options.half_pixel_centers() ? 0.5f : 0.0f)) * ratio;
+        const float whole = options.align_corners() ? std::round(place) : std::floor(place);
+        places.push_back(std::clamp<int64_t>(static_cast<int64_t>(whole), 0, size - 1));
+      }
+      return places;
+    };
+    Move(op, input, Viewed(op, [&] {
+           const View rows = Gathered(MovedOf(op), 1, sources(from.height, to.height));
+           return Gathered(rows, 2, sources(from.width, to.width));
+         }));
   }
 
   void ReadSoftmax(const Op& op) {
