@@ -116,7 +116,8 @@ std::vector<Named> RandomNetworks() {
   }
   for (uint64_t seed = 0; seed < (graphs + 1) / 2; ++seed) {
     for (const auto profile : {model::Profile::kXnnpack, model::Profile::kLiteRtBuiltin, model::Profile::kTflm}) {
-      QuantizedModel model = model::FromTflite(RandomTflite(seed).bytes, "random.tflite").model;
+      const TfliteNetwork network = seed % 3 == 2 ? RandomUnsignedTflite(seed) : RandomTflite(seed);
+      QuantizedModel model = model::FromTflite(network.bytes, "random.tflite").model;
       model::SetProfile(model, profile);
       networks.push_back({fmt::format("tflite{}_{}", seed, static_cast<int>(profile)), std::move(model)});
     }

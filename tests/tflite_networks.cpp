@@ -84,7 +84,7 @@ struct Network {
 
 class Maker {
  public:
-  explicit Maker(uint64_t seed) : random_(seed) {}
+  explicit Maker(uint64_t seed, bool is_signed = true) : random_(seed), is_signed_(is_signed) {}
 
   TfliteNetwork MakeWithSharedBiases() {
     constexpr int32_t kWidth = 6;
@@ -159,9 +159,12 @@ class Maker {
   std::string NextName() { return "t" + std::to_string(network_.tensors.size()); }
   const TensorSpec& Tensor(int32_t index) const { return network_.tensors[static_cast<size_t>(index)]; }
 
+  tflite::TensorType Type() const { return is_signed_ ? tflite::TensorType_INT8 : tflite::TensorType_UINT8; }
+  // zero_point: of int8; uint8 codes are 128 more.
   int32_t AddActivation(std::vector<int32_t> shape, float scale, int64_t zero_point) {
-    return network_.Add({NextName(), std::move(shape), tflite::TensorType_INT8, {scale}, {zero_point}});
+    return network_.Add({NextName(), std::move(shape), Type(), {scale}, {zero_point + (is_signed_ ? 0 : 128)}});
   }
+  int64_t ZeroOf(const TensorSpec& tensor) const { return tensor.zero_points[0] - (is_signed_ ? 0 : 128); }
   int64_t ZeroPoint(tflite::ActivationFunctionType function) {
     return function == tflite::ActivationFunctionType_NONE ? Between(-100, 100) : -128;
   }
@@ -169,11 +172,13 @@ class Maker {
   int32_t AddWeights(std::vector<int32_t> shape, int axis, int64_t outputs, bool per_channel) {
     int64_t elements = 1;
     for (const int32_t size : shape) elements *= size;
-    TensorSpec weights{NextName(), std::move(shape), tflite::TensorType_INT8};
-    for (int64_t i = 0; i < elements; ++i) weights.data.push_back(static_cast<uint8_t>(Between(-127, 127)));
+    per_channel = per_channel && is_signed_;
+    TensorSpec weights{NextName(), std::move(shape), Type()};
+    for (int64_t i = 0; i < elements; ++i)
+      weights.data.push_back(static_cast<uint8_t>(is_signed_ ? Between(-127, 127) : Between(0, 255)));
     for (int64_t o = 0; o < (per_channel ? outputs : 1); ++o) {
       weights.scales.push_back(Scale(0.01));
-      weights.zero_points.push_back(0);
+      weights.zero_points.push_back(is_signed_ ? 0 : Between(60, 190));
     }
     weights.axis = per_channel ? axis : 0;
     return network_.Add(std::move(weights));
@@ -259,7 +264,7 @@ class Maker {
     const auto stride = static_cast<int32_t>(Between(1, 2));
     const int32_t output = AddActivation({1, Places(padding, from.shape[1], kernel_h, stride, 1),
                                           Places(padding, from.shape[2], kernel_w, stride, 1), from.shape[3]},
-                                         from.scales[0], from.zero_points[0]);
+                                         from.scales[0], ZeroOf(from));
     network_.operators.push_back(
         {largest ? 17 : 1, 2, {input}, output, tflite::BuiltinOptions_Pool2DOptions, [=](auto& builder) {
            return tflite::CreatePool2DOptions(builder, padding, stride, stride, kernel_w, kernel_h).Union();
@@ -309,14 +314,14 @@ class Maker {
   // A value and itself, pooled in place: all of one scale.
   int32_t AddJoined(int32_t input) {
     const TensorSpec from = Tensor(input);
-    const int32_t pooled = AddActivation(from.shape, from.scales[0], from.zero_points[0]);
+    const int32_t pooled = AddActivation(from.shape, from.scales[0], ZeroOf(from));
     network_.operators.push_back(
         {17, 2, {input}, pooled, tflite::BuiltinOptions_Pool2DOptions, [=](auto& builder) {
            return tflite::CreatePool2DOptions(builder, tflite::Padding_SAME, 1, 1, 2, 2).Union();
          }});
     std::vector<int32_t> shape = from.shape;
     shape[3] *= 2;
-    const int32_t output = AddActivation(shape, from.scales[0], from.zero_points[0]);
+    const int32_t output = AddActivation(shape, from.scales[0], ZeroOf(from));
     network_.operators.push_back(
         {2, 2, {input, pooled}, output, tflite::BuiltinOptions_ConcatenationOptions, [](auto& builder) {
            return tflite::CreateConcatenationOptions(builder, 3).Union();
@@ -341,7 +346,7 @@ class Maker {
     const int32_t sizes = AddNumbers(pads, {4, 2});
     const int32_t output =
         AddActivation({1, from.shape[1] + pads[2] + pads[3], from.shape[2] + pads[4] + pads[5], from.shape[3]},
-                      from.scales[0], from.zero_points[0]);
+                      from.scales[0], ZeroOf(from));
     network_.operators.push_back({34, 2, {input, sizes}, output, tflite::BuiltinOptions_NONE, nullptr});
     return AddConvolution(output, Chance(40), 0, true);
   }
@@ -351,7 +356,7 @@ class Maker {
                   tflite::BuiltinOptions type, std::function<Offset<void>(FlatBufferBuilder&)> options) {
     std::vector<int32_t> inputs = {input};
     inputs.insert(inputs.end(), numbers.begin(), numbers.end());
-    const int32_t output = AddActivation(std::move(shape), Tensor(input).scales[0], Tensor(input).zero_points[0]);
+    const int32_t output = AddActivation(std::move(shape), Tensor(input).scales[0], ZeroOf(Tensor(input)));
     network_.operators.push_back({code, 2, inputs, output, type, std::move(options)});
     return output;
   }
@@ -413,7 +418,7 @@ class Maker {
     }
     const int32_t to = network_.Add(std::move(sizes));
     const TensorSpec from = Tensor(input);
-    const int32_t output = AddActivation(shape, from.scales[0], from.zero_points[0]);
+    const int32_t output = AddActivation(shape, from.scales[0], ZeroOf(from));
     network_.operators.push_back({22, 1, {input, to}, output, tflite::BuiltinOptions_NONE, nullptr});
     return output;
   }
@@ -448,6 +453,7 @@ class Maker {
   }
 
   std::mt19937_64 random_;
+  const bool is_signed_;
   Network network_;
 };
 
@@ -459,6 +465,10 @@ const tflite::SubGraph& GraphOf(std::span<const uint8_t> bytes) {
 
 TfliteNetwork RandomTflite(uint64_t seed) {
   return Maker(seed).Make();
+}
+
+TfliteNetwork RandomUnsignedTflite(uint64_t seed) {
+  return Maker(seed, false).Make();
 }
 
 TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs) {

@@ -14,6 +14,8 @@ struct TfliteNetwork {
 };
 // Of a seed: convolutions of all kinds, additions, pools, reshaping, layers behind it, with Softmax or without.
 TfliteNetwork RandomTflite(uint64_t seed);
+// The same of uint8: all codes unsigned, weights with a zero point and one scale.
+TfliteNetwork RandomUnsignedTflite(uint64_t seed);
 
 // A layer between QUANTIZE and DEQUANTIZE: of real numbers to real numbers.
 TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs);

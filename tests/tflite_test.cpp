@@ -114,7 +114,7 @@ TEST(Tflite, TruncatedAndAlteredFilesAreRefusedOrRead) {
 TEST(Tflite, AChangedFileIsTheChangedModel) {
   std::mt19937_64 random(9);
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    const TfliteNetwork network = RandomTflite(seed);
+    const TfliteNetwork network = seed % 2 == 1 ? RandomUnsignedTflite(seed) : RandomTflite(seed);
     model::QuantizedModel model = ModelOf(network);
     model::ModelChange change;
     for (const model::Change& one : engine::RandomChange(model, 8, random).changes) {
@@ -144,7 +144,8 @@ TEST_P(TfliteOnSets, EveryPathEqualsTheReferenceUnderChanges) {
   std::mt19937_64 random(3);
   const uint64_t networks = engine::GraphsToTry(40);
   for (uint64_t seed = 0; seed < networks; ++seed) {
-    const model::QuantizedModel model = ModelOf(RandomTflite(seed), kProfiles[seed % std::size(kProfiles)]);
+    const TfliteNetwork network = seed % 3 == 2 ? RandomUnsignedTflite(seed) : RandomTflite(seed);
+    const model::QuantizedModel model = ModelOf(network, kProfiles[seed % std::size(kProfiles)]);
     ASSERT_NO_FATAL_FAILURE(ExpectEveryPathEqualsTheReference(model, seed, GetParam(), {1, 1, 1, 3, 20}, random));
   }
 }
@@ -213,13 +214,15 @@ class LiteRt {
     jobs_.push_back({{"model", file + ".tflite"}, {"input", file + ".in"}, {"output", file + ".out"}});
   }
   // codes: of the model's input, by channels, rows and columns, one after the other.
-  void Add(const std::vector<uint8_t>& tflite, const model::ValueShape& shape, const std::vector<uint8_t>& codes) {
+  void Add(const std::vector<uint8_t>& tflite, const model::Value& value, const std::vector<uint8_t>& codes) {
+    const model::ValueShape& shape = value.shape;
+    const int offset = value.coding->stored_offset();
     std::string input;
     for (size_t image = 0; image < codes.size(); image += static_cast<size_t>(shape.elements())) {
       for (int64_t place = 0; place < shape.height * shape.width; ++place) {
         for (int64_t c = 0; c < shape.channels; ++c)
           input.push_back(
-              static_cast<char>(codes[image + static_cast<size_t>(c * shape.height * shape.width + place)] - 128));
+              static_cast<char>(codes[image + static_cast<size_t>(c * shape.height * shape.width + place)] + offset));
       }
     }
     AddRaw(tflite, input);
@@ -250,12 +253,15 @@ class LiteRt {
   nlohmann::json jobs_ = nlohmann::json::array();
 };
 
-// A value's codes of one image in the file's order, as int8.
-std::vector<uint8_t> InFilesOrder(const model::ValueShape& shape, std::span<const uint8_t> codes) {
+// A value's codes of one image as the file has them.
+std::vector<uint8_t> InFilesOrder(const model::Value& value, std::span<const uint8_t> codes) {
+  const model::ValueShape& shape = value.shape;
+  const int offset = value.coding->stored_offset();
   std::vector<uint8_t> stored;
   for (int64_t place = 0; place < shape.height * shape.width; ++place) {
     for (int64_t c = 0; c < shape.channels; ++c)
-      stored.push_back(static_cast<uint8_t>(codes[static_cast<size_t>(c * shape.height * shape.width + place)] - 128));
+      stored.push_back(
+          static_cast<uint8_t>(codes[static_cast<size_t>(c * shape.height * shape.width + place)] + offset));
   }
   return stored;
 }
@@ -280,8 +286,8 @@ void Compare(const model::QuantizedModel& model, const std::vector<ComputedTenso
         const model::Value& value = model.value(node.output);
         if (value.name != tensor.name || value.shape.elements() != tensor.elements) continue;  // a PAD has fewer here
         const auto elements = static_cast<size_t>(value.shape.elements());
-        const auto codes = InFilesOrder(value.shape, std::span(trace.codes[static_cast<size_t>(node.output)])
-                                                         .subspan(static_cast<size_t>(image) * elements, elements));
+        const auto codes = InFilesOrder(value, std::span(trace.codes[static_cast<size_t>(node.output)])
+                                                   .subspan(static_cast<size_t>(image) * elements, elements));
         ASSERT_LE(next, outputs.size());
         int64_t differing = 0;
         for (size_t i = 0; i < elements; ++i) differing += codes[i] != outputs[at + i];
@@ -322,28 +328,40 @@ class LiteRtKernels : public testing::TestWithParam<Kernels> {};
 INSTANTIATE_TEST_SUITE_P(All, LiteRtKernels, testing::Values(kXnnpack, kBuiltin),
                          [](const auto& test) { return std::string(test.param.name); });
 
-TEST_P(LiteRtKernels, GiveEveryCodeOfRandomNetworks) {
-  SKIP_WITHOUT_LITERT();
-  LiteRt runtime(GetParam().name);
-  const auto networks = static_cast<uint64_t>(CountFrom("STEADFAST_LITERT_NETWORKS", 150));
+// The first `networks` of a kind.
+void ExpectEveryCode(const Kernels& kernels, TfliteNetwork (*make)(uint64_t seed), uint64_t networks,
+                     const char* what) {
+  LiteRt runtime(kernels.name);
   std::vector<std::vector<uint8_t>> images;
   for (uint64_t seed = 0; seed < networks; ++seed) {
-    const TfliteNetwork network = RandomTflite(seed);
+    const TfliteNetwork network = make(seed);
     const model::QuantizedModel model = ModelOf(network);
     images.push_back(model::RandomImages(model, 3, seed));
-    runtime.Add(WithAllOutputs(network.bytes), model.value(0).shape, images.back());
+    runtime.Add(WithAllOutputs(network.bytes), model.value(0), images.back());
   }
   const auto results = runtime.Run();
   Difference difference;
   for (uint64_t seed = 0; seed < networks; ++seed) {
     ASSERT_EQ(results[seed].error, "") << "network " << seed;
     const int64_t before = difference.differing;
-    const TfliteNetwork network = RandomTflite(seed);
-    Compare(ModelOf(network, GetParam().profile), ComputedTensors(network.bytes), images[seed], results[seed].bytes,
+    const TfliteNetwork network = make(seed);
+    Compare(ModelOf(network, kernels.profile), ComputedTensors(network.bytes), images[seed], results[seed].bytes,
             difference);
     EXPECT_EQ(difference.differing, before) << "network " << seed;
   }
-  Print("random networks", difference);
+  Print(what, difference);
+}
+
+TEST_P(LiteRtKernels, GiveEveryCodeOfRandomNetworks) {
+  SKIP_WITHOUT_LITERT();
+  const auto networks = static_cast<uint64_t>(CountFrom("STEADFAST_LITERT_NETWORKS", 150));
+  ExpectEveryCode(GetParam(), RandomTflite, networks, "random networks");
+}
+
+TEST_P(LiteRtKernels, GiveEveryCodeOfRandomNetworksOfUint8) {
+  SKIP_WITHOUT_LITERT();
+  const auto networks = static_cast<uint64_t>(CountFrom("STEADFAST_LITERT_NETWORKS", 150));
+  ExpectEveryCode(GetParam(), RandomUnsignedTflite, networks, "random networks of uint8");
 }
 
 // Bytes that enter a network of real numbers: pixel / 255, and steps of half a scale, which all are ties.
@@ -409,7 +427,7 @@ FaultProof ProveFaults(std::span<const uint8_t> bytes, const Kernels& kernels, i
     changes.push_back({{{index, element, stored, stored ^ 1u << bit}}});
     proof.bits_met[std::string(model::NameOf(role->first))].insert(bit);
     const auto broken = model::WithChange(bytes, "m.tflite", changes.back());
-    runtime.Add(WithAllOutputs(broken), file.model.value(0).shape, codes);
+    runtime.Add(WithAllOutputs(broken), file.model.value(0), codes);
   }
   const auto results = runtime.Run();
   for (size_t i = 0; i < changes.size(); ++i) {
@@ -459,6 +477,7 @@ TEST_P(LiteRtKernels, AnswerToFaultsAsPredicted) {
   SKIP_WITHOUT_LITERT();
   for (const uint64_t seed : {200, 203})
     ExpectPredicted("network " + std::to_string(seed), ProveFaults(RandomTflite(seed).bytes, GetParam(), 128, 2, seed));
+  ExpectPredicted("network 205 of uint8", ProveFaults(RandomUnsignedTflite(205).bytes, GetParam(), 128, 2, 205));
 }
 
 // Networks of others: $STEADFAST_DATA/tflite/*.tflite.
@@ -484,7 +503,7 @@ TEST_P(LiteRtKernels, GiveEveryCodeOfNetworksOfOthers) {
     model.profile = GetParam().profile;
     const std::vector<uint8_t> codes = model::RandomImages(model, images, 7);
     LiteRt runtime(GetParam().name);
-    runtime.Add(WithAllOutputs(bytes), model.value(0).shape, codes);
+    runtime.Add(WithAllOutputs(bytes), model.value(0), codes);
     const auto results = runtime.Run();
     ASSERT_EQ(results[0].error, "") << path;
     Difference difference;

@@ -152,8 +152,9 @@ FactorSource FactorSourceOf(const QuantizedModel& model, const Node& node) {
   const Parameter& weight = model.parameter(weighted.weight);
   FactorSource source;
   if (IsOfTflite(model.profile)) {
-    // Depthwise convolutions round twice in LiteRT too.
-    const bool rounds_twice = model.profile == Profile::kTflm || weight.output_axis == 3;
+    // Depthwise convolutions, and everything of uint8, round twice in LiteRT too.
+    const bool rounds_twice =
+        model.profile == Profile::kTflm || weight.output_axis == 3 || !weight.format.codes.is_signed;
     source.kind = model.profile == Profile::kXnnpack ? Kind::kFloat
                   : rounds_twice                     ? Kind::kFixedTwice
                                                      : Kind::kFixedOnce;

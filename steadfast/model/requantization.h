@@ -43,7 +43,7 @@ struct FactorSource {
     kFolded,      // ONNX's: the steps folded in double
     kFloat,       // XNNPACK's and ONNX Runtime's: one factor in float32
     kFixedOnce,   // LiteRT's built-in kernels: a fixed-point number that rounds once
-    kFixedTwice,  // TFLite Micro's, and of LiteRT's depthwise convolutions: one that rounds twice
+    kFixedTwice,  // TFLite Micro's, and LiteRT's of depthwise convolutions and of uint8: one that rounds twice
   };
   Kind kind = Kind::kFolded;
   bool is_product_in_float = false;  // of fixed-point numbers: that of the two scales

@@ -211,16 +211,17 @@ class TfliteReader {
   ActivationCoding CodingOf(int index, int scale) const {
     const std::string where = fmt::format("tensor '{}'", NameAt(index));
     const tflite::TensorType type = TensorAt(index).type();
-    if (type == tflite::TensorType_UINT8)
-      Fail(where, "has uint8 codes, which TFLite's converter no longer writes: convert the network to int8");
-    if (type != tflite::TensorType_INT8) Fail(where, fmt::format("has elements of type {}, expected int8", type));
+    if (type != tflite::TensorType_INT8 && type != tflite::TensorType_UINT8)
+      Fail(where, fmt::format("has elements of type {}, expected int8 or uint8", type));
     if (model_.parameter(scale).elements() != 1) Fail(where, "has several scales, and activations have one");
-    ActivationCoding coding{.scale = model_.parameter(scale).real(0), .is_signed = true};
+    ActivationCoding coding{.scale = model_.parameter(scale).real(0), .is_signed = type == tflite::TensorType_INT8};
     const std::vector<int64_t> zeros = ZeroPointsOf(index);
     if (zeros.size() > 1) Fail(where, "has several zero points, and activations have one");
     const int64_t zero = zeros.empty() ? 0 : zeros[0];
-    if (zero < -128 || zero > 127) Fail(where, fmt::format("has zero point {}, expected -128 to 127", zero));
-    coding.zero_point = static_cast<int>(zero) + 128;
+    const int lowest = coding.stored_offset(), highest = lowest + coding.highest_code();
+    if (zero < lowest || zero > highest)
+      Fail(where, fmt::format("has zero point {}, expected {} to {}", zero, lowest, highest));
+    coding.zero_point = static_cast<int>(zero) - lowest;
     return coding;
   }
 
@@ -458,13 +459,20 @@ class TfliteReader {
     }
     const std::span<const uint8_t> data = DataOf(index);
     if (data.empty()) Fail(op, fmt::format("its weights '{}' are not a constant", NameAt(index)));
-    if (TensorAt(index).type() != tflite::TensorType_INT8)
-      Fail(op, fmt::format("its weights '{}' have elements of type {}, expected int8", NameAt(index),
-                           TensorAt(index).type()));
+    const tflite::TensorType type = TensorAt(InputOf(op, 0)).type();
+    if (TensorAt(index).type() != type)
+      Fail(op, fmt::format("its weights '{}' have elements of type {}, and its input of type {}", NameAt(index),
+                           TensorAt(index).type(), type));
     const std::vector<int64_t> zeros = ZeroPointsOf(index);
-    if (std::any_of(zeros.begin(), zeros.end(), [](int64_t zero) { return zero != 0; }))
+    const bool is_signed = type == tflite::TensorType_INT8;
+    if (is_signed && std::any_of(zeros.begin(), zeros.end(), [](int64_t zero) { return zero != 0; }))
       Fail(op, fmt::format("its weights '{}' have a zero point other than 0", NameAt(index)));
+    if (!is_signed && (zeros.size() > 1 || (zeros.size() == 1 && (zeros[0] < 0 || zeros[0] > 255))))
+      Fail(op, fmt::format("its weights '{}' have zero points [{}], expected one from 0 to 255", NameAt(index),
+                           fmt::join(zeros, ", ")));
     Parameter weight{.name = NameAt(index), .role = Role::kWeight, .shape = ShapeOf(index)};
+    weight.format.codes.is_signed = is_signed;
+    if (!is_signed && !zeros.empty()) weight.format.codes.levels.offset = -static_cast<int>(zeros[0]);
     weight.output_axis = output_axis;
     weight.channels_last = channels_last;
     for (const uint8_t byte : data) weight.bits.push_back(byte);
@@ -719,7 +727,7 @@ class TfliteReader {
     const int output = Add(op, Softmax{.beta = options.beta()}, {input});
     const ActivationCoding& coding = *model_.value(output).coding;
     if (coding.scale != 1.0f / 256 || coding.zero_point != 0)
-      Fail(op, "its result must have scale 1/256 and zero point -128");
+      Fail(op, fmt::format("its result must have scale 1/256 and zero point {}", coding.stored_offset()));
   }
 
   void ReadQuantize(const Op& op) {
@@ -740,7 +748,7 @@ class TfliteReader {
     const int input = ValueOf(op, 0), output = Add(op, elementwise, {input});
     const ActivationCoding &from = *model_.value(input).coding, &to = *model_.value(output).coding;
     if (scale != 0 && (to.scale != scale || to.zero_point != zero_point))
-      Fail(op, fmt::format("its result must have scale {} and zero point {}", scale, zero_point - 128));
+      Fail(op, fmt::format("its result must have scale {} and zero point {}", scale, zero_point + to.stored_offset()));
     const float ratio = from.scale / to.scale, slope = std::abs(ratio * elementwise.alpha);
     if (op.code == tflite::BuiltinOperator_LEAKY_RELU && !(slope >= 0x1p-8f && slope < 0x1p7f))
       Fail(op, fmt::format("its alpha {} gives a factor below zero that XNNPACK does not take", elementwise.alpha));

@@ -16,6 +16,9 @@
 #if FLT_RADIX != 2 || FLT_MANT_DIG != 24 || DBL_MANT_DIG != 53
 #error "float and double must be IEEE 754's of 32 and 64 bits"
 #endif
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
 #ifdef __FAST_MATH__
 #error "-ffast-math changes results"
 #endif
