@@ -508,15 +508,15 @@ TEST_P(OnCortexM, BitsFlippedInItsMemoryDoWhatWasPredicted) {
   RecordProperty("flips_that_moved_a_result", static_cast<int>(moved));
 }
 
+// What compilers and emulators do is nothing that sanitizers of this program watch.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(OnCortexM);
+#ifndef __SANITIZE_ADDRESS__
 const fs::path kModels = fs::path(STEADFAST_SOURCE_DIR) / "models";
 fs::path OutsideModel(const std::string& name) {
   const char* data = std::getenv("STEADFAST_DATA");
   return data == nullptr ? fs::path(name) : fs::path(data) / "tflite" / name;
 }
 
-// What compilers and emulators do is nothing that sanitizers of this program watch.
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(OnCortexM);
-#ifndef __SANITIZE_ADDRESS__
 INSTANTIATE_TEST_SUITE_P(Networks, OnCortexM,
                          testing::Values(OnDevice{"LeNet5", kModels / "lenet5-w4a4-as-saq.onnx", 20, 50, 8},
                                          OnDevice{"ResNet8", kModels / "resnet8-w4a4-standard.onnx", 2, 5, 2},

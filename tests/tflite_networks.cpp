@@ -95,6 +95,35 @@ class Maker {
     return {network_.Write(), kWidth};
   }
 
+  // A resizing of rows.
+  TfliteNetwork MakeResized(int32_t from, int32_t to) {
+    int32_t at = AddActivation({1, from, 1, 1}, 1.0f / 255, -128);
+    at = AddMove(
+        97, at, {1, to, 1, 1}, {AddNumbers({to, 1}, {2})}, tflite::BuiltinOptions_ResizeNearestNeighborOptions,
+        [](auto& builder) { return tflite::CreateResizeNearestNeighborOptions(builder, false, false).Union(); });
+    AddFullyConnected(AddFlattening(at), 4, false);
+    return {network_.Write(), from};
+  }
+  // Images that trade places with rows.
+  TfliteNetwork MakeOfMovedImages() {
+    int32_t at = AddActivation({4096, 1, 1, 6}, 1.0f / 255, -128);
+    at = AddMove(39, at, {1, 4096, 1, 6}, {AddNumbers({1, 0, 2, 3}, {4})}, tflite::BuiltinOptions_NONE, nullptr);
+    AddMean(at, false);
+    return {network_.Write(), 6};
+  }
+  // A sum of int8 and uint8.
+  TfliteNetwork MakeMixed() {
+    const int32_t input = AddActivation({1, 3, 3, 2}, 1.0f / 255, -128);
+    const int32_t branch = AddConvolution(input, false, 2);
+    network_.tensors[static_cast<size_t>(branch)].type = tflite::TensorType_UINT8;
+    network_.tensors[static_cast<size_t>(branch)].zero_points[0] = 100;
+    const int32_t output = AddActivation({1, 3, 3, 2}, 0.02f, 0);
+    network_.operators.push_back({0, 2, {input, branch}, output, tflite::BuiltinOptions_AddOptions, [](auto& builder) {
+                                    return tflite::CreateAddOptions(builder).Union();
+                                  }});
+    return {network_.Write(), 18};
+  }
+
   TfliteNetwork MakeOfReals(int32_t inputs) {
     const int32_t reals = network_.Add({NextName(), {1, inputs}, tflite::TensorType_FLOAT32});
     int32_t at = AddActivation({1, inputs}, Scale(0.004), Between(-100, 100));
@@ -469,6 +498,16 @@ TfliteNetwork RandomTflite(uint64_t seed) {
 
 TfliteNetwork RandomUnsignedTflite(uint64_t seed) {
   return Maker(seed, false).Make();
+}
+
+TfliteNetwork TfliteResized(int32_t from, int32_t to) {
+  return Maker(1).MakeResized(from, to);
+}
+TfliteNetwork TfliteOfMovedImages() {
+  return Maker(1).MakeOfMovedImages();
+}
+TfliteNetwork TfliteOfMixedTypes() {
+  return Maker(1).MakeMixed();
 }
 
 TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs) {

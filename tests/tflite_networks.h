@@ -17,6 +17,11 @@ TfliteNetwork RandomTflite(uint64_t seed);
 // The same of uint8: all codes unsigned, weights with a zero point and one scale.
 TfliteNetwork RandomUnsignedTflite(uint64_t seed);
 
+// RESIZE_NEAREST_NEIGHBOR of so many rows; a TRANSPOSE that moves images; an ADD of int8 and uint8.
+TfliteNetwork TfliteResized(int32_t from, int32_t to);
+TfliteNetwork TfliteOfMovedImages();
+TfliteNetwork TfliteOfMixedTypes();
+
 // A layer between QUANTIZE and DEQUANTIZE: of real numbers to real numbers.
 TfliteNetwork TfliteOfReals(uint64_t seed, int32_t inputs);
 

@@ -24,6 +24,7 @@
 #include "steadfast/engine/reference.h"
 #include "steadfast/engine/sets_to_try.h"
 #include "steadfast/model/changed_file.h"
+#include "steadfast/model/onnx_file.h"
 #include "steadfast/model/operators/elementwise.h"
 #include "steadfast/model/random_model.h"
 #include "steadfast/model/tflite_file.h"
@@ -73,6 +74,29 @@ TEST(Tflite, OfRealNumbersWantsToKnowWhatBytesAre) {
   EXPECT_EQ(model.classes(), 5);
   EXPECT_THROW(campaign::CheckFits({}, model, "reals.tflite"), UsageError);
   EXPECT_NO_THROW(campaign::CheckFits({.scale = 1.0 / 255}, model, "reals.tflite"));
+}
+
+// What a runtime would do otherwise, or not at all.
+TEST(Tflite, RefusesWhatItWouldAnswerOtherwise) {
+  const auto why = [](const TfliteNetwork& network) -> std::string {
+    try {
+      model::FromTflite(network.bytes, "m.tflite");
+      return "read";
+    } catch (const InputError& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(why(TfliteResized(14, 28)), "read");
+  EXPECT_NE(why(TfliteResized(14, 46)).find("take other elements"), std::string::npos);
+  EXPECT_NE(why(TfliteResized(2, 82)).find("take other elements"), std::string::npos);
+  EXPECT_NE(why(TfliteOfMovedImages()).find("moves images"), std::string::npos) << why(TfliteOfMovedImages());
+  EXPECT_NE(why(TfliteOfMixedTypes()).find("int8 and uint8"), std::string::npos) << why(TfliteOfMixedTypes());
+
+  const TemporaryFolder folder;
+  const std::vector<uint8_t> bytes = RandomUnsignedTflite(1).bytes;
+  WriteFileWhole(folder.path() / "u.tflite", std::string(bytes.begin(), bytes.end()));
+  EXPECT_NO_THROW(model::ReadModelFile(folder.path() / "u.tflite"));
+  EXPECT_THROW(model::ReadModelFile(folder.path() / "u.tflite", {.profile = model::Profile::kTflm}), UsageError);
 }
 
 // Two tensors in one buffer: a fault would be in both.

@@ -24,7 +24,8 @@ struct Seen {
   data::ImageShape shape{0, 0, 0};
 };
 
-Seen Look(const data::DatasetInfo& info, const data::DataLocation& location) {
+Seen Look(const data::DatasetInfo& info, data::DataLocation location) {
+  location.takes_bytes_alone = false;
   Seen seen;
   const auto folder = data::FindDataset(info.name, location);
   if (!folder) return seen;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <numeric>
 
@@ -398,6 +399,11 @@ ImageSet ImagesOfArray(NpyArray array, const std::string& name) {
     for (uint8_t& byte : array.bytes) byte = static_cast<uint8_t>(byte ^ 0x80);
   } else if (array.type == "<f4") {
     set.elements = Elements::kReals;
+    for (size_t i = 0; i + 4 <= array.bytes.size(); i += 4) {
+      float real = 0;
+      std::memcpy(&real, &array.bytes[i], 4);
+      if (std::isnan(real)) fail(fmt::format("element {} is not a number", i / 4));
+    }
   } else if (array.type != "|u1") {
     fail(fmt::format(
         "holds {}, expected bytes (numpy.uint8), of which --mean and --std say what becomes of them, codes of "

@@ -146,6 +146,10 @@ ModelFile ReadModelFile(const std::filesystem::path& path, const Reading& readin
         fmt::format("--profile {}: {} takes real numbers, and how this runtime quantizes them is not known "
                     "code for code; xnnpack is",
                     NameOf(file.model.profile), path.string()));
+  const auto& input = file.model.value(0).coding;
+  if (file.model.profile == Profile::kTflm && input && !input->is_signed)
+    throw UsageError(
+        fmt::format("--profile tflm: {} is of uint8, for which TFLite Micro has no kernels", path.string()));
   SetStoredBits(file.model, reading.stored_bits, path.string());
   if (!reading.stored_bits.empty()) Validate(file.model);
   if (by_form != Profile::kOnnx || file.model.profile != Profile::kOnnx || !reading.stored_bits.empty())

@@ -295,6 +295,11 @@ class TfliteReader {
     const bool keeps = operation.definition().keeps_coding;
     if (keeps && !(*value.coding == *model_.value(inputs[0]).coding))
       Fail(op, "its result has another scale or zero point than its input, which it only moves");
+    for (const int input : inputs) {
+      if (model_.value(input).coding->is_signed != value.coding->is_signed &&
+          op.code != tflite::BuiltinOperator_QUANTIZE)
+        Fail(op, "takes and gives int8 and uint8, and only QUANTIZE goes from one to the other");
+    }
     const int output = static_cast<int>(model_.values.size());
     model_.values.push_back(std::move(value));
     model_.nodes.push_back({NameAt(tensor), std::move(operation), std::move(inputs), output, activation});
@@ -450,6 +455,10 @@ class TfliteReader {
 
   // Weights of 8 bits and their scales, made when first met.
   int WeightsOf(const Op& op, int index, int output_axis, bool channels_last) {
+    const tflite::TensorType type = TensorAt(InputOf(op, 0)).type();
+    if (TensorAt(index).type() != type)
+      Fail(op, fmt::format("its weights '{}' have elements of type {}, and its input of type {}", NameAt(index),
+                           TensorAt(index).type(), type));
     const auto found = weights_.find(index);
     if (found != weights_.end()) {
       const Parameter& known = model_.parameter(found->second);
@@ -459,10 +468,6 @@ class TfliteReader {
     }
     const std::span<const uint8_t> data = DataOf(index);
     if (data.empty()) Fail(op, fmt::format("its weights '{}' are not a constant", NameAt(index)));
-    const tflite::TensorType type = TensorAt(InputOf(op, 0)).type();
-    if (TensorAt(index).type() != type)
-      Fail(op, fmt::format("its weights '{}' have elements of type {}, and its input of type {}", NameAt(index),
-                           TensorAt(index).type(), type));
     const std::vector<int64_t> zeros = ZeroPointsOf(index);
     const bool is_signed = type == tflite::TensorType_INT8;
     if (is_signed && std::any_of(zeros.begin(), zeros.end(), [](int64_t zero) { return zero != 0; }))
@@ -479,6 +484,9 @@ class TfliteReader {
     const auto* quantization = TensorAt(index).quantization();
     const bool per_channel =
         quantization != nullptr && quantization->scale() != nullptr && quantization->scale()->size() > 1;
+    if (per_channel && !is_signed)
+      Fail(op, fmt::format("its weights '{}' are uint8 with {} scales, expected one", NameAt(index),
+                           quantization->scale()->size()));
     if (per_channel && quantization->quantized_dimension() != output_axis)
       Fail(op, fmt::format("the scales of its weights '{}' lie along dimension {}, expected {}", NameAt(index),
                            quantization->quantized_dimension(), output_axis));
@@ -621,7 +629,9 @@ class TfliteReader {
       Add(op, from.flat ? Operation(Flatten{}) : FlatteningOf(from), {input});
       return;
     }
-    Move(op, input, {ShapeOf(OutputOf(op)), {}});
+    View view{ShapeOf(OutputOf(op)), {}};
+    view.dims[0] = 1;
+    Move(op, input, view);
   }
 
   // ---- codes that are moved ----
@@ -632,20 +642,28 @@ class TfliteReader {
     std::iota(order.begin(), order.end(), 0);
     return order;
   }
-  // view: of the input's elements in the file's order.
+  // view: of one image's elements in the file's order; its first dimension is the batch, and stays.
   void Move(const Op& op, int input, const View& view) {
     const ValueShape from = model_.value(input).shape, to = ValueShapeOf(OutputOf(op));
-    if (view.dims != ShapeOf(OutputOf(op)))
-      Fail(op, fmt::format("gives [{}], and the file says [{}]", fmt::join(view.dims, ", "),
-                           fmt::join(ShapeOf(OutputOf(op)), ", ")));
+    std::vector<int64_t> made = ShapeOf(OutputOf(op));
+    if (made.empty() || view.dims.empty() || view.dims[0] != 1 || made[0] != ShapeOf(InputOf(op, 0))[0])
+      Fail(op, "moves images, which are taken one by one");
+    made[0] = 1;
+    if (view.dims != made)
+      Fail(op, fmt::format("gives [{}] an image, and the file says [{}]", fmt::join(view.dims, ", "),
+                           fmt::join(made, ", ")));
     const std::vector<int32_t> order = OrderOf(from), places = OrderOf(to);
     Rearrange rearrange{to, std::vector<int32_t>(places.size())};
     for (size_t i = 0; i < places.size(); ++i)
       rearrange.from[static_cast<size_t>(places[i])] = order[static_cast<size_t>(view.at(static_cast<int64_t>(i)))];
     Add(op, rearrange, {input});
   }
-  // What is to be moved; its batch, the first dimension, stays.
-  View MovedOf(const Op& op) const { return {ShapeOf(InputOf(op, 0)), {}}; }
+  // One image of what is to be moved.
+  View MovedOf(const Op& op) const {
+    View view{ShapeOf(InputOf(op, 0)), {}};
+    view.dims[0] = 1;
+    return view;
+  }
   // What moving gives, or why it cannot.
   template <typename Moving>
   View Viewed(const Op& op, const Moving& moving) const {
@@ -689,15 +707,18 @@ class TfliteReader {
   }
 
   // Each place of the result takes the element at (place + half) * ratio of the input, rounded down, or to the nearest
-  // where corners are aligned.
+  // where corners are aligned. Without either, LiteRT's kernel has a ratio of 16 bits behind the point, and TFLite
+  // Micro the float one: sizes for which they differ are not read.
   void ReadResize(const Op& op) {
     ExpectInputs(op, 2, 2);
     const auto& options = OptionsOf<tflite::ResizeNearestNeighborOptions>(op);
     const int input = ValueOf(op, 0);
     const ValueShape from = model_.value(input).shape, to = ValueShapeOf(OutputOf(op));
     const std::vector<int32_t> sizes = IntegersOf(op, 1);
-    if (from.flat || to.flat || sizes.size() != 2 || sizes[0] != to.height || sizes[1] != to.width)
+    if (ShapeOf(InputOf(op, 0)).size() != 4 || ShapeOf(OutputOf(op)).size() != 4 || sizes.size() != 2 ||
+        sizes[0] != to.height || sizes[1] != to.width)
       Fail(op, "is only read over rows and columns, to the size of its result");
+    const bool is_plain = !options.align_corners() && !options.half_pixel_centers();
     const auto sources = [&](int64_t size, int64_t result) {
       const bool aligned = options.align_corners() && result > 1;
       const float ratio = aligned ? static_cast<float>(size - 1) / static_cast<float>(result - 1)
@@ -707,6 +728,10 @@ class TfliteReader {
         const float place = (static_cast<float>(i) + (options.half_pixel_centers() ? 0.5f : 0.0f)) * ratio;
         const float whole = options.align_corners() ? std::round(place) : std::floor(place);
         places.push_back(std::clamp<int64_t>(static_cast<int64_t>(whole), 0, size - 1));
+        const int64_t fixed = std::min((i * ((size << 16) / result + 1)) >> 16, size - 1);
+        if (is_plain && fixed != places.back())
+          Fail(op, fmt::format("from {} to {}: here LiteRT and TFLite Micro take other elements, which is not read",
+                               size, result));
       }
       return places;
     };
@@ -733,10 +758,18 @@ class TfliteReader {
   void ReadQuantize(const Op& op) {
     ExpectInputs(op, 1, 1);
     if (InputOf(op, 0) != input_ || TensorAt(input_).type() != tflite::TensorType_FLOAT32)
-      return ReadFunction(op, "", 0, 0);
+      return ReadRequantization(op);
     if (!model_.values.empty()) Fail(op, "quantizes the network's input a second time");
     AddInput(OutputOf(op));
     model_.real_input = model_.needs_input_scaling = model_.quantizes_input = true;
+  }
+
+  void ReadRequantization(const Op& op) {
+    ReadFunction(op, "", 0, 0);
+    const ActivationCoding& to = *model_.values.back().coding;
+    const ActivationCoding& from = *model_.value(model_.nodes.back().input()).coding;
+    if (from.is_signed != to.is_signed && from.scale != to.scale)
+      Fail(op, "goes from int8 to uint8, or back, with another scale, which is not read");
   }
 
   // A function of each code. scale: that its result must have, where it is not 0, with a zero point (of codes from 0).
