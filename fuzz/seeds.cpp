@@ -23,13 +23,16 @@ int main(int argc, char** argv) {
     std::filesystem::create_directories(folder / target);
     WriteFileWhole(folder / target / fmt::format("{}-{}", form, seed), bytes);
   };
+  const auto moved = TfliteOfMovedImages().bytes;
+  write("tflite", "moved-images", 0, std::string(moved.begin(), moved.end()));
   for (uint64_t seed = 0; seed < 60; ++seed) {
     write("quantized_onnx", "own", seed, model::ToOnnx(model::RandomModel(seed)));
     write("quantized_onnx", "styled", seed, MakeStyledModel(seed).bytes);
     write("quantized_onnx", "qoperator", seed, MakeQOperatorNetwork(seed).bytes);
     write("float_onnx", "layout", seed, MakeFloatLayout(seed).bytes);
-    const auto tflite = RandomTflite(seed).bytes;
+    const auto tflite = RandomTflite(seed).bytes, of_uint8 = RandomUnsignedTflite(seed).bytes;
     write("tflite", "random", seed, std::string(tflite.begin(), tflite.end()));
+    write("tflite", "uint8", seed, std::string(of_uint8.begin(), of_uint8.end()));
   }
   return 0;
 }

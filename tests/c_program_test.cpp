@@ -522,7 +522,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, OnCortexM,
                                          OnDevice{"ResNet8", kModels / "resnet8-w4a4-standard.onnx", 2, 5, 2},
                                          OnDevice{"OutsideResNet8", OutsideModel("pretrainedResnet_quant.tflite"), 2, 5,
                                                   2}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 #endif
 
 }  // namespace
