@@ -417,7 +417,8 @@ void AddExportCommand(CLI::App& app, Chosen& chosen) {
       ->add_option(
           "--c", options->c,
           "Write the network as C99 without heap, operating system or libm, bit-identical to what is run here, "
-          "with its stored bits in memory as --memories has them in words of 32 bits")
+          "with its stored elements packed in words of 32 bits as --memories packs them (layout.json says where each "
+          "lies)")
       ->type_name("DIR");
   command->add_option("--name", options->name, "What begins the names in C (default: the file's)")->type_name("NAME");
   command->add_option("--patch", options->patch, "Write what differs, byte for byte, as CSV: for --undo")

@@ -17,7 +17,7 @@
 #include "steadfast/device/c_text.h"
 #include "steadfast/device/runtime.h"
 #include "steadfast/engine/reference.h"
-#include "steadfast/memory/memory_image.h"
+#include "steadfast/memory/packing.h"
 #include "steadfast/model/operators/constant.h"
 #include "steadfast/model/operators/dequantize.h"
 
@@ -42,18 +42,19 @@ std::string WordRows(const std::vector<uint32_t>& words) {
 
 // ---- what is stored ----
 
+int64_t ElementsPerWord(const Parameter& parameter) {
+  return kWordBits / parameter.format.bits();
+}
+int64_t WordsOf(const Parameter& parameter) {
+  return memory::WordsFor(parameter.elements(), ElementsPerWord(parameter));
+}
 // The words of a parameter's array, as memory packs them.
 std::vector<uint32_t> Packed(const Parameter& parameter) {
-  const int bits = parameter.format.bits(), a_word = kWordBits / bits;
-  std::vector<uint32_t> words(static_cast<size_t>((parameter.elements() + a_word - 1) / a_word), 0);
-  for (int64_t i = 0; i < parameter.elements(); ++i)
-    words[static_cast<size_t>(i / a_word)] |= parameter.bits[static_cast<size_t>(i)] << (i % a_word * bits);
+  std::vector<uint32_t> words;
+  for (int64_t word = 0; word < WordsOf(parameter); ++word)
+    words.push_back(static_cast<uint32_t>(
+        memory::PackedWord(parameter.bits, parameter.format.bits(), ElementsPerWord(parameter), word)));
   return words;
-}
-
-int64_t WordsOf(const Parameter& parameter) {
-  const int a_word = kWordBits / parameter.format.bits();
-  return (parameter.elements() + a_word - 1) / a_word;
 }
 
 // Parameters that weighted nodes read, in their order; with what int32 constants have as their scale.
@@ -186,7 +187,7 @@ class Writer {
                         {"first_word", in_memory->first_word},
                         {"words", WordsOf(parameter)},
                         {"bits", parameter.format.bits()},
-                        {"elements_per_word", kWordBits / parameter.format.bits()},
+                        {"elements_per_word", ElementsPerWord(parameter)},
                         {"elements", parameter.elements()},
                         {"also_constant", in_memory->is_also_constant}});
     }

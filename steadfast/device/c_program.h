@@ -1,6 +1,6 @@
-// A quantized network as a C99 program for small machines: no heap, no operating system, no libm. Its stored bits lie
-// in memory as everywhere in Steadfast, and everything is worked out from them each time, so a fault in a bit of that
-// memory does what `inject` says.
+// A quantized network as a C99 program for small machines: no heap, no operating system, no libm. Words of 32 bits hold
+// its stored elements as memories do (memory/packing.h), and everything is worked out from them each time, so a fault
+// in a bit of them does what `inject` says. Scales of activations are constants of the program.
 //
 // Bit-identical to the engine under the model's profile; held to it by tests that compile and run what is written.
 #pragma once
@@ -23,11 +23,11 @@ struct CProgram {
 
 // What is written can be told apart from other networks in the same program by its name, a C identifier.
 // inputs: [n, elements] codes of images for its self-test; at least one image. `source` names the file in comments.
-// Throws UsageError for a name that is no C identifier.
+// Throws UsageError for a name that is none (IdentifierOf), InputError for constants that C99 cannot write.
 CProgram CProgramOf(const model::QuantizedModel& model, const std::string& name, const std::string& source,
                     std::span<const uint8_t> inputs);
 
-// A C identifier made of any text.
+// A C identifier made of any text, in small letters, which no header of C, target of CMake or operator has.
 std::string IdentifierOf(const std::string& text);
 
 // Where a stored element lies in the program's array of words of 32 bits (NAME_memory): words before its parameter's

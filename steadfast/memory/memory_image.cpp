@@ -6,6 +6,7 @@
 #include <map>
 
 #include "steadfast/base/error.h"
+#include "steadfast/memory/packing.h"
 #include "steadfast/model/value_faults.h"  // StoredValues
 
 namespace steadfast::memory {
@@ -326,17 +327,12 @@ WordPosition MemoryImage::PositionOf(BitAddress address) const {
 }
 
 int64_t MemoryImage::WordsOf(int array) const {
-  return DividedUp(ArrayAt(array).elements(), ElementsPerWord(array));
+  return WordsFor(ArrayAt(array).elements(), ElementsPerWord(array));
 }
 
 uint64_t MemoryImage::WordAt(int array, int64_t word) const {
   const MemoryArray& memory = ArrayAt(array);
-  const int64_t per_word = ElementsPerWord(array);
-  uint64_t bits = 0;
-  for (int64_t i = 0; i < per_word && word * per_word + i < memory.elements(); ++i) {
-    bits |= uint64_t{memory.patterns[static_cast<size_t>(word * per_word + i)]} << (i * memory.bits());
-  }
-  return bits;
+  return PackedWord(memory.patterns, memory.bits(), ElementsPerWord(array), word);
 }
 
 PlaceInMemory PlaceOf(const Memory& memory, int64_t banks, int64_t word, int bit) {
