@@ -24,6 +24,12 @@ double ValueOf(const std::vector<double>& values, int64_t channel, double otherw
   return values[values.size() == 1 ? 0 : static_cast<size_t>(channel)];
 }
 
+// XNNPACK's QUANTIZE multiplies by the reciprocal; a user's own codes, and ONNX's, come from a quotient.
+uint8_t CodeOfReal(float real, const model::QuantizedModel& model, const model::Quantization& quantization) {
+  const float steps = model.quantizes_input ? real * (1.0f / quantization.scale) : real / quantization.scale;
+  return model::CodeOfSteps(steps, quantization);
+}
+
 }  // namespace
 
 std::string NameOf(const InputScaling& input, const model::QuantizedModel& model, data::Elements elements) {
@@ -91,8 +97,7 @@ std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, const dat
   for (size_t i = 0; i < codes.size(); ++i) {
     float real = 0;
     std::memcpy(&real, &images.images[4 * i], 4);
-    const float steps = model.quantizes_input ? real * (1.0f / quantization.scale) : real / quantization.scale;
-    codes[i] = model::CodeOfSteps(steps, quantization);
+    codes[i] = CodeOfReal(real, model, quantization);
   }
   return codes;
 }
@@ -112,10 +117,7 @@ std::vector<uint8_t> CodesOfImages(const model::QuantizedModel& model, std::span
       const auto pixel = static_cast<float>(byte);
       const float scaled = input.scale == 0 ? pixel / 255.0f : pixel * static_cast<float>(input.scale);
       const float centred = scaled - mean;
-      const float real = centred / deviation;
-      // XNNPACK's QUANTIZE multiplies by the reciprocal; a user's own codes, and ONNX's, come from a quotient.
-      const float steps = model.quantizes_input ? real * (1.0f / quantization.scale) : real / quantization.scale;
-      tables[static_cast<size_t>(c)][static_cast<size_t>(byte)] = model::CodeOfSteps(steps, quantization);
+      tables[static_cast<size_t>(c)][static_cast<size_t>(byte)] = CodeOfReal(centred / deviation, model, quantization);
     }
   }
   for (size_t i = 0; i < codes.size(); ++i) {

@@ -73,34 +73,11 @@ std::string FaultHelp(const char* start) {
       start, memory::FaultModelSyntax());
 }
 
-Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::FaultModel>& faults) {
-  Memories memories{{}, {}, options.word_bits};
-  if (!options.chip.empty()) {
-    if (options.words != nullptr && options.words->count() > 0)
-      throw UsageError("--word-bits: a chip has the words that it says; give one of --chip and --word-bits");
-    memories.chip = memory::ReadChip(options.chip);
-    memories.word_bits = memories.chip->memories[0].word_bits;
-  }
-  bool targeted = false, untargeted = false;
-  for (const memory::FaultModel& fault : faults)
-    (memory::NameOf(fault).find('@') != std::string::npos ? targeted : untargeted) = true;
-  if (targeted && untargeted && options.where.empty() && !memories.chip)
-    throw UsageError(
-        "--fault: some models say where they are (@) and some do not: say with --where what the others hit");
-  if (!options.where.empty())
-    memories.where = memory::ParseWhere(options.where);
-  else if (memories.chip || targeted)
-    memories.where = memory::ParseWhere("all,activations");
-  return memories;
-}
-
-std::string Memories::EncodingsOr(const std::string& typed) const {
-  const auto encoding = chip ? memory::EncodingOf(*chip) : std::nullopt;
-  if (!encoding) return typed;
-  const std::string name(memory::NameOf(*encoding));
-  if (typed != "twos" && typed != name)
-    throw UsageError(fmt::format("--encoding {}: chip {} stores codes as {}", typed, chip->name, name));
-  return name;
+memory::Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::FaultModel>& faults) {
+  memory::MemoryChoice choice{options.where, options.chip, options.word_bits};
+  const bool is_typed = options.words != nullptr && options.words->count() > 0;
+  if (!options.chip.empty() && !is_typed) choice.word_bits = std::nullopt;
+  return memory::MemoriesOf(choice, faults);
 }
 
 void WriteJson(const std::filesystem::path& json, const nlohmann::json& document) {

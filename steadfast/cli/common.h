@@ -15,7 +15,7 @@
 #include "steadfast/base/text.h"              // ParseInt
 #include "steadfast/campaign/loaded_model.h"  // DataChoice
 #include "steadfast/cli/commands.h"           // CLI::App
-#include "steadfast/memory/fault_model.h"     // FaultModel
+#include "steadfast/memory/memories.h"        // Memories
 
 namespace steadfast::cli {
 
@@ -64,14 +64,8 @@ void AddMemoryOptions(
 // --fault, of one model or of several; what each rate means is in `steadfast faults --kinds`.
 std::string FaultHelp(const char* start);
 
-struct Memories {
-  memory::Where where;
-  std::optional<memory::Chip> chip;
-  int word_bits;
-  // How codes are stored: as the chip says, or as was typed; throws UsageError where the two differ.
-  std::string EncodingsOr(const std::string& typed) const;
-};
-// Where nothing is said, weights can fail; with a chip, or a fault that says where it is (flip@biases), everything.
+using memory::Memories;
+// What follows from the options.
 Memories MemoriesOf(const MemoryOptions& options, const std::vector<memory::FaultModel>& faults);
 
 // What was assumed, on standard error.

@@ -244,7 +244,7 @@ class Writer {
       if (!program_.files.emplace(file, std::string(text)).second)
         throw std::logic_error(file + " would be written twice");
     }
-    program_.files["layout.json"] = layout_.dump(2) + "\n";
+    program_.files["layout.json"] = layout_.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     WriteBuild();
     WriteReadme();
   }

@@ -27,6 +27,7 @@
 #include "steadfast/engine/dense.h"
 #include "steadfast/memory/fault_list.h"
 #include "steadfast/memory/fault_sampler.h"
+#include "steadfast/memory/memories.h"
 #include "steadfast/model/inspect.h"
 #include "steadfast/model/model_change.h"
 #include "steadfast/model/onnx_file.h"
@@ -249,18 +250,13 @@ py::array_t<float> Predict(const PyModel& of, const py::array& images, const std
 }
 
 std::vector<PyFault> SampleFaults(const PyModel& of, const std::string& fault, double rate, int64_t trial,
-                                  uint64_t seed, const std::string& encoding, const std::optional<std::string>& where,
-                                  const std::optional<std::string>& chip, int word_bits) {
+                                  uint64_t seed, const std::string& encoding, const std::string& where,
+                                  const std::string& chip, std::optional<int> word_bits) {
   const py::gil_scoped_release release;
-  campaign::CampaignSettings settings;
-  settings.word_bits = word_bits;
-  if (where) settings.where = memory::ParseWhere(*where);
-  if (chip) {
-    settings.chip = memory::ReadChip(*chip);
-    if (!where) settings.where = memory::ParseWhere("all,activations");
-  }
-  const memory::MemoryImage image = campaign::ImageOf(settings, of.file.model, memory::ParseEncoding(encoding));
   const memory::FaultModel model = memory::ParseFaultModel(fault);
+  const memory::Memories memories = memory::MemoriesOf({where, chip, word_bits}, {model});
+  const memory::MemoryLayout layout{memory::ParseEncoding(memories.EncodingsOr(encoding)), memories.word_bits};
+  const memory::MemoryImage image = memory::ImageOn(memories.chip, of.file.model, layout, memories.where);
   if (trial < 0) throw UsageError(fmt::format("trial {}: expected 0 or more", trial));
   const memory::FaultMap map = memory::SampleFaults(KeyOfSeed(seed), static_cast<uint64_t>(trial), image, rate, model);
   std::vector<PyFault> faults;
@@ -332,17 +328,28 @@ class Data {
   campaign::DataChoice choice_;
 };
 
-// What a store's settings say of where parameters lie.
+// What the options say of memories, and the settings that campaigns and sweeps share.
+memory::Memories MemoriesOf(const py::kwargs& options, const std::vector<memory::FaultModel>& faults) {
+  memory::MemoryChoice choice;
+  if (!options["where"].is_none()) choice.where = Get<std::string>(options, "where");
+  if (!options["chip"].is_none()) choice.chip = Get<std::string>(options, "chip");
+  if (!options["word_bits"].is_none()) choice.word_bits = Get<int>(options, "word_bits");
+  return memory::MemoriesOf(choice, faults);
+}
 template <typename Settings>
-void SetMemory(const py::kwargs& options, Settings& settings, const char* where_of_chip) {
-  settings.word_bits = Get<int>(options, "word_bits");
-  if (!options["chip"].is_none()) {
-    settings.chip = memory::ReadChip(Get<std::string>(options, "chip"));
-    settings.where = memory::ParseWhere(where_of_chip);
-  }
-  if (!options["where"].is_none()) settings.where = memory::ParseWhere(Get<std::string>(options, "where"));
+void SetMemory(const py::kwargs& options, const memory::Memories& memories, Settings& settings) {
+  settings.where = memories.where;
+  settings.chip = memories.chip;
+  settings.word_bits = memories.word_bits;
   settings.threads = ThreadsOf(options);
   settings.memory_bytes = Within<int64_t>(options, "memory", 0, kMost >> 10) << 20;
+}
+std::vector<memory::Encoding> EncodingsOf(const py::kwargs& options, const memory::Memories& memories) {
+  std::vector<memory::Encoding> encodings;
+  const auto typed = Get<std::vector<std::string>>(options, "encoding");
+  for (const auto& encoding : Split(memories.EncodingsOr(fmt::format("{}", fmt::join(typed, ","))), ','))
+    encodings.push_back(memory::ParseEncoding(encoding));
+  return encodings;
 }
 
 template <typename Row, typename Get>
@@ -367,16 +374,15 @@ py::dict Inject(const std::vector<PyModel>& models, const py::kwargs& options) {
   for (const auto& fault : Get<std::vector<std::string>>(options, "fault"))
     settings.faults.push_back(memory::ParseFaultModel(fault));
   settings.rates = Get<std::vector<double>>(options, "rate");
-  settings.encodings.clear();
-  for (const auto& encoding : Get<std::vector<std::string>>(options, "encoding"))
-    settings.encodings.push_back(memory::ParseEncoding(encoding));
+  const memory::Memories memories = MemoriesOf(options, settings.faults);
+  settings.encodings = EncodingsOf(options, memories);
   settings.trials = Within<int64_t>(options, "trials", 1, kMost);
   if (!options["until"].is_none())
     settings.until = campaign::ParseUntil(fmt::format("width<{}", FormatShortest(Get<double>(options, "until"))));
   settings.seed = Get<uint64_t>(options, "seed");
   settings.extend = Get<bool>(options, "extend");
   settings.command = "steadfast.inject";
-  SetMemory(options, settings, "all,activations");
+  SetMemory(options, memories, settings);
   if (!options["fault_list"].is_none()) {
     settings.fault_list = data.Temporary("faults.csv");
     if (py::isinstance<py::list>(options["fault_list"]))
@@ -428,7 +434,9 @@ py::dict Sweep(const PyModel& of, const py::kwargs& options) {
   CheckUnchanged(of);
   settings.model = of.file.path;
   settings.data = data.choice();
-  settings.encoding = memory::ParseEncoding(Get<std::string>(options, "encoding"));
+  memory::Memories memories = MemoriesOf(options, {});
+  if (memories.chip && options["where"].is_none()) memories.where = memory::ParseWhere("all");
+  settings.encoding = EncodingsOf(options, memories).at(0);
   settings.layers = options["layer"].is_none() ? "" : Get<std::string>(options, "layer");
   if (!options["layer"].is_none() && settings.layers.empty()) throw UsageError("layer: names no layer");
   settings.sample = Within<double>(options, "sample", 1e-9, 1);
@@ -436,7 +444,7 @@ py::dict Sweep(const PyModel& of, const py::kwargs& options) {
   settings.draw_seed = Get<uint64_t>(options, "seed");
   settings.decisions_only = Get<bool>(options, "decisions_only");
   settings.command = "steadfast.sweep";
-  SetMemory(options, settings, "all");
+  SetMemory(options, memories, settings);
   const std::string kind = Get<std::string>(options, "fault");
   const std::vector<std::string> kinds =
       kind == "all" ? std::vector<std::string>{"flip", "sa0", "sa1"} : std::vector<std::string>{kind};
@@ -484,10 +492,11 @@ py::object Tolerance(const PyModel& of, const py::kwargs& options) {
   settings.models = {of.file.path};
   settings.data = data.choice();
   settings.faults = {memory::ParseFaultModel(Get<std::string>(options, "fault"))};
-  settings.encodings = {memory::ParseEncoding(Get<std::string>(options, "encoding"))};
+  const memory::Memories memories = MemoriesOf(options, settings.faults);
+  settings.encodings = EncodingsOf(options, memories);
   settings.seed = Get<uint64_t>(options, "seed");
   settings.command = "steadfast.tolerance";
-  SetMemory(options, settings, "all,activations");
+  SetMemory(options, memories, settings);
   const campaign::ToleranceQuestion question = {
       .floor = Within<double>(options, "floor", 0, 100) / 100,
       .yield = Get<double>(options, "yield_"),

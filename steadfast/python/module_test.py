@@ -128,6 +128,32 @@ class Faults(unittest.TestCase):
             answers = steadfast.predict(model, images, faults=faults).argmax(axis=1)
             self.assertEqual((answers == labels).sum(), campaign.trials["correct"][trial])
 
+    def test_a_chip_decides_how_codes_are_stored(self):
+        model = steadfast.load(MODEL)
+        images, labels = some_images()
+        with tempfile.TemporaryDirectory() as folder:
+            save(folder, images, labels)
+            chip, table = os.path.join(folder, "chip.yaml"), os.path.join(folder, "trials.csv")
+            with open(chip, "w") as file:
+                file.write("chip: grey\nmemories:\n  - name: buffer\n    holds: weights\n    encoding: gray\n    word_bits: 16\n")
+            subprocess.run([PROGRAM, "inject", MODEL, "--dataset", "npy", "--data", folder, "--chip", chip, "--rate", "1e-2",
+                            "--trials", "3", "--store", os.path.join(folder, "s.sqlite"), "--csv", table], check=True,
+                           capture_output=True)
+            with open(table) as file:
+                rows = list(csv.DictReader(file))
+            campaign = steadfast.inject(model, images=images, labels=labels, chip=chip, rate=1e-2, trials=3)
+            self.assertEqual([row["id"] for row in rows], list(campaign.trials["id"]))
+            self.assertEqual([row["encoding"] for row in rows], list(campaign.trials["encoding"]))
+            self.assertEqual([int(row["correct"]) for row in rows], list(campaign.trials["correct"]))
+            faults = steadfast.sample_faults(model, chip=chip, rate=1e-2)
+            answers = steadfast.predict(model, images, faults=faults, encoding="gray").argmax(axis=1)
+            self.assertEqual((answers == labels).sum(), campaign.trials["correct"][0])
+            for more in ({"encoding": "sign"}, {"word_bits": 32}):
+                with self.assertRaises(steadfast.UsageError):
+                    steadfast.inject(model, images=images, labels=labels, chip=chip, **more)
+        of_biases = steadfast.inject(model, images=images, labels=labels, fault="flip@biases", rate=1e-2, trials=1)
+        self.assertGreater(of_biases.trials["faulty_bits"][0], 0)
+
     def test_faults_are_values(self):
         fault = steadfast.Fault("conv1.weight", 1, 2)
         self.assertEqual({fault, steadfast.Fault("conv1.weight", 1, 2)}, {fault})

@@ -89,13 +89,14 @@ def predict(model: Model, images: np.ndarray, *, faults: Sequence[Fault] = (), e
 
 def sample_faults(model: Model, *, fault: str | FaultModel = "flip", rate: float, trial: int = 0, seed: int = 1,
                   encoding: str = "twos", where: str | None = None, chip: str | Chip | None = None,
-                  word_bits: int = 32) -> list[Fault]:
+                  word_bits: int | None = None) -> list[Fault]:
     """The faults of one trial: those that `inject` draws with the same settings (of transient models, those that all
     images share).
 
     rate: faults per bit, 0 to 1. where: what can fail (default: weights; with a chip, all parameters and buffers).
     """
-    return _steadfast.sample_faults(model, str(fault), rate, trial, seed, encoding, where, _text(chip), word_bits)
+    return _steadfast.sample_faults(model, str(fault), rate, trial, seed, encoding, where or "", _text(chip) or "",
+                                    word_bits)
 
 
 class _Table:
@@ -155,7 +156,7 @@ def inject(models: Model | Sequence[Model], *, images: np.ndarray | None = None,
            fault: str | FaultModel | Sequence[str | FaultModel] = "flip",
            rate: float | Sequence[float] = (1e-3, 1e-2), trials: int = 100, until: float | None = None, seed: int = 1,
            encoding: str | Sequence[str] = "twos", where: str | None = None, chip: str | Chip | None = None,
-           word_bits: int = 32, fault_list: PathLike | Sequence[Sequence[Fault]] | None = None,
+           word_bits: int | None = None, fault_list: PathLike | Sequence[Sequence[Fault]] | None = None,
            store: PathLike | None = None, extend: bool = False, threads: int = 0, memory: int = 2048,
            floor: float | None = None, input_scale: float = 0.0, mean: Sequence[float] = (),
            std: Sequence[float] = (), progress: Progress | None = None) -> Campaign:
@@ -164,6 +165,8 @@ def inject(models: Model | Sequence[Model], *, images: np.ndarray | None = None,
     images, labels: arrays, as `predict` has them and [n] classes; or dataset: a data set by name (default: the one
     that the model names), in the folder data; count: the first so many images (0: all).
     until: trials end where the mean accuracy is known within so many points (trials are then the most).
+    chip, word_bits: where parameters lie; without a chip, in words of 32 bits. A chip that says how codes are stored
+    decides encoding.
     fault_list: a CSV or JSON file, or for each trial a list of Fault; instead of fault, rate, trials and seed.
     store: an SQLite file that keeps every trial; the same call resumes from it. Without it nothing is kept.
     memory: MiB for what is kept of the fault-free run. floor: accuracy in percent below which a trial is critical.
@@ -203,7 +206,7 @@ def iterate(model: Model, *, trials: int, group: int = 16, **settings: Any) -> I
 def sweep(model: Model, *, images: np.ndarray | None = None, labels: np.ndarray | None = None,
           dataset: str | None = None, data: PathLike | None = None, count: int = 0, fault: str = "flip",
           layer: str | None = None, sample: float = 1.0, faults: int = 0, seed: int = 1, encoding: str = "twos",
-          where: str | None = None, chip: str | Chip | None = None, word_bits: int = 32,
+          where: str | None = None, chip: str | Chip | None = None, word_bits: int | None = None,
           decisions_only: bool = False, top: int = 10, store: PathLike | None = None, threads: int = 0,
           memory: int = 2048, input_scale: float = 0.0, mean: Sequence[float] = (), std: Sequence[float] = (),
           progress: Progress | None = None) -> Sweep:
@@ -214,7 +217,7 @@ def sweep(model: Model, *, images: np.ndarray | None = None, labels: np.ndarray 
     """
     return Sweep(_steadfast.sweep(
         model, images=_bytes(images), labels=labels, dataset=dataset, data=data, count=count, fault=str(fault), layer=layer,
-        sample=sample, faults=faults, seed=seed, encoding=encoding, where=where, chip=_text(chip), word_bits=word_bits,
+        sample=sample, faults=faults, seed=seed, encoding=[encoding], where=where, chip=_text(chip), word_bits=word_bits,
         decisions_only=decisions_only, top=top, store=store, threads=threads, memory=memory, input_scale=input_scale,
         mean=list(mean), std=list(std), progress=progress))
 
@@ -223,7 +226,7 @@ def tolerance(model: Model, *, floor: float, yield_: float = 0.99, confidence: f
               images: np.ndarray | None = None, labels: np.ndarray | None = None, dataset: str | None = None,
               data: PathLike | None = None, count: int = 0, fault: str | FaultModel = "flip", lowest: float = 1e-6,
               highest: float = 0.1, per_decade: int = 10, chips: int = 0, seed: int = 1, encoding: str = "twos",
-              where: str | None = None, chip: str | Chip | None = None, word_bits: int = 32,
+              where: str | None = None, chip: str | Chip | None = None, word_bits: int | None = None,
               store: PathLike | None = None, threads: int = 0, memory: int = 2048, input_scale: float = 0.0,
               mean: Sequence[float] = (), std: Sequence[float] = (),
               progress: Progress | None = None) -> dict[str, Any]:
@@ -237,7 +240,7 @@ def tolerance(model: Model, *, floor: float, yield_: float = 0.99, confidence: f
     return _steadfast.tolerance(
         model, floor=floor, yield_=yield_, confidence=confidence, images=_bytes(images), labels=labels, dataset=dataset,
         data=data, count=count, fault=str(fault), lowest=lowest, highest=highest, per_decade=per_decade, chips=chips,
-        seed=seed, encoding=encoding, where=where, chip=_text(chip), word_bits=word_bits, store=store, threads=threads,
+        seed=seed, encoding=[encoding], where=where, chip=_text(chip), word_bits=word_bits, store=store, threads=threads,
         memory=memory, input_scale=input_scale, mean=list(mean), std=list(std), progress=progress)
 
 
